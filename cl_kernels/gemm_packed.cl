@@ -1,0 +1,248 @@
+/* C[M,N] = epilogue(A[M,K] B[K,N]) as one launch for a CPU, in batches, for any sizes and either storage order.
+ *
+ * A work-group is one work-item. It owns ROWS rows of C and every get_num_groups(1)-th panel of COLUMNS columns. It
+ * copies its panel of B, DEPTH deep, into its own part of SCRATCH as strips that the inner loop reads in order, then
+ * walks down its rows with a tile of sums in registers. It touches nothing but its operands, its part of SCRATCH and
+ * what epilogue_vector and epilogue_scalar store.
+ *
+ * The text in front of this file defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue functions and, as
+ *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B
+ *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
+ *                           LEADING_B, ROWS, BATCHES
+ * COLUMNS is LANES or a multiple of 2 * LANES; ROWS is a multiple of TILE_ROWS, or at least SIZE_M. engine/gemm_plan.c
+ * chooses them and knows how much scratch that takes. */
+#if REAL_IS_DOUBLE
+#pragma OPENCL EXTENSION cl_khr_fp64 : enable
+#endif
+
+#define JOIN_NAMES(a, b) a##b
+#define JOIN(a, b) JOIN_NAMES(a, b)
+#define VECTOR JOIN(REAL, LANES)
+#define LOAD JOIN(vload, LANES)
+#define STORE JOIN(vstore, LANES)
+
+/* Two vectors a row, and as many rows as leave registers for the two of B and a broadcast of A. */
+#if REGISTERS >= 32
+#define TILE_ROWS 12
+#define COPY_TILE_COLUMN(from, to) (vstore8(vload8(0, from), 0, to), vstore4(vload4(2, from), 2, to))
+#else
+#define TILE_ROWS 6
+#define COPY_TILE_COLUMN(from, to) (vstore4(vload4(0, from), 0, to), vstore2(vload2(2, from), 2, to))
+#endif
+#define STRIP_VECTORS (COLUMNS > LANES ? 2 : 1)
+#define STRIP (STRIP_VECTORS * LANES)
+/* The strip of columns j and up begins at packed_b + j * STRIP_DEPTH: a row of padding keeps strips, which are written
+ * side by side, out of each other's cache sets. */
+#define STRIP_DEPTH (DEPTH + 1)
+#define PACKED_B_SIZE (COLUMNS * STRIP_DEPTH)
+/* Rows of A that are used by several strips are packed: too many rows at a power-of-two stride would evict each other.
+ * When A is stored [K,M], several tiles at once, for it is read along M. */
+#define PACK_A (COLUMNS > STRIP)
+#define PACKED_TILES (TRANSPOSED_A ? 8 : 1)
+#define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : DEPTH + LANES)
+#define PACKED_TILE_SIZE (TILE_ROWS * (DEPTH + LANES))
+/* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
+#define ROWS_WORTH_PACKING (2 * TILE_ROWS)
+
+/* One copy in the program: inlining everything makes three under PoCL, and compiling takes three times as long. */
+#define ONE_COPY __attribute__((noinline)) static
+
+/* A loop to be unrolled, its bound a literal. */
+#define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
+
+/* Asks for what the next panel will be packed from while this one is multiplied. Only B stored [K,N] needs it: its rows
+ * are too far apart for the processor to foresee. The standard's prefetch does nothing in some implementations. */
+#if TRANSPOSED_B
+#define FETCH(p)
+#elif defined(__clang__)
+#define FETCH(p) __builtin_prefetch(p, 0, 2)
+#else
+#define FETCH(p) prefetch(p, 1)
+#endif
+
+/* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
+ * the column number; doing so for every bit exchanges the two. */
+static void transpose(VECTOR x[LANES])
+{
+#pragma unroll
+    for (int bit = 1; bit < LANES; bit *= 2) {
+        VECTOR y[LANES];
+        EACH(i, LANES / 2)
+        {
+            y[2 * i].even = x[i].lo;
+            y[2 * i].odd = x[i + LANES / 2].lo;
+            y[2 * i + 1].even = x[i].hi;
+            y[2 * i + 1].odd = x[i + LANES / 2].hi;
+        }
+        EACH(i, LANES) x[i] = y[i];
+    }
+}
+
+#if TRANSPOSED_B
+/* packed[strip][k][j] = B[j][k]. Columns past the last repeat it: what they yield is never stored. */
+ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int columns, int depth, long left,
+                           __global REAL *restrict packed)
+{
+    for (int first = 0; first < columns; first += LANES) {
+        __global REAL *to = packed + first / STRIP * STRIP * STRIP_DEPTH + first % STRIP;
+        for (int block = 0; block < depth; block += LANES) {
+            const int k = max(0, min(block, depth - LANES)); /* the last block may overlap the one before */
+            if (depth < LANES) {
+                for (int j = 0; j < LANES; j++)
+                    for (int i = 0; i < depth; i++)
+                        to[i * STRIP + j] = B[(long)min(first + j, columns - 1) * leading + i];
+                continue;
+            }
+            VECTOR x[LANES];
+            EACH(j, LANES) x[j] = LOAD(0, B + (long)min(first + j, columns - 1) * leading + k);
+            transpose(x);
+            EACH(i, LANES) STORE(x[i], 0, to + (k + i) * STRIP);
+        }
+    }
+}
+#else
+/* packed[strip][k][j] = B[k][j]. `left` elements lie between the first and the end of the operand: a ragged strip is
+ * read with whatever follows it as long as something does, since what those columns yield is never stored. */
+ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int columns, int depth, long left,
+                           __global REAL *restrict packed)
+{
+    for (int k = 0; k < depth; k++, B += leading, packed += STRIP, left -= leading) {
+        int j = 0;
+        for (; j < columns && j + STRIP <= max((long)columns, left); j += STRIP)
+            EACH(v, STRIP_VECTORS) STORE(LOAD(v, B + j), v, packed + j * STRIP_DEPTH);
+        if (j < columns)
+            for (int c = 0; c < STRIP; c++) packed[j * STRIP_DEPTH + c] = j + c < columns ? B[j + c] : 0;
+    }
+}
+#endif
+
+/* packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. */
+ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles, int depth,
+                        __global REAL *restrict packed)
+{
+#if TRANSPOSED_A
+    for (int k = 0; k < depth; k++, A += leading, packed += TILE_ROWS)
+        for (int tile = 0; tile < tiles; tile++)
+            COPY_TILE_COLUMN(A + tile * TILE_ROWS, packed + tile * PACKED_TILE_SIZE);
+#else
+    for (int row = 0; row < tiles * TILE_ROWS; row++, A += leading, packed += PACKED_A_STRIDE) {
+        int k = 0;
+        for (; k + LANES <= depth; k += LANES) STORE(LOAD(0, A + k), 0, packed + k);
+        for (; k < depth; k++) packed[k] = A[k];
+    }
+#endif
+}
+
+/* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]. A function for each number of rows, because compilers
+ * keep the sums in registers only where that number is a literal. */
+#define TILE_ARGUMENTS                                                                                                 \
+    __global const REAL *restrict A, int stride_a, __global const REAL *restrict strip, int stride_b, int depth,       \
+        __global REAL *restrict sums, bool accumulate, __global const REAL *ahead, int stride_ahead
+#define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A)                                                                               \
+    static void NAME(TILE_ARGUMENTS)                                                                                   \
+    {                                                                                                                  \
+        VECTOR sum[TILE][STRIP_VECTORS], b[STRIP_VECTORS];                                                             \
+        EACH(r, TILE) EACH(v, STRIP_VECTORS) sum[r][v] = accumulate ? LOAD(v, sums + r * COLUMNS) : (VECTOR)0;         \
+        for (int k = 0; k < depth; k++, strip += stride_b) {                                                           \
+            EACH(v, STRIP_VECTORS) b[v] = LOAD(v, strip);                                                              \
+            EACH(v, STRIP_VECTORS) FETCH(ahead + v * LANES);                                                           \
+            ahead += stride_ahead;                                                                                     \
+            EACH(r, TILE)                                                                                              \
+            {                                                                                                          \
+                const VECTOR a = A[TRANSPOSED_A ? (long)k * (STRIDE_A) + r : (long)r * (STRIDE_A) + k];                  \
+                EACH(v, STRIP_VECTORS) sum[r][v] += a * b[v];                                                          \
+            }                                                                                                          \
+        }                                                                                                              \
+        EACH(r, TILE) EACH(v, STRIP_VECTORS) STORE(sum[r][v], v, sums + r * COLUMNS);                                  \
+    }
+
+DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, PACK_A ? PACKED_A_STRIDE : stride_a)
+#if REGISTERS >= 32
+DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a)
+#endif
+DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a)
+DEFINE_MULTIPLY_TILE(multiply_2_rows, 2, stride_a)
+DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a)
+
+/* The tiles that a remainder is cut into: the largest that fits. */
+static int tile_rows(int left)
+{
+    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+}
+
+ONE_COPY void multiply_tile(int rows, TILE_ARGUMENTS)
+{
+    switch (rows) {
+    case TILE_ROWS: multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+#if REGISTERS >= 32
+    case 8: multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+#endif
+    case 4: multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+    case 2: multiply_2_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+    case 1: multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+    }
+}
+
+/* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
+static void store_rows(PARAMETERS, int batch, int row, int rows, int column, __global const REAL *sums)
+{
+    const int columns = min(COLUMNS, SIZE_N - column);
+    for (int r = 0; r < rows; r++, sums += COLUMNS) {
+        int j = 0;
+        for (; j + LANES <= columns; j += LANES)
+            epilogue_vector(ARGUMENTS, batch, row + r, column + j, LOAD(0, sums + j));
+        for (; j < columns; j++) epilogue_scalar(ARGUMENTS, batch, row + r, column + j, sums[j]);
+    }
+}
+
+/* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
+ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int first_column, int next_column,
+                             __global REAL *packed_b)
+{
+    const int columns = min(COLUMNS, SIZE_N - first_column);
+    const int blocks = max(1, (SIZE_K + DEPTH - 1) / DEPTH), block_depth = (SIZE_K + blocks - 1) / blocks;
+    /* Full strips up to this column are read in place. */
+    const int direct = !TRANSPOSED_B && bottom - top < ROWS_WORTH_PACKING ? columns / STRIP * STRIP : 0;
+    __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
+
+    for (int block = 0; block < blocks; block++) {
+        const int k = block * block_depth, depth = min(block_depth, SIZE_K - k);
+        const long offset = TRANSPOSED_B ? (long)first_column * LEADING_B + k : (long)k * LEADING_B + first_column;
+        __global const REAL *B = OPERAND_B(batch) + offset;
+        if (direct < columns)
+            pack_columns(B + direct, LEADING_B, columns - direct, depth,
+                         (long)(SIZE_K - 1) * LEADING_B + SIZE_N - offset - direct, packed_b + direct * STRIP_DEPTH);
+        __global const REAL *next = B + (long)block_depth * LEADING_B;
+        if (block == blocks - 1) next = next_column < SIZE_N ? OPERAND_B(batch) + next_column : 0;
+        for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
+            rows = tile_rows(bottom - i);
+            __global const REAL *A = OPERAND_A(batch) + (TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k);
+            if (PACK_A && rows == TILE_ROWS) {
+                if (tile % PACKED_TILES == 0)
+                    pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
+                A = packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
+            }
+            __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
+            const bool fetch = next && bottom - i < 2 * TILE_ROWS;
+            for (int j = 0; j < columns; j += STRIP) {
+                __global const REAL *strip = j < direct ? B + j : packed_b + j * STRIP_DEPTH;
+                const int stride_b = j < direct ? LEADING_B : STRIP;
+                multiply_tile(rows, A, LEADING_A, strip, stride_b, depth, sums + j, block > 0,
+                              fetch ? next + j : strip + 16 * (long)stride_b, fetch ? LEADING_B : stride_b);
+            }
+            if (block == blocks - 1) store_rows(ARGUMENTS, batch, i, rows, first_column, sums);
+        }
+    }
+}
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void KERNEL_NAME(PARAMETERS)
+{
+    const int top = get_group_id(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
+    const int group = (get_group_id(2) * get_num_groups(1) + get_group_id(1)) * get_num_groups(0) + get_group_id(0);
+    const long partial_size = (long)(SIZE_K > DEPTH ? ROWS : TILE_ROWS) * COLUMNS;
+    const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
+
+    for (int batch = get_group_id(2); batch < BATCHES; batch += get_num_groups(2))
+        for (int column = get_group_id(1) * COLUMNS; column < SIZE_N; column += get_num_groups(1) * COLUMNS)
+            multiply_panel(ARGUMENTS, batch, top, bottom, column, column + get_num_groups(1) * COLUMNS, SCRATCH + group * scratch_size);
+}

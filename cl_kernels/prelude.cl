@@ -1,0 +1,68 @@
+/* What generated kernels may use: choosing, reporting bad indices, and random numbers, for scalars and vectors alike.
+ * LANES is the vector width of this device's kernels, 1 where they are scalar. */
+
+#define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
+
+/* The first report of a run wins: the words are flag, code, index, bound. Losing writers change nothing. */
+static void cg_report_index(volatile __global int *status, int code, int index, int bound)
+{
+    if (atomic_cmpxchg(status, 0, 1) != 0) return;
+    status[1] = code;
+    status[2] = index;
+    status[3] = bound;
+}
+
+static int cg_index_check(volatile __global int *status, int code, int index, int bound)
+{
+    if (index >= 0 && index < bound) return index;
+    cg_report_index(status, code, index, bound);
+    return 0;
+}
+
+/* Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011). The counter is
+ * (block, call number, 0), the key the seed. The result is the word of the block that `word` names. */
+#define CG_PHILOX(NAME, UINT, INT, FLOAT, AS_INT, TO_FLOAT)                                                            \
+    static void NAME##_block(UINT x[4], uint key_low, uint key_high)                                                   \
+    {                                                                                                                  \
+        for (int round = 0; round < 10; round++) {                                                                     \
+            const UINT low0 = x[0] * 0xD2511F53u, high0 = mul_hi(x[0], (UINT)(0xD2511F53u));                           \
+            const UINT low1 = x[2] * 0xCD9E8D57u, high1 = mul_hi(x[2], (UINT)(0xCD9E8D57u));                           \
+            x[0] = high1 ^ x[1] ^ key_low;                                                                             \
+            x[2] = high0 ^ x[3] ^ key_high;                                                                            \
+            x[1] = low1;                                                                                               \
+            x[3] = low0;                                                                                               \
+            key_low += 0x9E3779B9u;                                                                                    \
+            key_high += 0xBB67AE85u;                                                                                   \
+        }                                                                                                              \
+    }                                                                                                                  \
+    static INT NAME##_bits(UINT position, uint seed_low, uint seed_high, uint number_low, uint number_high)            \
+    {                                                                                                                  \
+        UINT x[4] = {position >> 2, (UINT)(number_low), (UINT)(number_high), (UINT)(0u)};                              \
+        NAME##_block(x, seed_low, seed_high);                                                                          \
+        const UINT word = position & 3u;                                                                               \
+        return AS_INT(SELECT(word == 0u, x[0], SELECT(word == 1u, x[1], SELECT(word == 2u, x[2], x[3]))));             \
+    }                                                                                                                  \
+    /* Box and Muller: two uniforms, the first from (0, 1]. */                                                         \
+    static FLOAT NAME##_normal(UINT position, uint seed_low, uint seed_high, uint number_low, uint number_high)        \
+    {                                                                                                                  \
+        UINT x[4] = {position, (UINT)(number_low), (UINT)(number_high), (UINT)(1u)};                                   \
+        NAME##_block(x, seed_low, seed_high);                                                                          \
+        const FLOAT u = (TO_FLOAT(x[0] >> 8) + 1.0f) * 0x1p-24f, v = TO_FLOAT(x[1] >> 8) * 0x1p-24f;                   \
+        return sqrt(-2.0f * log(u)) * cospi(2.0f * v);                                                                 \
+    }
+
+#define CG_JOIN_NAMES(a, b) a##b
+#define CG_JOIN(a, b) CG_JOIN_NAMES(a, b)
+CG_PHILOX(cg_philox, uint, int, float, as_int, convert_float)
+#define PHILOX_BITS(p, s, t, n, m) cg_philox_bits((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
+#define PHILOX_NORMAL(p, s, t, n, m) cg_philox_normal((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
+#if LANES > 1
+#define CG_VECTOR(type) CG_JOIN(type, LANES)
+CG_PHILOX(cg_philox_vector, CG_VECTOR(uint), CG_VECTOR(int), CG_VECTOR(float), CG_JOIN(as_int, LANES),
+          CG_JOIN(convert_float, LANES))
+#define CG_AS_UINT CG_JOIN(as_uint, LANES)
+#define PHILOX_BITS_VECTOR(p, s, t, n, m)                                                                              \
+    cg_philox_vector_bits(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
+#define PHILOX_NORMAL_VECTOR(p, s, t, n, m)                                                                            \
+    cg_philox_vector_normal(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
+#endif

@@ -1,0 +1,27 @@
+/* Device memory for values that outlive a plan: ranges of a few pools, best fit, counted by reference. A freed range
+ * may be reused at once: the queue is in order, so later commands come after those that still read it. */
+#ifndef CLGRAD_ENGINE_BUFFER_H
+#define CLGRAD_ENGINE_BUFFER_H
+
+#include "engine/context.h"
+
+struct cg_buffer {
+    cg_pool *pool;
+    cl_mem memory;  /* the pool's */
+    int64_t offset; /* bytes from the pool's start, a multiple of the context's memory_alignment */
+    int64_t bytes;
+    int references;
+    cg_buffer *next_free;
+};
+
+/* A range of at least `bytes` (0 allowed). NULL after reporting what was asked for and the limit. */
+cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes);
+void cg_buffer_retain(cg_buffer *buffer);
+void cg_buffer_release(cg_context *cg, cg_buffer *buffer);
+
+/* Makes the arena, where plans keep temporaries, at least `bytes` large. False after reporting. */
+bool cg_arena_reserve(cg_context *cg, int64_t bytes);
+
+void cg_buffers_close(cg_context *cg);
+
+#endif

@@ -1,0 +1,42 @@
+/* From a lowered group to OpenCL C and the step that launches it. */
+#ifndef CLGRAD_ENGINE_CODEGEN_H
+#define CLGRAD_ENGINE_CODEGEN_H
+
+#include "engine/lower.h"
+#include "engine/text.h"
+
+/* Memory that one step needs beside the stored values: partial sums, packed panels. */
+typedef struct cg_scratch {
+    int step;      /* number of the step */
+    int argument;  /* its place there */
+    int64_t bytes; /* 0: the scratch before this one again */
+} cg_scratch;
+
+/* A plan in the making: its steps, their sources, and what remains to be placed. */
+typedef struct cg_build {
+    cg_context *context;
+    cg_schedule *schedule;
+    cg_plan *plan;
+    char **sources; /* per step: text of its kernel, without its name; NULL for CLBlast */
+    bool *apart;    /* per step: the kernel must be a program of its own */
+    int step_capacity, source_capacity, apart_capacity;
+    cg_scratch *scratch;
+    int scratch_count, scratch_capacity;
+    int *groups; /* per step: position in launch order of its group */
+    int group_capacity;
+    int report_capacity;
+} cg_build;
+
+/* Appends the steps of one group. False after reporting. */
+bool cg_generate(cg_build *build, cg_group *group);
+
+/* Appends a step that gives root number `root` its variable's old value back if the run has reported a bad index. */
+bool cg_generate_keep(cg_build *build, int root, int64_t bytes);
+
+/* The text before all kernels of a program. */
+void cg_prelude(cg_context *cg, cg_text *text);
+
+/* Stands in sources for the kernel's name, which is made from a hash of the rest. */
+#define CG_KERNEL_NAME "CG_KERNEL"
+
+#endif

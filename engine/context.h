@@ -1,0 +1,169 @@
+/* The context's inside, shared by the files of engine/: device and queue, scopes, node and buffer stores, caches.
+ * Only engine/ may include this; the rest of the library sees include/clgrad and engine/graph.h. */
+#ifndef CLGRAD_ENGINE_CONTEXT_H
+#define CLGRAD_ENGINE_CONTEXT_H
+
+#include "engine/graph.h"
+#include "engine/opencl.h"
+#include <clgrad/variable.h>
+#include <stdarg.h>
+
+enum {
+    CG_MESSAGE_BYTES = 1024,
+    CG_TEXT_RING = 8,
+    CG_TEXT_BYTES = 128,
+    CG_QUEUED_PLANS = 32,     /* a step scope's end waits for the plan this many before it */
+    CG_QUEUED_SLOW_PLANS = 2, /* the same when plans take over 10 ms */
+    CG_STATUS_SLOTS = 256,    /* runs whose status words may be unread */
+    CG_STATUS_WORDS = 4       /* flag, report code, index, bound */
+};
+
+#define CG_SLOW_PLAN_SECONDS 0.010
+
+typedef struct cg_buffer cg_buffer;
+typedef struct cg_pool cg_pool;
+typedef struct cg_plan cg_plan;
+typedef struct cg_kernel_cache cg_kernel_cache;
+
+/* One scope on the stack: the tensors whose handles it owns. */
+typedef struct cg_scope_record {
+    uint64_t serial;
+    bool step;
+    bool failed; /* an error was recorded in it: pending assignments will be dropped */
+    cg_node *first;
+} cg_scope_record;
+
+struct cg_variable {
+    cg_context *context;
+    char *name;
+    cg_dtype dtype;
+    cg_shape shape;
+    cg_node *current;   /* what cg_value yields; differs from `committed` while an assignment is pending */
+    cg_node *committed; /* the last value that a plan has stored */
+    bool lost, pending;
+    cg_variable *next, *previous;
+};
+
+/* A host block lent for an upload; free again once the upload that read it is done. */
+typedef struct cg_staging_block {
+    size_t bytes;
+    cl_event uploaded;
+    bool lent;
+    struct cg_staging_block *next;
+    max_align_t data[];
+} cg_staging_block;
+
+/* What a run of a plan left in its status slot, to be looked at when the host next waits. */
+typedef struct cg_status_run {
+    cg_plan *plan;
+} cg_status_run;
+
+struct cg_context {
+    /* Errors. */
+    cg_error status;
+    char message[CG_MESSAGE_BYTES];
+    char texts[CG_TEXT_RING][CG_TEXT_BYTES];
+    int next_text;
+
+    /* Host memory. */
+    void *(*reallocate)(void *user, void *pointer, size_t bytes);
+    void *user;
+    cg_faults faults;
+
+    /* Environment. */
+    bool eager, check, check_nan, log_plan, log_kernels, gemm_clblast, gemm_chosen;
+
+    /* Device. */
+    cl_platform_id platform;
+    cl_device_id device;
+    cl_context cl;
+    cl_command_queue queue;
+    cg_device_info info;
+    char *info_text[3];
+    bool pocl;
+    int vector_width;   /* lanes of f32 in generated CPU code; 1 on GPUs */
+    size_t local_size;  /* work-group size of generated kernels */
+    int64_t memory_alignment;
+
+    /* State. */
+    bool training;
+    uint64_t seed, random_number;
+
+    /* Scopes and nodes. */
+    cg_scope_record *scopes;
+    int scope_count, scope_capacity;
+    uint64_t next_serial, next_generation, walk;
+    cg_node *free_nodes;
+    void **node_chunks;
+    int node_chunk_count;
+    cg_node **asked; /* kept tensors that the next forcing point stores and the end of their scope cuts */
+    int asked_count, asked_capacity;
+
+    cg_variable *variables;
+    cg_variable **pending; /* variables with an assignment to run */
+    int pending_count, pending_capacity;
+
+    /* Device memory. */
+    cg_pool *pools;
+    cg_buffer *free_buffers;
+    cl_mem arena;
+    int64_t arena_bytes, device_bytes;
+    cg_staging_block *staging;
+
+    /* Status words of runs, and events that bound how far the host runs ahead. */
+    cl_mem status_words;
+    cg_status_run status_runs[CG_STATUS_SLOTS];
+    int status_next, status_unread;
+    cl_event queued[CG_QUEUED_PLANS];
+    double queued_at[CG_QUEUED_PLANS];
+    int queued_next;
+
+    /* Caches. */
+    cg_plan **plan_table;
+    cg_plan *plan_newest, *plan_oldest;
+    int plan_count;
+    cg_kernel_cache *kernels;
+    struct cg_walk *walk_memory;
+
+    cg_counters counters;
+};
+
+/* Errors: the first one stays. All return false or NULL so that a caller can return them. */
+bool cg_fail(cg_context *cg, cg_error error, const char *format, ...) CG_FORMAT(3, 4);
+bool cg_fail_cl(cg_context *cg, const char *call, cl_int status);
+void cg_fail_va(cg_context *cg, cg_error error, const char *prefix, const char *format, va_list arguments);
+
+/* Host memory. cg_grow makes room for `count` elements in a growing array; false after reporting. */
+void *cg_resize(cg_context *cg, void *pointer, size_t bytes);
+bool cg_grow(cg_context *cg, void *array_pointer, int *capacity, int count, size_t element);
+#define CG_GROW(cg, array, capacity, count) cg_grow(cg, &(array), &(capacity), count, sizeof *(array))
+char *cg_copy_text(cg_context *cg, const char *text);
+
+/* device.c */
+bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit);
+void cg_device_close(cg_context *cg);
+
+/* graph.c, scope.c */
+cg_node *cg_node_new(cg_context *cg, cg_node_kind kind, cg_dtype dtype, const cg_shape *shape);
+void cg_node_become_data(cg_node *node);
+void cg_handle_end(cg_node *node);
+void cg_node_hash(cg_node *node);
+void cg_scopes_close(cg_context *cg);
+void cg_nodes_close(cg_context *cg);
+void cg_variables_close(cg_context *cg);
+
+/* plan.c: runs everything pending, plus `wanted`; with `scalars`, every live rank-0 tensor too; `cutting` at the end of a
+ * step scope, where history ends and old values may be overwritten. On failure pending assignments are dropped. */
+bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting);
+void cg_drop_pending(cg_context *cg);
+void cg_plans_close(cg_context *cg);
+
+/* execute.c */
+bool cg_check_status(cg_context *cg); /* reads the status words of finished runs; reports bad indices */
+bool cg_finish(cg_context *cg);       /* waits for the queue, then cg_check_status */
+void cg_throttle(cg_context *cg);
+
+/* transfer.c */
+void cg_staging_close(cg_context *cg);
+
+#endif

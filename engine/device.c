@@ -1,0 +1,194 @@
+/* Finding and choosing an OpenCL device, probing what it can do, and making the context's queue on it. */
+#include "engine/context.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_DEVICES = 64, NAME_BYTES = 256 };
+
+typedef struct found_device {
+    cl_platform_id platform;
+    cl_device_id device;
+    cl_device_type type;
+    char name[NAME_BYTES], platform_name[NAME_BYTES];
+    cl_uint units;
+    cl_ulong memory;
+} found_device;
+
+static void device_text(cl_device_id device, cl_device_info what, char *out)
+{
+    if (clGetDeviceInfo(device, what, NAME_BYTES, out, NULL) != CL_SUCCESS) out[0] = '\0';
+}
+
+static int find_devices(found_device *found)
+{
+    cl_platform_id platforms[16];
+    cl_uint platform_count = 0;
+    int count = 0;
+    if (clGetPlatformIDs(16, platforms, &platform_count) != CL_SUCCESS) return 0;
+    for (cl_uint p = 0; p < platform_count && p < 16; p++) {
+        cl_device_id devices[MOST_DEVICES];
+        cl_uint device_count = 0;
+        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &device_count) != CL_SUCCESS)
+            continue;
+        for (cl_uint d = 0; d < device_count && count < MOST_DEVICES; d++) {
+            found_device *f = &found[count];
+            cl_bool compiler = CL_FALSE;
+            *f = (found_device){.platform = platforms[p], .device = devices[d]};
+            clGetDeviceInfo(devices[d], CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
+            clGetDeviceInfo(devices[d], CL_DEVICE_TYPE, sizeof f->type, &f->type, NULL);
+            clGetDeviceInfo(devices[d], CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units, NULL);
+            clGetDeviceInfo(devices[d], CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory, NULL);
+            device_text(devices[d], CL_DEVICE_NAME, f->name);
+            if (clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) != CL_SUCCESS)
+                f->platform_name[0] = '\0';
+            if (compiler) count++;
+        }
+    }
+    return count;
+}
+
+static bool contains_ignoring_case(const char *text, const char *part)
+{
+    const size_t n = strlen(part);
+    for (; *text; text++) {
+        size_t i = 0;
+        while (i < n && text[i] && tolower((unsigned char)text[i]) == tolower((unsigned char)part[i])) i++;
+        if (i == n) return true;
+    }
+    return n == 0;
+}
+
+/* GPUs before accelerators before CPUs; among equals the one with more compute units. */
+static int64_t capability(const found_device *f)
+{
+    const int64_t kind = f->type & CL_DEVICE_TYPE_GPU ? 2 : f->type & CL_DEVICE_TYPE_ACCELERATOR ? 1 : 0;
+    return kind * (INT64_C(1) << 32) + f->units;
+}
+
+static bool matches(const found_device *f, int index, const char *wanted)
+{
+    char *end;
+    const long number = strtol(wanted, &end, 10);
+    if (end != wanted && !*end) return number == index;
+    if (strcmp(wanted, "gpu") == 0) return (f->type & CL_DEVICE_TYPE_GPU) != 0;
+    if (strcmp(wanted, "cpu") == 0) return (f->type & CL_DEVICE_TYPE_CPU) != 0;
+    return contains_ignoring_case(f->name, wanted) || contains_ignoring_case(f->platform_name, wanted);
+}
+
+static const found_device *choose(const found_device *found, int count, const char *wanted)
+{
+    const found_device *best = NULL;
+    for (int i = 0; i < count; i++)
+        if ((!wanted || matches(&found[i], i, wanted)) && (!best || capability(&found[i]) > capability(best)))
+            best = &found[i];
+    return best;
+}
+
+static void list_devices(const found_device *found, int count, char *out, size_t bytes)
+{
+    size_t used = 0;
+    if (bytes) out[0] = '\0';
+    for (int i = 0; i < count && used < bytes; i++) {
+        const char *kind = found[i].type & CL_DEVICE_TYPE_GPU ? "gpu" : found[i].type & CL_DEVICE_TYPE_CPU ? "cpu" : "other";
+        const int n = snprintf(out + used, bytes - used, "%d  %-5s %s (%s), %u compute units, %.1f GiB\n", i, kind,
+                               found[i].name, found[i].platform_name, (unsigned)found[i].units,
+                               (double)found[i].memory / 0x1p30);
+        used += n > 0 ? (size_t)n : 0;
+    }
+}
+
+void cg_device_list(char *out, size_t bytes)
+{
+    static const size_t array_bytes = MOST_DEVICES * sizeof(found_device);
+    found_device *found = malloc(array_bytes);
+    if (bytes) out[0] = '\0';
+    if (!found) return;
+    list_devices(found, find_devices(found), out, bytes);
+    free(found);
+}
+
+static bool is_disabled(const char *feature)
+{
+    const char *list = getenv("CLGRAD_DISABLE");
+    return list && contains_ignoring_case(list, feature);
+}
+
+static bool has_extension(cl_device_id device, const char *extension)
+{
+    char text[8192];
+    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof text, text, NULL) != CL_SUCCESS) return false;
+    return contains_ignoring_case(text, extension);
+}
+
+static bool probe(cg_context *cg, const found_device *f, int64_t limit)
+{
+    char driver[NAME_BYTES];
+    cl_ulong largest = 0;
+    cl_uint alignment_bits = 0, width = 1;
+    device_text(f->device, CL_DRIVER_VERSION, driver);
+    clGetDeviceInfo(f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof largest, &largest, NULL);
+    clGetDeviceInfo(f->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits, &alignment_bits, NULL);
+    clGetDeviceInfo(f->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
+    const char *texts[3] = {f->name, f->platform_name, driver};
+    for (int i = 0; i < 3; i++)
+        if (!(cg->info_text[i] = cg_copy_text(cg, texts[i]))) return false;
+    const bool gpu = (f->type & CL_DEVICE_TYPE_GPU) != 0;
+    const int64_t memory = (int64_t)f->memory;
+    cg->info = (cg_device_info){.name = cg->info_text[0],
+                                .platform = cg->info_text[1],
+                                .driver = cg->info_text[2],
+                                .is_gpu = gpu,
+                                .has_f64 = has_extension(f->device, "cl_khr_fp64") && !is_disabled("fp64"),
+                                .has_f16 = has_extension(f->device, "cl_khr_fp16") && !is_disabled("fp16"),
+                                .has_subgroups = has_extension(f->device, "cl_khr_subgroups") && !is_disabled("subgroups"),
+                                .compute_units = (int)f->units,
+                                .memory = memory,
+                                .largest_allocation = (int64_t)largest,
+                                .memory_limit = limit > 0 && limit < memory ? limit : memory};
+    cg->pocl = contains_ignoring_case(f->platform_name, "Portable Computing Language");
+    cg->memory_alignment = alignment_bits / 8 > 64 ? alignment_bits / 8 : 64;
+    const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0;
+    cg->vector_width = !cpu ? 1 : width >= 16 ? 16 : width >= 8 ? 8 : 4;
+    cg->local_size = cpu ? 1 : 64;
+    if (!cg->gemm_chosen) cg->gemm_clblast = !cpu;
+    return true;
+}
+
+bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit)
+{
+    found_device *found = cg_host_allocate(cg, MOST_DEVICES * sizeof *found);
+    if (!found) return false;
+    const int count = find_devices(found);
+    const found_device *chosen = choose(found, count, wanted);
+    bool ok = false;
+    cl_int status = CL_SUCCESS;
+    if (count == 0) {
+        cg_fail(cg, CG_ERROR_DEVICE,
+                "no OpenCL device found; install a driver, or PoCL for the CPU (Debian: pocl-opencl-icd)");
+    } else if (!chosen) {
+        char list[CG_MESSAGE_BYTES / 2];
+        list_devices(found, count, list, sizeof list);
+        cg_fail(cg, CG_ERROR_DEVICE, "no OpenCL device matches \"%s\"; there are:\n%s", wanted, list);
+    } else if (probe(cg, chosen, memory_limit)) {
+        cg->platform = chosen->platform;
+        cg->device = chosen->device;
+        cg->cl = CL_NEW(cg, &status, clCreateContext, NULL, 1, &cg->device, NULL, NULL);
+        if (cg->cl) cg->queue = CL_NEW(cg, &status, clCreateCommandQueue, cg->cl, cg->device, 0);
+        ok = cg->queue ? true : cg_fail_cl(cg, cg->cl ? "clCreateCommandQueue" : "clCreateContext", status);
+    }
+    cg_host_free(cg, found);
+    return ok;
+}
+
+void cg_device_close(cg_context *cg)
+{
+    if (cg->queue) clReleaseCommandQueue(cg->queue);
+    if (cg->cl) clReleaseContext(cg->cl);
+    cg->queue = NULL;
+    cg->cl = NULL;
+    for (int i = 0; i < 3; i++) cg_host_free(cg, cg->info_text[i]);
+    memset(cg->info_text, 0, sizeof cg->info_text);
+}

@@ -1,0 +1,409 @@
+/* Running plans. First everything that can fail without harm: buffers, arguments; then the kernels, in order. */
+#include "engine/execute.h"
+#include "engine/buffer.h"
+#include "engine/clblast.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* --- numbers computed on the host --- */
+
+static double rounded(double number, cg_dtype dtype)
+{
+    if (dtype == CG_F32) return (double)(float)number;
+    return cg_is_floating(dtype) ? number : trunc(number);
+}
+
+/* Scalars keep their double precision while the host computes with them; kernels round them once. */
+static void compute_numbers(const cg_plan *plan, cg_walk *walk)
+{
+    for (int i = 0; i < plan->scalar_count; i++) walk->numbers[plan->scalars[i]] = walk->nodes[plan->scalars[i]]->number;
+    for (int i = 0; i < plan->host_count; i++) {
+        const cg_host_step *step = &plan->host_steps[i];
+        double operands[4];
+        for (int k = 0; k < step->input_count; k++) operands[k] = walk->numbers[step->inputs[k]];
+        const double result = step->op->host(operands);
+        walk->numbers[step->position] = cg_is_floating(step->dtype) ? result : rounded(result, step->dtype);
+    }
+}
+
+/* --- buffers --- */
+
+static cg_buffer *old_buffer(const cg_root *root)
+{
+    return root->variable->committed->buffer;
+}
+
+static void release_targets(cg_context *cg, cg_walk *walk, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (walk->targets[i]) cg_buffer_release(cg, walk->targets[i]);
+}
+
+/* A buffer for every root: the old one where the plan writes in place, else a new one. */
+static bool make_targets(cg_context *cg, const cg_plan *plan, cg_walk *walk)
+{
+    if (!CG_GROW(cg, walk->targets, walk->targets_capacity, plan->target_count + 1)) return false;
+    for (int i = 0; i < plan->target_count; i++) {
+        const cg_target *target = &plan->targets[i];
+        if (target->in_place) {
+            walk->targets[i] = old_buffer(&walk->roots[i]);
+            cg_buffer_retain(walk->targets[i]);
+        } else {
+            walk->targets[i] = cg_buffer_new(cg, target->bytes);
+        }
+        if (walk->targets[i]) continue;
+        release_targets(cg, walk, i);
+        return false;
+    }
+    return true;
+}
+
+static cl_mem resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset)
+{
+    const cg_buffer *buffer = NULL;
+    switch (place->kind) {
+    case CG_PLACE_ARENA: *offset = place->offset; return cg->arena;
+    case CG_PLACE_LEAF: buffer = walk->nodes[place->index]->buffer; break;
+    case CG_PLACE_ROOT: buffer = walk->targets[place->index]; break;
+    case CG_PLACE_OLD: buffer = old_buffer(&walk->roots[place->index]); break;
+    }
+    *offset = buffer->offset;
+    return buffer->memory;
+}
+
+/* --- arguments --- */
+
+static bool set_argument(cg_context *cg, const cg_step *step, cl_uint number, size_t bytes, const void *value)
+{
+    const cl_int status = CL(cg, clSetKernelArg, step->kernel, number, bytes, value);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clSetKernelArg", status);
+}
+
+/* Writes a field; true if it changed. */
+static bool patch(cg_step *step, int at, const void *value, size_t bytes)
+{
+    if (memcmp(step->block + at, value, bytes) == 0) return false;
+    memcpy(step->block + at, value, bytes);
+    return true;
+}
+
+static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets, const cg_walk *walk, int32_t status_word)
+{
+    switch (p->kind) {
+    case CG_PATCH_TENSOR: {
+        const int64_t first = offsets[p->index] / p->element;
+        return patch(step, p->at, &first, sizeof first);
+    }
+    case CG_PATCH_F32: {
+        const float number = (float)walk->numbers[p->index];
+        return patch(step, p->at, &number, sizeof number);
+    }
+    case CG_PATCH_F64: return patch(step, p->at, &walk->numbers[p->index], sizeof(double));
+    case CG_PATCH_I32: {
+        const int32_t number = (int32_t)walk->numbers[p->index];
+        return patch(step, p->at, &number, sizeof number);
+    }
+    case CG_PATCH_STATUS: return patch(step, p->at, &status_word, sizeof status_word);
+    }
+    return false;
+}
+
+static bool bind_step(cg_context *cg, cg_step *step, const cg_walk *walk, int32_t status_word)
+{
+    int64_t offsets[CG_MAX_INPUTS + CG_MAX_OUTPUTS + 64];
+    for (int i = 0; i < step->place_count; i++) {
+        const cl_mem memory = resolve(cg, walk, &step->places[i], &offsets[i]);
+        if (memory == step->bound[i]) continue;
+        if (!set_argument(cg, step, (cl_uint)i, sizeof memory, &memory)) return false;
+        step->bound[i] = memory;
+    }
+    if (step->status && !step->status_bound) {
+        if (!set_argument(cg, step, (cl_uint)step->place_count, sizeof cg->status_words, &cg->status_words)) return false;
+        step->status_bound = true;
+    }
+    bool changed = !step->block_bound;
+    for (int i = 0; i < step->patch_count; i++)
+        changed |= apply_patch(step, &step->patches[i], offsets, walk, status_word);
+    if (!changed) return true;
+    step->block_bound = false;
+    if (!set_argument(cg, step, (cl_uint)(step->place_count + step->status), (size_t)step->block_bytes, step->block)) return false;
+    step->block_bound = true;
+    return true;
+}
+
+/* CLBlast takes a buffer without an offset: a part of the arena as an object of its own. */
+static bool bind_blas(cg_context *cg, cg_step *step)
+{
+    cg_blas_call *blas = step->blas;
+    if (!blas->temporary_bytes || blas->temporary_of == cg->arena) return true;
+    cl_int status = CL_SUCCESS;
+    const cl_buffer_region region = {(size_t)step->places[3].offset, (size_t)blas->temporary_bytes};
+    if (blas->temporary) clReleaseMemObject(blas->temporary);
+    blas->temporary_of = NULL;
+    blas->temporary = CL_NEW(cg, &status, clCreateSubBuffer, cg->arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region);
+    if (!blas->temporary) return cg_fail_cl(cg, "clCreateSubBuffer", status);
+    blas->temporary_of = cg->arena;
+    return true;
+}
+
+static bool bind_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t status_word)
+{
+    for (int i = 0; i < plan->step_count; i++) {
+        cg_step *step = &plan->steps[i];
+        if (step->blas ? !bind_blas(cg, step) : !bind_step(cg, step, walk, status_word)) return false;
+    }
+    return true;
+}
+
+/* --- status words --- */
+
+bool cg_status_open(cg_context *cg)
+{
+    static const cl_int zeros[CG_STATUS_SLOTS * CG_STATUS_WORDS];
+    cl_int status = CL_SUCCESS;
+    cg->status_words = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof zeros,
+                              (void *)zeros);
+    return cg->status_words ? true : cg_fail_cl(cg, "clCreateBuffer", status);
+}
+
+void cg_status_close(cg_context *cg)
+{
+    for (int i = 0; i < CG_QUEUED_PLANS; i++)
+        if (cg->queued[i]) clReleaseEvent(cg->queued[i]);
+    memset(cg->queued, 0, sizeof cg->queued);
+    if (cg->status_words) clReleaseMemObject(cg->status_words);
+    cg->status_words = NULL;
+}
+
+static void report_run(cg_context *cg, const cg_plan *plan, const cl_int *words)
+{
+    const char *name = words[1] >= 0 && words[1] < plan->report_count ? plan->report_texts[words[1]].text : "kernel";
+    if (words[3] > 0)
+        cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range: it must be at least 0 and less than %d", name,
+                (int)words[2], (int)words[3]);
+    else cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range", name, (int)words[2]);
+}
+
+/* Waits, since the read is blocking. */
+bool cg_check_status(cg_context *cg)
+{
+    if (cg->status_unread == 0) return cg->status == CG_OK;
+    cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
+    cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+    bool any = false;
+    for (; cg->status_unread > 0; cg->status_unread--) {
+        const int slot = (cg->status_next + CG_STATUS_SLOTS - cg->status_unread) % CG_STATUS_SLOTS;
+        cg_plan *plan = cg->status_runs[slot].plan;
+        if (words[slot * CG_STATUS_WORDS]) report_run(cg, plan, &words[slot * CG_STATUS_WORDS]);
+        any |= words[slot * CG_STATUS_WORDS] != 0;
+        plan->unread_runs--;
+    }
+    if (!any) return cg->status == CG_OK;
+    const cl_int zero = 0;
+    status = CL(cg, clEnqueueFillBuffer, cg->queue, cg->status_words, &zero, sizeof zero, 0, sizeof words, 0, NULL, NULL);
+    return status == CL_SUCCESS ? false : cg_fail_cl(cg, "clEnqueueFillBuffer", status);
+}
+
+/* A slot for a run; every plan has one, so that its argument is always valid. */
+static bool take_slot(cg_context *cg, cg_plan *plan, int32_t *word)
+{
+    *word = 0;
+    if (!plan->reports) return true;
+    if (cg->status_unread == CG_STATUS_SLOTS && !cg_check_status(cg)) return false;
+    *word = (int32_t)(cg->status_next * CG_STATUS_WORDS);
+    return true;
+}
+
+static void keep_slot(cg_context *cg, cg_plan *plan)
+{
+    if (!plan->reports) return;
+    cg->status_runs[cg->status_next].plan = plan;
+    cg->status_next = (cg->status_next + 1) % CG_STATUS_SLOTS;
+    cg->status_unread++;
+    plan->unread_runs++;
+}
+
+bool cg_finish(cg_context *cg)
+{
+    const cl_int status = CL(cg, clFinish, cg->queue);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFinish", status);
+    return cg_check_status(cg);
+}
+
+/* --- looking for NaN --- */
+
+static int64_t first_nan(const void *data, cg_dtype dtype, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (dtype == CG_F32 ? isnan(((const float *)data)[i]) : isnan(((const double *)data)[i])) return i;
+    return -1;
+}
+
+/* Reads a value back and looks: -1 for no NaN, -2 for an error, else the element. */
+static int64_t find_nan(cg_context *cg, const cg_walk *walk, const cg_node *node, const cg_place *place)
+{
+    int64_t offset, result = -1;
+    const int64_t count = cg_shape_size(node->shape);
+    const size_t bytes = (size_t)count * cg_dtype_bytes((cg_dtype)node->dtype);
+    if (!cg_is_floating((cg_dtype)node->dtype) || count == 0) return -1;
+    const cl_mem memory = resolve(cg, walk, place, &offset);
+    void *data = cg_host_allocate(cg, bytes);
+    if (!data) return -2;
+    const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, memory, CL_TRUE, (size_t)offset, bytes, data, 0, NULL, NULL);
+    if (status == CL_SUCCESS) {
+        result = first_nan(data, (cg_dtype)node->dtype, count);
+    } else {
+        cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+        result = -2;
+    }
+    cg_host_free(cg, data);
+    return result;
+}
+
+static bool check_leaves(cg_context *cg, const cg_walk *walk)
+{
+    for (int i = 0; i < walk->count; i++) {
+        const cg_node *node = walk->nodes[i];
+        if (!node->buffer) continue;
+        const int64_t at = find_nan(cg, walk, node, &(cg_place){.kind = CG_PLACE_LEAF, .index = i});
+        if (at == -2) return false;
+        if (at >= 0)
+            return cg_fail(cg, CG_ERROR_NUMBER, "NaN in the data: %s %s%s has one at element %lld",
+                           node->label ? node->label : "a tensor given", cg_dtype_name((cg_dtype)node->dtype),
+                           cg_shape_text(cg, node->shape), (long long)at);
+    }
+    return true;
+}
+
+static const cg_place *place_of_output(const cg_step *step, int number)
+{
+    /* Written tensors come after those that are read, in the order of the outputs. */
+    return &step->places[step->place_count - step->output_count + number];
+}
+
+static bool check_step(cg_context *cg, const cg_walk *walk, const cg_step *step)
+{
+    for (int i = 0; i < step->output_count; i++) {
+        const cg_node *node = walk->nodes[step->outputs[i]];
+        const int64_t at = find_nan(cg, walk, node, place_of_output(step, i));
+        if (at == -2) return false;
+        if (at >= 0)
+            return cg_fail(cg, CG_ERROR_NUMBER, "%s: made the first NaN, at element %lld of %s%s%s%s", step->label, (long long)at,
+                           cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape), node->label ? " " : "",
+                           node->label ? node->label : "");
+    }
+    return true;
+}
+
+/* --- running --- */
+
+static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
+{
+    if (step->blas) {
+        static const size_t element[2] = {4, 8};
+        cl_mem memory[3];
+        int64_t first[3];
+        for (int i = 0; i < 3; i++) {
+            memory[i] = resolve(cg, walk, &step->places[i], &first[i]);
+            first[i] /= (int64_t)element[step->blas->f64];
+        }
+        return cg_clblast_run(cg, step->blas, memory, first);
+    }
+    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, step->kernel, step->dimensions, NULL, step->global,
+                             step->local, 0, NULL, NULL);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+}
+
+static void mark_lost(const cg_plan *plan, const cg_walk *walk)
+{
+    for (int i = 0; i < plan->target_count; i++)
+        if (plan->targets[i].in_place) walk->roots[i].variable->lost = true;
+}
+
+static bool enqueue_steps(cg_context *cg, const cg_plan *plan, const cg_walk *walk)
+{
+    bool committed = false;
+    if (cg->check_nan && !check_leaves(cg, walk)) return false;
+    for (int i = 0; i < plan->step_count; i++) {
+        const cg_step *step = &plan->steps[i];
+        if (!enqueue(cg, step, walk) || (cg->check_nan && !check_step(cg, walk, step))) {
+            if (committed) mark_lost(plan, walk);
+            return false;
+        }
+        committed |= step->commits;
+    }
+    cg->counters.kernels_enqueued += plan->step_count;
+    return true;
+}
+
+bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
+{
+    int32_t status_word;
+    if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
+    compute_numbers(plan, walk);
+    if (!cg_arena_reserve(cg, plan->arena_bytes) || !take_slot(cg, plan, &status_word)) return false;
+    if (!make_targets(cg, plan, walk)) return false;
+    if (!bind_steps(cg, plan, walk, status_word) || !enqueue_steps(cg, plan, walk)) {
+        release_targets(cg, walk, plan->target_count);
+        return false;
+    }
+    keep_slot(cg, plan);
+    for (int i = 0; i < plan->target_count; i++) {
+        cg_node *node = walk->roots[i].node;
+        node->buffer = walk->targets[i];
+        cg_node_hash(node);
+    }
+    return true;
+}
+
+/* --- not running away --- */
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void forget(cg_context *cg, int slot)
+{
+    clReleaseEvent(cg->queued[slot]);
+    cg->queued[slot] = NULL;
+}
+
+static void wait_for(cg_context *cg, int slot)
+{
+    if (!cg->queued[slot]) return;
+    clWaitForEvents(1, &cg->queued[slot]);
+    forget(cg, slot);
+}
+
+static bool is_done(const cg_context *cg, int slot)
+{
+    cl_int status = CL_COMPLETE;
+    if (!cg->queued[slot]) return true;
+    clGetEventInfo(cg->queued[slot], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    return status <= CL_COMPLETE;
+}
+
+/* Called at a step scope's end. Plans are slow if the one before the last was queued over 10 ms ago and is not done. */
+void cg_throttle(cg_context *cg)
+{
+    const int at = cg->queued_next % CG_QUEUED_PLANS;
+    const int slow = (at + CG_QUEUED_PLANS - CG_QUEUED_SLOW_PLANS) % CG_QUEUED_PLANS;
+    cl_event event = NULL;
+    wait_for(cg, at); /* its last user was 32 plans ago */
+    if (CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &event) != CL_SUCCESS) return;
+    if (CL(cg, clFlush, cg->queue) != CL_SUCCESS) {
+        clReleaseEvent(event);
+        return;
+    }
+    cg->queued[at] = event;
+    cg->queued_at[at] = now();
+    cg->queued_next = (at + 1) % CG_QUEUED_PLANS;
+    if (!is_done(cg, slow) && now() - cg->queued_at[slow] > CG_SLOW_PLAN_SECONDS) wait_for(cg, slow);
+}

@@ -1,0 +1,114 @@
+/* The costs below are in multiply-adds of one vector, for one step of k where that applies. They need not be exact:
+ * they weigh idle cores against copying an operand more often, which differ by far more. */
+#include "gemm_plan.h"
+
+enum {
+    PACK_B_ROWS = 6,    /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
+    PACK_A_COLUMNS = 8, /* and packing a column of A what multiplying it by this many columns of B does */
+    STORE_STEPS = 10,   /* storing an element of C, in steps of k */
+    WAKE_STEPS = 12000, /* having more than one work-group: other threads must be woken */
+    TYPICAL_MINIBATCH = 128,
+    MOST_ROWS = 1032, /* bounds the partial sums that a work-group keeps */
+    MOST_GROUPS_PER_UNIT = 4
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static int64_t divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static int tile_rows(const struct gemm_device *device)
+{
+    return device->registers >= 32 ? 12 : 6;
+}
+
+/* The layout is that of multiply_panel in cl_kernels/gemm_packed.cl. */
+static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
+{
+    const int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
+    const int64_t packed_a = (int64_t)(shape->transposed_a ? 8 : 1) * tile * (launch->depth + launch->lanes);
+    const int64_t partial_rows = shape->k > launch->depth ? launch->rows : tile;
+    return packed_b + packed_a + partial_rows * launch->columns;
+}
+
+/* What the work-groups that one core gets cost it. */
+static double launch_cost(const struct gemm_launch *launch, const struct gemm_shape *shape, int compute_units)
+{
+    const int64_t strip = smaller(launch->columns, 2 * launch->lanes), panels = divide_up(shape->n, launch->columns);
+    const int64_t panels_each = divide_up(panels, (int64_t)launch->global[1]);
+    const int64_t batches_each = divide_up(shape->batches, (int64_t)launch->global[2]);
+    const int64_t groups = (int64_t)(launch->global[0] * launch->global[1] * launch->global[2]);
+    const int64_t turns = divide_up(groups, compute_units);
+    const double rows = (double)smaller(launch->rows, shape->m), k = (double)shape->k;
+    const double columns = (double)smaller(panels_each * launch->columns, divide_up(shape->n, strip) * strip);
+    const double group = rows * columns * (k + STORE_STEPS) + PACK_B_ROWS * columns * k +
+                         PACK_A_COLUMNS * rows * k * (double)panels_each;
+    /* More turns even out what another process takes from a core. */
+    const double disturbance = 1 + 0.02 / (double)turns;
+    return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? WAKE_STEPS : 0);
+}
+
+/* Sets rows and global for given columns: the cheapest way to deal the product out to the cores. Returns its cost. */
+static double divide_work(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device)
+{
+    const int tile = tile_rows(device);
+    const int64_t tiles = larger(1, divide_up(shape->m, tile)), most_tiles = MOST_ROWS / tile;
+    const int64_t most_groups = (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
+    const int64_t panels = divide_up(shape->n, launch->columns), fewest = divide_up(tiles, most_tiles);
+    struct gemm_launch best = *launch;
+    double best_cost = 0;
+    for (int64_t splits = fewest; splits <= smaller(tiles, larger(fewest, most_groups)); splits++) {
+        struct gemm_launch trial = *launch;
+        trial.rows = (int)(divide_up(tiles, splits) * tile);
+        trial.global[0] = (size_t)divide_up(shape->m, trial.rows);
+        for (int64_t groups = 1; groups <= larger(1, smaller(panels, most_groups)); groups++) {
+            trial.global[1] = (size_t)smaller(panels, groups);
+            const int64_t left = larger(1, most_groups / larger(1, (int64_t)(trial.global[0] * trial.global[1])));
+            trial.global[2] = (size_t)smaller(shape->batches, left);
+            if (trial.global[0] * trial.global[1] * trial.global[2] == 0) return *launch = trial, 0;
+            const double cost = launch_cost(&trial, shape, device->compute_units);
+            if (best_cost == 0 || cost < best_cost) best = trial, best_cost = cost;
+        }
+    }
+    *launch = best;
+    return best_cost;
+}
+
+/* A minibatch's extent is replaced by a typical one, so that the choice is the same for every minibatch. */
+static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
+{
+    if (shape.m_varies) shape.m = TYPICAL_MINIBATCH;
+    if (shape.n_varies) shape.n = TYPICAL_MINIBATCH;
+    if (shape.k_varies) shape.k = TYPICAL_MINIBATCH;
+    if (shape.n <= launch.lanes) return launch.lanes;
+    int best = 0;
+    double best_cost = 0;
+    for (int vectors = 2; vectors <= 16; vectors *= 2) {
+        launch.columns = vectors * launch.lanes;
+        const double cost = divide_work(&launch, &shape, device);
+        if (!best || cost < best_cost) best = launch.columns, best_cost = cost;
+    }
+    return best;
+}
+
+struct gemm_launch gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
+{
+    /* A strip this deep takes 64 KiB with 16 floats or 8 doubles a vector, and 16 vectors of them half of a
+     * second-level cache of 1 MiB. */
+    struct gemm_launch launch = {.depth = 512, .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
+    launch.columns = choose_columns(launch, *shape, device);
+    divide_work(&launch, shape, device);
+    const int64_t groups = (int64_t)(launch.global[0] * launch.global[1] * launch.global[2]);
+    launch.scratch_elements = groups * scratch_per_group(&launch, shape, tile_rows(device));
+    return launch;
+}

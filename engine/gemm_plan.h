@@ -1,0 +1,35 @@
+/* Chooses how cl_kernels/gemm_packed.cl is specialised and launched for one matrix product on one CPU. Pure arithmetic
+ * on the host: it makes no OpenCL call, keeps no state and never fails. */
+#ifndef CLGRAD_ENGINE_GEMM_PLAN_H
+#define CLGRAD_ENGINE_GEMM_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* C[m,n] = A[m,k] B[k,n], `batches` times. An extent that varies is a minibatch size: what ends up in the kernel's
+ * source does not depend on it. */
+struct gemm_shape {
+    int64_t m, n, k, batches;
+    bool transposed_a, transposed_b; /* A is stored [k,m], B is stored [n,k] */
+    bool f64;
+    bool m_varies, n_varies, k_varies;
+};
+
+struct gemm_device {
+    int compute_units;
+    int lanes_f32, lanes_f64; /* elements in a vector register: 4, 8 or 16 */
+    int registers;            /* vector registers: 32 on AVX-512 and NEON, else 16 */
+};
+
+struct gemm_launch {
+    int columns, depth, lanes; /* compile-time constants of the kernel */
+    int rows;                  /* run-time argument */
+    size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
+    int64_t scratch_elements;
+};
+
+/* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
+struct gemm_launch gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);
+
+#endif

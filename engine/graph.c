@@ -1,0 +1,544 @@
+/* Making and freeing nodes, recording op calls: shape inference, promotion, host-side folding flags. Nothing runs
+ * here. */
+#include "engine/buffer.h"
+#include "engine/context.h"
+
+#include <string.h>
+
+enum { NODES_PER_CHUNK = 256 };
+
+/* --- node storage --- */
+
+static bool more_nodes(cg_context *cg)
+{
+    if (cg->node_chunk_count % 64 == 0) {
+        void **chunks = cg_resize(cg, cg->node_chunks, (size_t)(cg->node_chunk_count + 64) * sizeof *chunks);
+        if (!chunks) return false;
+        cg->node_chunks = chunks;
+    }
+    cg_node *chunk = cg_host_allocate(cg, NODES_PER_CHUNK * sizeof *chunk);
+    if (!chunk) return false;
+    cg->node_chunks[cg->node_chunk_count++] = chunk;
+    for (int i = NODES_PER_CHUNK; i-- > 0;) {
+        chunk[i].scope_next = cg->free_nodes;
+        cg->free_nodes = &chunk[i];
+    }
+    return true;
+}
+
+cg_node *cg_node_new(cg_context *cg, cg_node_kind kind, cg_dtype dtype, const cg_shape *shape)
+{
+    if (!cg->free_nodes && !more_nodes(cg)) return NULL;
+    cg_node *node = cg->free_nodes;
+    cg->free_nodes = node->scope_next;
+    memset(node, 0, sizeof *node);
+    node->context = cg;
+    node->kind = (uint8_t)kind;
+    node->dtype = (uint8_t)dtype;
+    node->shape = *shape;
+    node->batch_axis = -1;
+    node->inputs = node->inline_inputs;
+    node->attributes = node->inline_attributes;
+    cg->counters.nodes++;
+    return node;
+}
+
+void cg_nodes_close(cg_context *cg)
+{
+    for (int i = 0; i < cg->node_chunk_count; i++) cg_host_free(cg, cg->node_chunks[i]);
+    cg_host_free(cg, cg->node_chunks);
+    cg_host_free(cg, cg->asked);
+}
+
+void cg_node_retain(cg_node *node)
+{
+    node->references++;
+}
+
+/* What a dead node holds besides its inputs. */
+static void node_free(cg_context *cg, cg_node *node)
+{
+    if (node->buffer) cg_buffer_release(cg, node->buffer);
+    if (node->inputs != node->inline_inputs) cg_host_free(cg, node->inputs);
+    if (node->attributes != node->inline_attributes) cg_host_free(cg, node->attributes);
+    cg_host_free(cg, node->label);
+    cg_host_free(cg, node->output_shapes);
+    cg_host_free(cg, node->output_dtypes);
+    node->generation = 0;
+    node->scope_next = cg->free_nodes;
+    cg->free_nodes = node;
+    cg->counters.nodes--;
+}
+
+/* A chain of 100,000 nodes dies without recursion: dead nodes wait in a list linked through scope_next. */
+void cg_node_release(cg_node *node)
+{
+    if (--node->references > 0) return;
+    cg_context *cg = node->context;
+    cg_node *dead = node;
+    node->scope_next = NULL;
+    while (dead) {
+        cg_node *next = dead->scope_next;
+        for (int i = 0; i < dead->input_count; i++) {
+            cg_node *input = dead->inputs[i];
+            if (--input->references > 0) continue;
+            input->scope_next = next;
+            next = input;
+        }
+        node_free(cg, dead);
+        dead = next;
+    }
+}
+
+/* Forgets how the value came about: inputs, op, attributes. */
+void cg_node_become_data(cg_node *node)
+{
+    cg_context *cg = node->context;
+    cg_node **inputs = node->inputs, *inlined[CG_INLINE_INPUTS];
+    const int count = node->input_count;
+    if (inputs == node->inline_inputs) {
+        memcpy(inlined, inputs, sizeof inlined);
+        inputs = inlined;
+    }
+    if (node->attributes != node->inline_attributes) cg_host_free(cg, node->attributes);
+    cg_node **allocated = node->inputs == node->inline_inputs ? NULL : node->inputs;
+    node->attributes = node->inline_attributes;
+    node->attribute_count = 0;
+    node->inputs = node->inline_inputs;
+    node->input_count = 0;
+    node->cut = node->cut || node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT;
+    node->kind = CG_NODE_DATA;
+    node->op = NULL;
+    node->weak = false;
+    cg_node_hash(node);
+    for (int i = 0; i < count; i++) cg_node_release(inputs[i]);
+    cg_host_free(cg, allocated);
+}
+
+uint64_t cg_walk_new(cg_context *cg)
+{
+    return ++cg->walk;
+}
+
+/* --- hashing --- */
+
+static inline uint64_t mix(uint64_t hash, uint64_t value)
+{
+    const __uint128_t product = (__uint128_t)(hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static uint64_t number_bits(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+/* The number of a SCALAR is an argument and stays out of the key; that of a CONSTANT is structure. Whatever is stored
+ * is a leaf: its history does not matter. */
+void cg_node_hash(cg_node *node)
+{
+    const bool stored = node->buffer != NULL;
+    if (stored || node->kind == CG_NODE_DATA) {
+        uint64_t hash = mix(UINT64_C(0x2127599bf4325c37), (uint64_t)node->dtype | (uint64_t)(uint8_t)node->batch_axis << 8 |
+                                                              (uint64_t)node->shape.rank << 16);
+        for (int i = 0; i < node->shape.rank; i++) hash = mix(hash, (uint64_t)node->shape.size[i]);
+        node->hash = hash;
+        return;
+    }
+    uint64_t hash = UINT64_C(0x51ed270b0a1f39c1);
+    hash = mix(hash, (uint64_t)node->kind | (uint64_t)node->dtype << 8 | (uint64_t)node->weak << 16 |
+                         (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32 |
+                         (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56);
+    for (int i = 0; i < node->shape.rank; i++) hash = mix(hash, (uint64_t)node->shape.size[i]);
+    hash = mix(hash, (uint64_t)(uintptr_t)node->op);
+    for (int i = 0; i < node->attribute_count; i++) hash = mix(hash, (uint64_t)node->attributes[i]);
+    if (node->kind == CG_NODE_CONSTANT) hash = mix(hash, number_bits(node->number));
+    node->hash = hash;
+}
+
+/* --- what descriptors' functions see --- */
+
+void cg_call_of(cg_node *node, cg_call_view *view)
+{
+    for (int i = 0; i < node->input_count; i++) {
+        view->shapes[i] = node->inputs[i]->shape;
+        view->dtypes[i] = (cg_dtype)node->inputs[i]->dtype;
+    }
+    view->call = (cg_call){.op = node->op,
+                           .context = node->context,
+                           .input_count = node->input_count,
+                           .attribute_count = node->attribute_count,
+                           .input_shapes = view->shapes,
+                           .input_dtypes = view->dtypes,
+                           .attributes = node->attributes,
+                           .label = node->label ? node->label : ""};
+}
+
+bool cg_is_floating(cg_dtype dtype)
+{
+    return dtype == CG_F32 || dtype == CG_F64;
+}
+
+cg_dtype cg_promote(cg_dtype a, cg_dtype b)
+{
+    if (a == b) return a;
+    if (a == CG_F64 || b == CG_F64) return CG_F64;
+    if (a == CG_F32 || b == CG_F32) return CG_F32;
+    if (a == CG_I32 || b == CG_I32) return CG_I32;
+    return CG_U8; /* u8 with bool */
+}
+
+/* Result dtype of operands, weak numbers giving way: a weak float makes integers f32, a weak integer nothing. */
+static cg_dtype promote_operands(cg_node *const *inputs, int count, bool floating, bool *all_weak)
+{
+    bool any = false, weak_float = false, weak_int = false;
+    cg_dtype dtype = CG_BOOL;
+    for (int i = 0; i < count; i++) {
+        const cg_dtype d = (cg_dtype)inputs[i]->dtype;
+        if (inputs[i]->weak) {
+            weak_float |= cg_is_floating(d);
+            weak_int |= !cg_is_floating(d);
+            continue;
+        }
+        dtype = any ? cg_promote(dtype, d) : d;
+        any = true;
+    }
+    *all_weak = !any;
+    if (!any) dtype = weak_float ? CG_F32 : CG_I32;
+    if (weak_float && !cg_is_floating(dtype)) dtype = CG_F32;
+    if (weak_int && dtype == CG_BOOL) dtype = CG_I32;
+    if (floating && !cg_is_floating(dtype)) dtype = CG_F32;
+    return dtype;
+}
+
+bool cg_broadcast_shapes(const cg_call *call, cg_shape *result)
+{
+    cg_shape out = {0};
+    for (int n = 0; n < call->input_count; n++) {
+        const cg_shape *s = &call->input_shapes[n];
+        const int shift = s->rank > out.rank ? s->rank - out.rank : 0;
+        if (shift) {
+            for (int i = s->rank - 1; i >= 0; i--) out.size[i] = i >= shift ? out.size[i - shift] : 1;
+            out.rank = s->rank;
+        }
+        for (int i = 0; i < s->rank; i++) {
+            const int o = out.rank - s->rank + i;
+            if (s->size[i] == out.size[o] || s->size[i] == 1) continue;
+            if (out.size[o] != 1) {
+                char shapes[CG_TEXT_BYTES * 3] = "";
+                for (int k = 0; k < call->input_count; k++) {
+                    const size_t used = strlen(shapes);
+                    strncat(shapes, k ? " and " : "", sizeof shapes - used - 1);
+                    strncat(shapes, cg_shape_text(call->context, call->input_shapes[k]),
+                            sizeof shapes - strlen(shapes) - 1);
+                }
+                return cg_op_error(call, "shapes %s do not broadcast: sizes %lld and %lld differ", shapes,
+                                   (long long)out.size[o], (long long)s->size[i]);
+            }
+            out.size[o] = s->size[i];
+        }
+    }
+    *result = out;
+    return true;
+}
+
+/* The axis of the result that is the minibatch: for maps that of any input, counted from the end; for moves and
+ * reductions the one that the mapping carries it to. Elsewhere the flag is lost, which costs a program, no more. */
+static int batch_axis_of_map(cg_node *const *inputs, int count, int rank)
+{
+    for (int i = 0; i < count; i++)
+        if (inputs[i]->batch_axis >= 0) return rank - inputs[i]->shape.rank + inputs[i]->batch_axis;
+    return -1;
+}
+
+static int batch_axis_of_move(const cg_call *call, cg_node *input, int rank)
+{
+    if (input->batch_axis < 0) return -1;
+    cg_mapping mapping = {0};
+    call->op->move(call, &mapping);
+    if (mapping.copies) return input->batch_axis == 0 ? 0 : -1;
+    for (int i = 0; i < rank; i++)
+        if (mapping.factor[input->batch_axis][i] != 0) return i;
+    return -1;
+}
+
+static int batch_axis_of_reduce(const cg_call *call, cg_node *input)
+{
+    if (input->batch_axis < 0 || (call->attributes[0] >> input->batch_axis & 1)) return -1;
+    if (call->attributes[1]) return input->batch_axis;
+    int axis = 0;
+    for (int i = 0; i < input->batch_axis; i++) axis += !(call->attributes[0] >> i & 1);
+    return axis;
+}
+
+static int batch_axis_of_contract(cg_node *const *inputs, int rank)
+{
+    const cg_node *a = inputs[0], *b = inputs[1];
+    if (a->batch_axis >= 0 && a->batch_axis < a->shape.rank - 1) return rank - a->shape.rank + a->batch_axis;
+    if (b->batch_axis >= 0 && b->batch_axis != b->shape.rank - 2) return rank - b->shape.rank + b->batch_axis;
+    return -1;
+}
+
+static int batch_axis_of(const cg_call *call, cg_node *const *inputs, const cg_shape *result)
+{
+    bool any = false;
+    for (int i = 0; i < call->input_count; i++) any |= inputs[i]->batch_axis >= 0;
+    if (!any) return -1;
+    switch (call->op->kind) {
+    case CG_OP_MAP: return batch_axis_of_map(inputs, call->input_count, result->rank);
+    case CG_OP_MOVE: return batch_axis_of_move(call, inputs[0], result->rank);
+    case CG_OP_REDUCE: return batch_axis_of_reduce(call, inputs[0]);
+    case CG_OP_CONTRACT: return batch_axis_of_contract(inputs, result->rank);
+    default: return -1;
+    }
+}
+
+/* --- recording --- */
+
+static bool infer_map(const cg_call *call, cg_node *const *inputs, cg_inferred *result, bool *weak)
+{
+    const cg_op *op = call->op;
+    const int first = op->condition ? 1 : 0;
+    const cg_dtype promoted = promote_operands(inputs + first, call->input_count - first, op->floating, weak);
+    result->dtype[0] = op->has_result_dtype ? op->result_dtype : op->predicate || op->logical ? CG_BOOL : promoted;
+    if (op->has_result_dtype || op->predicate || op->logical) *weak = false;
+    return cg_broadcast_shapes(call, &result->shape[0]);
+}
+
+static bool infer(const cg_call *call, cg_node *const *inputs, cg_inferred *result, bool *weak)
+{
+    *weak = false;
+    if (call->op->kind == CG_OP_MAP && !call->op->infer) {
+        if (!infer_map(call, inputs, result, weak)) return false;
+    } else if (!call->op->infer) {
+        return cg_op_error(call, "the op has no shape inference");
+    } else {
+        if (!call->op->infer(call, result)) {
+            if (call->context->status == CG_OK) cg_op_error(call, "shape inference failed");
+            return false;
+        }
+        /* A view or a reduction of a weak number is weak too. */
+        *weak = call->op->kind == CG_OP_MOVE && inputs[0]->weak;
+    }
+    const int outputs = call->op->outputs ? call->op->outputs : 1;
+    for (int i = 0; i < outputs; i++) {
+        if (result->dtype[i] == CG_F64 && !call->context->info.has_f64)
+            return cg_op_error(call, "device %s has no f64", call->context->info.name);
+        if (result->shape[i].rank < 0 || result->shape[i].rank > CG_MAX_RANK)
+            return cg_op_error(call, "rank %d is not within 0 to %d", result->shape[i].rank, CG_MAX_RANK);
+        if (cg_shape_size(result->shape[i]) < 0)
+            return cg_op_error(call, "shape %s is too large", cg_shape_text(call->context, result->shape[i]));
+    }
+    return true;
+}
+
+static bool store_attributes(cg_node *node, const int64_t *attributes, int count)
+{
+    if (count > CG_INLINE_ATTRIBUTES) {
+        int64_t *room = cg_host_allocate(node->context, (size_t)count * sizeof *room);
+        if (!room) return false;
+        node->attributes = room;
+    }
+    if (count) memcpy(node->attributes, attributes, (size_t)count * sizeof *attributes);
+    node->attribute_count = (uint16_t)count;
+    return true;
+}
+
+static bool store_inputs(cg_node *node, cg_node *const *inputs, int count)
+{
+    if (count > CG_INLINE_INPUTS) {
+        cg_node **room = cg_host_allocate(node->context, (size_t)count * sizeof *room);
+        if (!room) return false;
+        node->inputs = room;
+    }
+    for (int i = 0; i < count; i++) {
+        node->inputs[i] = inputs[i];
+        cg_node_retain(inputs[i]);
+    }
+    node->input_count = (uint8_t)count;
+    return true;
+}
+
+static bool store_outputs(cg_node *node, const cg_inferred *inferred, int count)
+{
+    if (count == 1) return true;
+    node->output_shapes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_shapes);
+    node->output_dtypes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_dtypes);
+    if (!node->output_shapes || !node->output_dtypes) return false;
+    memcpy(node->output_shapes, inferred->shape, (size_t)count * sizeof *node->output_shapes);
+    memcpy(node->output_dtypes, inferred->dtype, (size_t)count * sizeof *node->output_dtypes);
+    return true;
+}
+
+/* Frees a node that nothing refers to yet. */
+static void discard(cg_node *node)
+{
+    node->references = 1;
+    cg_node_release(node);
+}
+
+static cg_tensor record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak)
+{
+    cg_context *cg = call->context;
+    const int outputs = call->op->outputs ? call->op->outputs : 1;
+    cg_node *node = cg_node_new(cg, CG_NODE_CALL, inferred->dtype[0], &inferred->shape[0]);
+    if (!node) return (cg_tensor){0};
+    node->op = call->op;
+    node->weak = weak;
+    node->output_count = (uint8_t)outputs;
+    if (!store_attributes(node, call->attributes, call->attribute_count) ||
+        !store_inputs(node, inputs, call->input_count) || !store_outputs(node, inferred, outputs)) {
+        discard(node);
+        return (cg_tensor){0};
+    }
+    node->batch_axis = (int8_t)batch_axis_of(call, inputs, &inferred->shape[0]);
+    cg_node_hash(node);
+    if (outputs == 1) return cg_tensor_of(node);
+    const int64_t first = 0;
+    cg_node *projection = cg_node_new(cg, CG_NODE_OUTPUT, inferred->dtype[0], &inferred->shape[0]);
+    if (!projection || !store_attributes(projection, &first, 1) || !store_inputs(projection, &node, 1)) {
+        if (projection) discard(projection);
+        else discard(node);
+        return (cg_tensor){0};
+    }
+    cg_node_hash(projection);
+    return cg_tensor_of(projection);
+}
+
+cg_tensor cg_output(cg_tensor first, int index)
+{
+    cg_node *projection = cg_node_of(first, "cg_output");
+    if (!projection) return (cg_tensor){0};
+    cg_context *cg = projection->context;
+    cg_node *node = projection->kind == CG_NODE_OUTPUT ? projection->inputs[0] : projection;
+    if (projection->kind != CG_NODE_OUTPUT || index < 0 || index >= node->output_count)
+        return cg_report(cg, CG_ERROR_ARGUMENT, "cg_output", "the call has no output %d", index);
+    if (index == projection->attributes[0]) return first;
+    const int64_t which = index;
+    cg_node *other = cg_node_new(cg, CG_NODE_OUTPUT, node->output_dtypes[index], &node->output_shapes[index]);
+    if (!other) return (cg_tensor){0};
+    if (!store_attributes(other, &which, 1) || !store_inputs(other, &node, 1)) {
+        discard(other);
+        return (cg_tensor){0};
+    }
+    cg_node_hash(other);
+    return cg_tensor_of(other);
+}
+
+/* Composed ops expand at the call, inside a local scope that frees what they made on the way. */
+static cg_tensor expand(const cg_call *call, const cg_tensor *inputs)
+{
+    cg_tensor outputs[CG_MAX_OUTPUTS] = {{0}};
+    const int count = call->op->outputs ? call->op->outputs : 1;
+    cg_scope scope = cg_scope_local(call->context);
+    call->op->expand(call, inputs, outputs);
+    for (int i = 0; i < count; i++) cg_lift(outputs[i]);
+    cg_scope_end(scope);
+    return outputs[0];
+}
+
+static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
+{
+    cg_context *cg = NULL;
+    for (int i = 0; i < count; i++) {
+        nodes[i] = cg_node_of(inputs[i], op->name);
+        if (!nodes[i]) return false;
+        if (cg && nodes[i]->context != cg) {
+            cg_fail(cg, CG_ERROR_ARGUMENT, "%s: operands belong to different contexts", op->name);
+            return false;
+        }
+        cg = nodes[i]->context;
+        view->shapes[i] = nodes[i]->shape;
+        view->dtypes[i] = (cg_dtype)nodes[i]->dtype;
+    }
+    view->call.context = cg;
+    return true;
+}
+
+cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                   int attribute_count)
+{
+    cg_call_view view;
+    cg_node *nodes[CG_MAX_INPUTS];
+    cg_inferred inferred;
+    bool weak;
+    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes))
+        return (cg_tensor){0};
+    cg_context *cg = view.call.context;
+    if ((op->inputs >= 0 && input_count != op->inputs) || attribute_count > CG_MAX_ATTRIBUTES)
+        return cg_report(cg, CG_ERROR_ARGUMENT, op->name, "takes %d inputs, not %d", op->inputs, input_count);
+    view.call = (cg_call){.op = op,
+                          .context = cg,
+                          .input_count = input_count,
+                          .attribute_count = attribute_count,
+                          .input_shapes = view.shapes,
+                          .input_dtypes = view.dtypes,
+                          .attributes = attributes,
+                          .label = ""};
+    if (op->kind == CG_OP_COMPOSED) return expand(&view.call, inputs);
+    if (!infer(&view.call, nodes, &inferred, &weak)) return (cg_tensor){0};
+    return record(&view.call, nodes, &inferred, weak);
+}
+
+/* --- leaves --- */
+
+static cg_tensor leaf(cg_context *cg, cg_node_kind kind, cg_dtype dtype, cg_shape shape, double number, bool weak)
+{
+    if (!cg || !cg->queue) return (cg_tensor){0};
+    if (dtype == CG_F64 && !cg->info.has_f64)
+        return cg_report(cg, CG_ERROR_DEVICE, "f64", "device %s has no f64", cg->info.name);
+    cg_node *node = cg_node_new(cg, kind, dtype, &shape);
+    if (!node) return (cg_tensor){0};
+    node->number = number;
+    node->weak = weak;
+    cg_node_hash(node);
+    return cg_tensor_of(node);
+}
+
+cg_tensor cg_scalar(cg_context *cg, double value)
+{
+    return leaf(cg, CG_NODE_SCALAR, CG_F32, CG_RANK0, value, true);
+}
+
+cg_tensor cg_scalar_int(cg_context *cg, int32_t value)
+{
+    return leaf(cg, CG_NODE_SCALAR, CG_I32, CG_RANK0, value, true);
+}
+
+cg_tensor cg_constant(cg_context *cg, cg_dtype dtype, double value)
+{
+    return leaf(cg, CG_NODE_CONSTANT, dtype, CG_RANK0, value, false);
+}
+
+cg_tensor cg_size_scalar(cg_context *cg, cg_dtype dtype, double value)
+{
+    return leaf(cg, CG_NODE_SCALAR, dtype, CG_RANK0, value, false);
+}
+
+cg_tensor cg_index(cg_context *cg, cg_shape shape)
+{
+    if (cg_shape_size(shape) > INT32_MAX)
+        return cg_report(cg, CG_ERROR_ARGUMENT, "index", "%s has more than 2^31 - 1 positions", cg_shape_text(cg, shape));
+    return leaf(cg, CG_NODE_INDEX, CG_I32, shape, 0, false);
+}
+
+void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_tensor operands[4])
+{
+    memset(operands, 0, 4 * sizeof *operands);
+    if (!cg) return;
+    const uint64_t number = has_key ? key : cg->random_number++;
+    const uint64_t halves[4] = {cg->seed & UINT32_MAX, cg->seed >> 32, number & UINT32_MAX, number >> 32};
+    for (int i = 0; i < 4; i++)
+        operands[i] = cg_size_scalar(cg, CG_I32, (double)(int32_t)(uint32_t)halves[i]);
+}
+
+cg_tensor cg_named(cg_tensor tensor, const char *name)
+{
+    cg_node *node = cg_node_of(tensor, "cg_named");
+    if (!node) return tensor;
+    cg_host_free(node->context, node->label);
+    node->label = cg_copy_text(node->context, name);
+    return tensor;
+}

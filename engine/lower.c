@@ -1,0 +1,453 @@
+/* Lowering: walks a group's expressions from what it stores to what it loads, carrying for each node how its
+ * coordinates follow from the loop axes, and merges loop axes that every index allows. */
+#include "engine/lower.h"
+
+#include <string.h>
+
+/* Coordinates of a node as linear forms of the loop axes. */
+typedef struct access {
+    int64_t offset[CG_MAX_RANK], factor[CG_MAX_RANK][CG_AXES];
+} access;
+
+struct cg_memo {
+    int item, guard;
+    access at;
+};
+
+static int lower_item(cg_lowered *l, int position, const access *at, int guard, bool inner);
+
+static bool too_large(cg_lowered *l)
+{
+    l->failed = true;
+    cg_fail(l->schedule->context, CG_ERROR_DEVICE, "internal: a kernel of %d values exceeds its limits", l->value_count);
+    return false;
+}
+
+static cg_term *value_new(cg_lowered *l, cg_term_kind kind, cg_dtype dtype, bool inner)
+{
+    if (l->value_count == CG_MOST_TERMS) {
+        too_large(l);
+        l->value_count--; /* the last one is overwritten: the kernel is not used */
+    }
+    cg_term *v = &l->values[l->value_count];
+    *v = (cg_term){.kind = kind, .dtype = dtype, .inner = inner, .item = -1, .tensor = -1, .guard = -1};
+    l->memo[l->value_count].item = -1;
+    l->value_count++;
+    return v;
+}
+
+int cg_lowered_tensor(cg_lowered *l, int item, cg_dtype dtype, bool written)
+{
+    if (item >= 0)
+        for (int i = 0; i < l->tensor_count; i++)
+            if (l->tensors[i].item == item) {
+                l->tensors[i].written |= written;
+                return i;
+            }
+    if (l->tensor_count == (int)(sizeof l->tensors / sizeof *l->tensors)) {
+        too_large(l);
+        return 0;
+    }
+    l->tensors[l->tensor_count] = (cg_kernel_tensor){.item = item, .dtype = dtype, .written = written};
+    return l->tensor_count++;
+}
+
+/* --- accesses --- */
+
+static cg_form linear(const cg_shape *shape, const access *at)
+{
+    cg_form form = {0};
+    int64_t contiguous = 1;
+    for (int j = shape->rank - 1; j >= 0; j--) {
+        form.offset += contiguous * at->offset[j];
+        for (int k = 0; k < CG_AXES; k++) form.stride[k] += contiguous * at->factor[j][k];
+        contiguous *= shape->size[j];
+    }
+    return form;
+}
+
+/* Element by element in the group's space: axes of size 1 have no loop. */
+static access identity(const cg_lowered *l, const cg_shape *shape)
+{
+    access at = {0};
+    int axis = 0;
+    for (int j = 0; j < shape->rank; j++)
+        if (shape->size[j] != 1 && axis < l->outer_count) at.factor[j][axis++] = 1;
+    return at;
+}
+
+static access through_broadcast(const access *at, const cg_shape *from, const cg_shape *to)
+{
+    access result = {0};
+    const int shift = from->rank - to->rank;
+    for (int j = 0; j < to->rank; j++) {
+        if (to->size[j] == 1) continue;
+        result.offset[j] = at->offset[j + shift];
+        memcpy(result.factor[j], at->factor[j + shift], sizeof result.factor[j]);
+    }
+    return result;
+}
+
+static access through_mapping(const access *at, const cg_mapping *mapping, int from_rank, int to_rank)
+{
+    access result = {0};
+    for (int j = 0; j < to_rank; j++) {
+        result.offset[j] = mapping->offset[j];
+        for (int i = 0; i < from_rank; i++) {
+            result.offset[j] += mapping->factor[j][i] * at->offset[i];
+            for (int k = 0; k < CG_AXES; k++) result.factor[j][k] += mapping->factor[j][i] * at->factor[i][k];
+        }
+    }
+    return result;
+}
+
+/* --- values --- */
+
+static int convert(cg_lowered *l, int value, cg_dtype to, bool inner)
+{
+    if (l->values[value].dtype == to) return value;
+    cg_term *v = value_new(l, CG_TERM_CONVERT, to, inner);
+    v->operands[0] = value;
+    v->operand_count = 1;
+    return l->value_count - 1;
+}
+
+static int lower_load(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    const cg_entry *item = &l->schedule->items[position];
+    const int storage = cg_entry_storage(l->schedule, position);
+    const int tensor = cg_lowered_tensor(l, storage, (cg_dtype)item->node->dtype, false);
+    cg_term *v = value_new(l, CG_TERM_LOAD, (cg_dtype)item->node->dtype, inner);
+    v->tensor = tensor;
+    v->guard = guard;
+    v->form = linear(&item->node->shape, at);
+    return l->value_count - 1;
+}
+
+static int lower_leaf(cg_lowered *l, int position, const access *at, bool inner)
+{
+    const cg_node *node = l->schedule->items[position].node;
+    const bool argument = node->kind == CG_NODE_SCALAR || node->kind == CG_NODE_CALL;
+    cg_term *v = value_new(l, CG_TERM_LITERAL, (cg_dtype)node->dtype, inner);
+    if (argument) v->kind = CG_TERM_ARGUMENT;
+    if (node->kind == CG_NODE_INDEX) v->kind = CG_TERM_INDEX;
+    v->item = position;
+    v->number = node->number;
+    v->form = linear(&node->shape, at);
+    return l->value_count - 1;
+}
+
+/* The guards that keep the coordinates of a padded input inside it; those that always hold are left out. */
+static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, int guard)
+{
+    for (int j = 0; j < shape->rank; j++) {
+        int64_t least = at->offset[j], most = at->offset[j];
+        for (int k = 0; k < l->outer_count + l->inner_count; k++) {
+            const int64_t reach = at->factor[j][k] * (l->extent[k] - 1);
+            if (reach < 0) least += reach;
+            else most += reach;
+        }
+        if (least >= 0 && most < shape->size[j]) continue;
+        if (l->guard_count == CG_MOST_GUARDS) {
+            too_large(l);
+            return guard;
+        }
+        cg_guard *g = &l->guards[l->guard_count];
+        *g = (cg_guard){.extent = shape->size[j], .parent = guard};
+        g->form.offset = at->offset[j];
+        memcpy(g->form.stride, at->factor[j], sizeof g->form.stride);
+        guard = l->guard_count++;
+    }
+    return guard;
+}
+
+static int lower_view(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    cg_node *node = l->schedule->items[position].node;
+    const cg_node *input = node->inputs[0];
+    cg_call_view view;
+    cg_mapping mapping = {0};
+    cg_call_of(node, &view);
+    node->op->move(&view.call, &mapping);
+    const access through = through_mapping(at, &mapping, node->shape.rank, input->shape.rank);
+    const int outside = mapping.guarded ? add_guards(l, &input->shape, &through, guard) : guard;
+    const int value = lower_item(l, input->position, &through, outside, inner);
+    if (outside == guard) return value;
+    cg_term *v = value_new(l, CG_TERM_GUARD, l->values[value].dtype, inner);
+    v->guard = outside;
+    v->operands[0] = value;
+    v->operand_count = 1;
+    return l->value_count - 1;
+}
+
+/* What an operand is converted to before the expression sees it. */
+static cg_dtype operand_dtype(const cg_node *node, int i, cg_dtype promoted)
+{
+    const cg_op *op = node->op;
+    if (op->has_result_dtype) return (cg_dtype)node->inputs[i]->dtype;
+    if (op->logical || (op->condition && i == 0)) return CG_BOOL;
+    return op->predicate ? promoted : (cg_dtype)node->dtype;
+}
+
+/* The common dtype of a predicate's operands, weak ones giving way as in inference. */
+static cg_dtype promoted_dtype(const cg_node *node)
+{
+    bool any = false, weak_float = false;
+    cg_dtype dtype = CG_BOOL;
+    for (int i = 0; i < node->input_count; i++) {
+        const cg_dtype d = (cg_dtype)node->inputs[i]->dtype;
+        if (node->inputs[i]->weak) {
+            weak_float |= cg_is_floating(d);
+            continue;
+        }
+        dtype = any ? cg_promote(dtype, d) : d;
+        any = true;
+    }
+    if (!any) return weak_float ? CG_F32 : CG_I32;
+    return weak_float && !cg_is_floating(dtype) ? CG_F32 : dtype == CG_BOOL ? CG_I32 : dtype;
+}
+
+static int lower_map(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    const cg_node *node = l->schedule->items[position].node;
+    const cg_dtype promoted = promoted_dtype(node);
+    int operands[CG_MOST_OPERANDS];
+    if (node->input_count > CG_MOST_OPERANDS) {
+        too_large(l);
+        return 0;
+    }
+    for (int i = 0; i < node->input_count; i++) {
+        const access through = through_broadcast(at, &node->shape, &node->inputs[i]->shape);
+        const int value = lower_item(l, node->inputs[i]->position, &through, guard, inner);
+        operands[i] = convert(l, value, operand_dtype(node, i, promoted), inner);
+    }
+    cg_term *v = value_new(l, CG_TERM_MAP, (cg_dtype)node->dtype, inner);
+    v->op = node->op;
+    v->item = position;
+    v->operand_dtype = node->op->predicate ? promoted : (cg_dtype)node->dtype;
+    v->operand_count = node->input_count;
+    memcpy(v->operands, operands, sizeof operands);
+    return l->value_count - 1;
+}
+
+static int find_memo(const cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    for (int i = 0; i < l->value_count; i++) {
+        const struct cg_memo *m = &l->memo[i];
+        if (m->item == position && m->guard == guard && l->values[i].inner == inner &&
+            memcmp(&m->at, at, sizeof *at) == 0)
+            return i;
+    }
+    return -1;
+}
+
+static int lower_item(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    const cg_schedule *s = l->schedule;
+    const cg_entry *item = &s->items[position];
+    const bool own = item->group >= 0 && &s->groups[item->group] == l->group;
+    int value = find_memo(l, position, at, guard, inner);
+    if (value >= 0 || l->failed) return value < 0 ? 0 : value;
+    if (own && position == l->group->anchor && !inner) {
+        value_new(l, CG_TERM_CORE, (cg_dtype)item->node->dtype, false);
+        value = l->value_count - 1;
+    } else if (item->kind == CG_ITEM_BUFFER || (item->stored && !own) || item->kind == CG_ITEM_OUTPUT) {
+        value = lower_load(l, position, at, guard, inner);
+    } else if (item->kind == CG_ITEM_ALIAS && !item->stored) {
+        value = lower_load(l, position, at, guard, inner);
+    } else if (item->kind == CG_ITEM_ALIAS) {
+        /* A reshape that is wanted as such: a copy, in row-major order on both sides. */
+        const cg_form flat = linear(&item->node->shape, at);
+        value = lower_load(l, item->node->inputs[0]->position, at, guard, inner);
+        l->values[value].form = flat;
+    } else if (item->kind == CG_ITEM_VALUE) {
+        value = lower_leaf(l, position, at, inner);
+    } else if (item->kind == CG_ITEM_VIEW) {
+        value = lower_view(l, position, at, guard, inner);
+    } else {
+        value = lower_map(l, position, at, guard, inner);
+    }
+    /* A view of a value may be that value: it is remembered under the first name only. */
+    if (l->memo[value].item < 0) l->memo[value] = (struct cg_memo){.item = position, .guard = guard, .at = *at};
+    return value;
+}
+
+/* --- loop axes --- */
+
+static void add_axis(cg_lowered *l, int64_t extent)
+{
+    l->extent[l->outer_count + l->inner_count] = extent;
+}
+
+static void outer_axes(cg_lowered *l)
+{
+    const cg_shape *space = &l->group->space;
+    for (int i = 0; i < space->rank; i++) {
+        if (space->size[i] == 1) continue;
+        add_axis(l, space->size[i]);
+        l->outer_count++;
+    }
+}
+
+/* A reduction's input: kept axes follow the space, folded ones get axes of their own. */
+static access reduction_access(cg_lowered *l, const cg_node *node)
+{
+    access at = {0};
+    const cg_shape *in = &node->inputs[0]->shape;
+    int kept = 0;
+    for (int j = 0; j < in->rank; j++) {
+        const bool folded = node->attributes[0] >> j & 1;
+        if (in->size[j] == 1) continue;
+        if (folded) {
+            add_axis(l, in->size[j]);
+            at.factor[j][l->outer_count + l->inner_count++] = 1;
+        } else {
+            at.factor[j][kept++] = 1;
+        }
+    }
+    return at;
+}
+
+/* All forms that must survive the merging of two axes. */
+static bool can_merge(const cg_lowered *l, int axis)
+{
+    const int64_t inner = l->extent[axis + 1];
+#define MERGES(f) ((f).stride[axis] == (f).stride[axis + 1] * inner)
+    for (int i = 0; i < l->value_count; i++)
+        if ((l->values[i].kind == CG_TERM_LOAD || l->values[i].kind == CG_TERM_INDEX) && !MERGES(l->values[i].form))
+            return false;
+    for (int i = 0; i < l->guard_count; i++)
+        if (!MERGES(l->guards[i].form)) return false;
+    for (int i = 0; i < l->store_count; i++)
+        if (!MERGES(l->stores[i].form)) return false;
+    for (int i = 0; i < 2 && l->group->kind == CG_GROUP_CONTRACT; i++)
+        if (!MERGES(l->operand_form[i])) return false;
+#undef MERGES
+    return true;
+}
+
+static void drop_axis(cg_form *form, int axis)
+{
+    memmove(&form->stride[axis], &form->stride[axis + 1], (size_t)(CG_AXES - axis - 1) * sizeof *form->stride);
+    form->stride[CG_AXES - 1] = 0;
+}
+
+static void merge(cg_lowered *l, int axis)
+{
+    for (int i = 0; i < l->value_count; i++) drop_axis(&l->values[i].form, axis);
+    for (int i = 0; i < l->guard_count; i++) drop_axis(&l->guards[i].form, axis);
+    for (int i = 0; i < l->store_count; i++) drop_axis(&l->stores[i].form, axis);
+    for (int i = 0; i < 2; i++) drop_axis(&l->operand_form[i], axis);
+    l->extent[axis + 1] *= l->extent[axis];
+    memmove(&l->extent[axis], &l->extent[axis + 1], (size_t)(CG_AXES - axis - 1) * sizeof *l->extent);
+}
+
+static void merge_axes(cg_lowered *l)
+{
+    /* Rows and columns of a matrix product stay axes of their own. */
+    const int mergeable = l->group->kind == CG_GROUP_CONTRACT ? l->outer_count - 2 : l->outer_count;
+    for (int i = mergeable - 2, count = mergeable; i >= 0; i--) {
+        if (i + 1 >= count || !can_merge(l, i)) continue;
+        merge(l, i);
+        l->outer_count--;
+        count--;
+    }
+    for (int i = l->outer_count + l->inner_count - 2; i >= l->outer_count; i--) {
+        if (!can_merge(l, i)) continue;
+        merge(l, i);
+        l->inner_count--;
+    }
+}
+
+/* --- groups --- */
+
+static void lower_reduction(cg_lowered *l)
+{
+    const cg_node *node = l->schedule->items[l->group->anchor].node;
+    const access at = reduction_access(l, node);
+    const int value = lower_item(l, node->inputs[0]->position, &at, -1, true);
+    l->reduced = convert(l, value, node->op->logical ? CG_BOOL : (cg_dtype)node->dtype, true);
+}
+
+/* The axes of a product are its batch axes, then rows and columns, whatever their size. */
+static void product_axes(cg_lowered *l, const cg_node *node)
+{
+    const int rank = node->shape.rank;
+    for (int i = 0; i < rank; i++) {
+        if (i < rank - 2 && node->shape.size[i] == 1) continue;
+        add_axis(l, node->shape.size[i]);
+        l->outer_count++;
+    }
+}
+
+static void lower_product(cg_lowered *l)
+{
+    const cg_schedule *s = l->schedule;
+    cg_node *node = s->items[l->group->anchor].node;
+    for (int i = 0; i < 2; i++) {
+        cg_operand found = cg_operand_find(s, node, i);
+        if (found.item < 0) {
+            const cg_node *operand = node->inputs[i];
+            const int rank = operand->shape.rank;
+            found = (cg_operand){.item = operand->position, .leading = operand->shape.size[rank - 1]};
+            int64_t stride = operand->shape.size[rank - 1] * operand->shape.size[rank - 2];
+            for (int k = rank - 3; k >= 0; k--) {
+                found.batch_stride[node->shape.rank - rank + k] = operand->shape.size[k] == 1 ? 0 : stride;
+                stride *= operand->shape.size[k];
+            }
+        }
+        l->operand[i] = found;
+        l->operand_tensor[i] = cg_lowered_tensor(l, cg_entry_storage(s, found.item), (cg_dtype)node->dtype, false);
+        l->operand_form[i].offset = found.offset;
+        for (int k = 0, axis = 0; k < node->shape.rank - 2; k++)
+            if (node->shape.size[k] != 1) l->operand_form[i].stride[axis++] = found.batch_stride[k];
+    }
+}
+
+/* In a product's kernel rows and columns have axes even when they are 1; elsewhere such axes have none. */
+static access member_access(const cg_lowered *l, const cg_shape *shape)
+{
+    if (l->group->kind != CG_GROUP_CONTRACT) return identity(l, shape);
+    const cg_shape *space = &l->group->space;
+    access at = {0};
+    for (int j = 0, i = 0, axis = 0; j < shape->rank; j++) {
+        if (shape->size[j] == 1) continue;
+        for (; space->size[i] == 1; i++) axis += i >= space->rank - 2;
+        at.factor[j][axis++] = 1;
+        i++;
+    }
+    return at;
+}
+
+static void lower_members(cg_lowered *l)
+{
+    for (int m = l->group->member_count; m-- > 0;) { /* first recorded first */
+        const int position = l->group->members[m];
+        const cg_node *node = l->schedule->items[position].node;
+        const access at = member_access(l, &node->shape);
+        const int value = lower_item(l, position, &at, -1, false);
+        const int tensor = cg_lowered_tensor(l, position, (cg_dtype)node->dtype, true);
+        l->stores[l->store_count++] = (cg_store){value, tensor, position, linear(&node->shape, &at)};
+    }
+}
+
+bool cg_lower(cg_lowered *l)
+{
+    l->memo = cg_host_allocate(l->schedule->context, CG_MOST_TERMS * sizeof *l->memo);
+    if (!l->memo) return false;
+    if (l->group->kind == CG_GROUP_CONTRACT) {
+        product_axes(l, l->schedule->items[l->group->anchor].node);
+        lower_product(l);
+    } else {
+        outer_axes(l);
+        if (l->group->kind == CG_GROUP_REDUCE) lower_reduction(l);
+    }
+    lower_members(l);
+    merge_axes(l);
+    return !l->failed;
+}
+
+void cg_lowered_free(cg_lowered *l)
+{
+    cg_host_free(l->schedule->context, l->memo);
+}

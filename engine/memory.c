@@ -1,0 +1,134 @@
+/* Liveness and offsets. Ranges are placed largest first, each at the lowest offset where nothing alive at the same
+ * time lies; scratch counts like any other range. */
+#include "engine/memory.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct range {
+    int number;        /* as in cg_place.index of the arena */
+    int first, last;   /* steps, inclusive */
+    int64_t bytes, offset;
+} range;
+
+/* Arena places are numbered: stored items in order, then scratch. */
+bool cg_memory_places(cg_build *b)
+{
+    cg_schedule *s = b->schedule;
+    int number = 0;
+    for (int i = 0; i < s->walk->count; i++) {
+        cg_entry *item = &s->items[i];
+        if (item->kind == CG_ITEM_BUFFER || !item->stored) continue;
+        if (item->root >= 0) item->place = (cg_place){.kind = CG_PLACE_ROOT, .index = item->root};
+        else item->place = (cg_place){.kind = CG_PLACE_ARENA, .index = number++};
+    }
+    return true;
+}
+
+static int64_t bytes_of(const cg_build *b, const cg_node *node)
+{
+    const int64_t bytes = cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype);
+    const int64_t alignment = b->context->memory_alignment;
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
+/* From the step that writes it to the last that has it as an argument. */
+static void find_lifetimes(const cg_build *b, range *ranges, int count)
+{
+    for (int i = 0; i < count; i++) {
+        ranges[i].first = b->plan->step_count;
+        ranges[i].last = -1;
+    }
+    for (int n = 0; n < b->plan->step_count; n++) {
+        const cg_step *step = &b->plan->steps[n];
+        for (int i = 0; i < step->place_count; i++) {
+            if (step->places[i].kind != CG_PLACE_ARENA) continue;
+            range *r = &ranges[step->places[i].index];
+            if (n < r->first) r->first = n;
+            if (n > r->last) r->last = n;
+        }
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const range *x = a, *y = b;
+    if (x->bytes != y->bytes) return x->bytes < y->bytes ? 1 : -1;
+    return x->number - y->number;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const range *x = *(range *const *)a, *y = *(range *const *)b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* The lowest offset between those placed ranges that live at the same time. */
+static int64_t find_offset(const range *r, range **alive, int count)
+{
+    int64_t offset = 0;
+    qsort(alive, (size_t)count, sizeof *alive, by_offset);
+    for (int i = 0; i < count; i++) {
+        if (alive[i]->offset - offset >= r->bytes) return offset;
+        const int64_t end = alive[i]->offset + alive[i]->bytes;
+        if (end > offset) offset = end;
+    }
+    return offset;
+}
+
+static int64_t place_ranges(range *ranges, int count, range **alive)
+{
+    int64_t peak = 0;
+    for (int i = 0; i < count; i++) {
+        int neighbours = 0;
+        for (int j = 0; j < i; j++)
+            if (ranges[j].first <= ranges[i].last && ranges[i].first <= ranges[j].last) alive[neighbours++] = &ranges[j];
+        ranges[i].offset = find_offset(&ranges[i], alive, neighbours);
+        if (ranges[i].offset + ranges[i].bytes > peak) peak = ranges[i].offset + ranges[i].bytes;
+    }
+    return peak;
+}
+
+static void apply_offsets(cg_build *b, const int64_t *offsets)
+{
+    for (int n = 0; n < b->plan->step_count; n++) {
+        cg_step *step = &b->plan->steps[n];
+        for (int i = 0; i < step->place_count; i++)
+            if (step->places[i].kind == CG_PLACE_ARENA) step->places[i].offset = offsets[step->places[i].index];
+    }
+}
+
+bool cg_memory_offsets(cg_build *b)
+{
+    cg_context *cg = b->context;
+    cg_schedule *s = b->schedule;
+    int count = 0, number = 0;
+    for (int i = 0; i < s->walk->count; i++)
+        count += s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA;
+    const int total = count + b->scratch_count;
+    range *ranges = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *ranges);
+    range **alive = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *alive);
+    int64_t *offsets = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *offsets);
+    const bool ok = ranges && alive && offsets;
+    if (ok) {
+        for (int i = 0; i < s->walk->count; i++)
+            if (s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA) {
+                ranges[number] = (range){.number = number, .bytes = bytes_of(b, s->items[i].node)};
+                number++;
+            }
+        for (int i = 0; i < b->scratch_count; i++) {
+            const cg_scratch *scratch = &b->scratch[i];
+            if (scratch->bytes > 0) ranges[number] = (range){.number = number, .bytes = (scratch->bytes + 127) / 128 * 128}, number++;
+            b->plan->steps[scratch->step].places[scratch->argument].index = number - 1;
+        }
+        find_lifetimes(b, ranges, number);
+        qsort(ranges, (size_t)number, sizeof *ranges, by_size);
+        b->plan->arena_bytes = place_ranges(ranges, number, alive);
+        for (int i = 0; i < number; i++) offsets[ranges[i].number] = ranges[i].offset;
+        apply_offsets(b, offsets);
+    }
+    cg_host_free(cg, ranges);
+    cg_host_free(cg, alive);
+    cg_host_free(cg, offsets);
+    return ok;
+}

@@ -1,0 +1,445 @@
+/* Forcing points: walks what is pending, makes the key of its structure, finds or makes the plan, runs it, and hands the
+ * results to nodes and variables. */
+#include "engine/plan.h"
+#include "engine/clblast.h"
+#include "engine/buffer.h"
+#include "engine/codegen.h"
+#include "engine/execute.h"
+#include "engine/memory.h"
+#include "engine/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { PLAN_BUCKETS = 512, MOST_PLANS = 256 };
+
+typedef struct cg_walk_frame {
+    cg_node *node;
+    int next;
+} frame;
+
+/* --- walking --- */
+
+static inline uint64_t mix(uint64_t hash, uint64_t value)
+{
+    const __uint128_t product = (__uint128_t)(hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+static inline void key_add(cg_walk *w, uint64_t value)
+{
+    w->key[0] = mix(w->key[0], value);
+    w->key[1] = mix(w->key[1] + UINT64_C(0x2545f4914f6cdd1d), value);
+}
+
+static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
+{
+    if (!CG_GROW(cg, w->nodes, w->capacity, w->count + 1)) return false;
+    node->position = w->count;
+    w->nodes[w->count++] = node;
+    key_add(w, node->hash);
+    if (node->buffer || node->kind != CG_NODE_CALL) {
+        if (node->kind == CG_NODE_OUTPUT && !node->buffer) key_add(w, (uint64_t)node->inputs[0]->position);
+        return true;
+    }
+    for (int i = 0; i < node->input_count; i++) key_add(w, (uint64_t)node->inputs[i]->position);
+    w->recomputed += node->computed;
+    node->computed = true;
+    return true;
+}
+
+static bool is_leaf(const cg_node *node)
+{
+    return node->buffer || node->input_count == 0;
+}
+
+static void see(cg_node *node, uint64_t walk)
+{
+    node->visit = walk;
+    node->plan_references = 0;
+}
+
+/* Depth first, inputs before what reads them; an explicit stack, as graphs may be deep. */
+static bool walk_from(cg_context *cg, cg_walk *w, cg_node *root, uint64_t walk)
+{
+    int depth = 0;
+    if (root->visit == walk) return true;
+    see(root, walk);
+    if (is_leaf(root)) return number_node(cg, w, root);
+    if (!CG_GROW(cg, w->stack, w->stack_capacity, 1)) return false;
+    w->stack[depth++] = (frame){root, 0};
+    while (depth > 0) {
+        frame *top = &w->stack[depth - 1];
+        if (top->next == top->node->input_count) {
+            if (!number_node(cg, w, top->node)) return false;
+            depth--;
+            continue;
+        }
+        cg_node *input = top->node->inputs[top->next++];
+        if (input->visit != walk) {
+            see(input, walk);
+            if (is_leaf(input)) {
+                if (!number_node(cg, w, input)) return false;
+            } else {
+                if (!CG_GROW(cg, w->stack, w->stack_capacity, depth + 1)) return false;
+                w->stack[depth++] = (frame){input, 0};
+            }
+        }
+        input->plan_references++;
+    }
+    return true;
+}
+
+/* --- roots --- */
+
+static bool root_add(cg_context *cg, cg_walk *w, cg_node *node, cg_variable *variable, uint64_t collected)
+{
+    if (node->buffer || node->visit == collected) return true;
+    if (!CG_GROW(cg, w->roots, w->root_capacity, w->root_count + 1)) return false;
+    node->visit = collected;
+    w->roots[w->root_count++] = (cg_root){.node = node, .variable = variable, .donor = -1};
+    return true;
+}
+
+/* Every live rank-0 tensor that would have to be computed. */
+static bool add_scalars(cg_context *cg, cg_walk *w, uint64_t collected)
+{
+    for (int s = 0; s < cg->scope_count; s++)
+        for (cg_node *node = cg->scopes[s].first; node; node = node->scope_next)
+            if (node->shape.rank == 0 && (node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT) &&
+                !root_add(cg, w, node, NULL, collected))
+                return false;
+    return true;
+}
+
+static bool collect_roots(cg_context *cg, cg_walk *w, cg_node *const *wanted, int count, bool scalars)
+{
+    const uint64_t collected = cg_walk_new(cg);
+    w->root_count = 0;
+    for (int i = 0; i < cg->pending_count; i++)
+        if (!root_add(cg, w, cg->pending[i]->current, cg->pending[i], collected)) return false;
+    for (int i = 0; i < cg->asked_count; i++)
+        if (!root_add(cg, w, cg->asked[i], NULL, collected)) return false;
+    for (int i = 0; i < count; i++)
+        if (!root_add(cg, w, wanted[i], NULL, collected)) return false;
+    /* With nothing else to run, a read of a stored value is just that. */
+    return !scalars || (w->root_count == 0 && cg->pending_count == 0) || add_scalars(cg, w, collected);
+}
+
+/* --- donation --- */
+
+/* At a step scope's end, references that end with it do not hold a value: those of the variables and of the list of
+ * kept tensors to what is about to become a leaf. */
+static void discount_references(cg_context *cg, uint64_t walk)
+{
+    for (int i = 0; i < cg->pending_count; i++) {
+        cg_variable *v = cg->pending[i];
+        if (v->current->visit == walk) v->current->plan_references++;
+        if (v->committed && v->committed->visit == walk) v->committed->plan_references++;
+    }
+    for (int i = 0; i < cg->asked_count; i++) {
+        cg_node *node = cg->asked[i];
+        if (node->visit == walk && (int)node->cut_scope >= cg->scope_count) node->plan_references += 1 + node->owned;
+    }
+}
+
+/* Marks what something alive after the plan depends on: nodes with references from elsewhere, and all they read. */
+static bool find_held(cg_context *cg, cg_walk *w)
+{
+    if (!CG_GROW(cg, w->held, w->held_capacity, w->count + 1)) return false;
+    memset(w->held, 0, (size_t)w->count * sizeof *w->held);
+    for (int i = w->count - 1; i >= 0; i--) {
+        const cg_node *node = w->nodes[i];
+        if ((int64_t)node->references > node->plan_references) w->held[i] = true;
+        if (!w->held[i] || is_leaf(node)) continue;
+        for (int k = 0; k < node->input_count; k++) w->held[node->inputs[k]->position] = true;
+    }
+    return true;
+}
+
+static bool donate(cg_context *cg, cg_walk *w, uint64_t walk)
+{
+    discount_references(cg, walk);
+    if (!find_held(cg, w)) return false;
+    for (int i = 0; i < w->root_count; i++) {
+        cg_root *root = &w->roots[i];
+        const cg_node *old = root->variable ? root->variable->committed : NULL;
+        if (!old || !old->buffer || old->buffer->references != 1) continue;
+        const bool read = old->visit == walk;
+        if (read) root->donor = old->position;
+        root->donated = read ? !w->held[old->position] : old->references == 1;
+    }
+    return true;
+}
+
+static bool walk_graph(cg_context *cg, cg_walk *w, bool cutting)
+{
+    const uint64_t walk = cg_walk_new(cg);
+    w->count = 0;
+    w->recomputed = 0;
+    w->key[0] = UINT64_C(0x8f14e45fceea167a);
+    w->key[1] = UINT64_C(0x5ca1ab1e0ddba11);
+    for (int i = 0; i < w->root_count; i++)
+        if (!walk_from(cg, w, w->roots[i].node, walk)) return false;
+    if (cutting && !cg->check && !donate(cg, w, walk)) return false;
+    for (int i = 0; i < w->root_count; i++) {
+        cg_root *root = &w->roots[i];
+        root->position = root->node->position;
+        const bool keeps = root->variable && root->variable->committed && root->variable->committed->buffer;
+        key_add(w, (uint64_t)root->position << 32 | (uint64_t)(uint32_t)root->donor);
+        key_add(w, (uint64_t)root->donated | (uint64_t)keeps << 1);
+    }
+    key_add(w, (uint64_t)cg->training);
+    return true;
+}
+
+/* --- making a plan --- */
+
+static bool add_host_steps(cg_context *cg, cg_plan *plan, const cg_schedule *s)
+{
+    int host = 0, scalars = 0;
+    plan->host_steps = cg_host_allocate(cg, (size_t)(s->walk->count + 1) * sizeof *plan->host_steps);
+    plan->scalars = cg_host_allocate(cg, (size_t)(s->walk->count + 1) * sizeof *plan->scalars);
+    if (!plan->host_steps || !plan->scalars) return false;
+    for (int i = 0; i < s->walk->count; i++) {
+        const cg_entry *item = &s->items[i];
+        const cg_node *node = item->node;
+        if (item->kind != CG_ITEM_VALUE) continue;
+        if (!item->host) {
+            if (node->kind != CG_NODE_INDEX) plan->scalars[scalars++] = i;
+            continue;
+        }
+        cg_host_step *step = &plan->host_steps[host++];
+        *step = (cg_host_step){.op = node->op, .position = i, .input_count = node->input_count, .dtype = (cg_dtype)node->dtype};
+        for (int k = 0; k < node->input_count; k++) step->inputs[k] = node->inputs[k]->position;
+    }
+    plan->host_count = host;
+    plan->scalar_count = scalars;
+    return true;
+}
+
+static bool add_targets(cg_context *cg, cg_plan *plan, const cg_walk *w)
+{
+    plan->targets = cg_host_allocate(cg, (size_t)(w->root_count + 1) * sizeof *plan->targets);
+    if (!plan->targets) return false;
+    plan->target_count = w->root_count;
+    for (int i = 0; i < w->root_count; i++) {
+        const cg_node *node = w->roots[i].node;
+        plan->targets[i] = (cg_target){.in_place = w->roots[i].donated,
+                                       .bytes = cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype)};
+    }
+    return true;
+}
+
+/* In a plan that may report a bad index, a variable written to another buffer must be given its old value then. */
+static bool add_keeping(cg_build *b)
+{
+    const cg_walk *w = b->schedule->walk;
+    for (int i = 0; b->schedule->reports && i < w->root_count; i++) {
+        const cg_root *root = &w->roots[i];
+        if (!root->variable || root->donated || !root->variable->committed || !root->variable->committed->buffer) continue;
+        if (b->plan->targets[i].bytes > 0 && !cg_generate_keep(b, i, b->plan->targets[i].bytes)) return false;
+    }
+    return true;
+}
+
+static bool compile(cg_build *b)
+{
+    cg_schedule *s = b->schedule;
+    if (!cg_schedule_make(s) || !add_host_steps(b->context, b->plan, s) || !add_targets(b->context, b->plan, s->walk) ||
+        !cg_memory_places(b))
+        return false;
+    for (int i = 0; i < s->group_count; i++)
+        if (!cg_generate(b, &s->groups[s->order[i]])) return false;
+    if (!add_keeping(b) || !cg_memory_offsets(b) || !cg_programs_make(b)) return false;
+    for (int i = 0; i < b->plan->step_count; i++)
+        if (b->plan->steps[i].blas && !cg_clblast_warm(b->context, b->plan->steps[i].blas)) return false;
+    return true;
+}
+
+static void log_plan(const cg_build *b)
+{
+    const cg_plan *plan = b->plan;
+    int64_t kept = 0;
+    for (int i = 0; i < plan->target_count; i++) kept += plan->targets[i].in_place ? 0 : plan->targets[i].bytes;
+    fprintf(stderr, "clgrad: plan %016llx: %d nodes, %d kernels, %d results (%lld bytes in new buffers), arena %lld bytes\n",
+            (unsigned long long)plan->key[0], b->schedule->walk->count, plan->step_count, plan->target_count, (long long)kept,
+            (long long)plan->arena_bytes);
+    for (int i = 0; i < plan->step_count; i++) {
+        const cg_step *step = &plan->steps[i];
+        fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s\n", i, step->label, (long long)step->bytes,
+                step->global[0], step->global[1], step->global[2], step->commits ? ", in place" : "");
+    }
+    if (b->schedule->walk->recomputed)
+        fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",
+                (long long)b->schedule->walk->recomputed);
+}
+
+static void build_free(cg_build *b)
+{
+    cg_context *cg = b->context;
+    for (int i = 0; b->sources && i < b->plan->step_count; i++) cg_host_free(cg, b->sources[i]);
+    cg_host_free(cg, b->sources);
+    cg_host_free(cg, b->apart);
+    cg_host_free(cg, b->groups);
+    cg_host_free(cg, b->scratch);
+    cg_schedule_free(b->schedule);
+}
+
+cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
+{
+    cg_schedule schedule = {.context = cg, .walk = w};
+    cg_build build = {.context = cg, .schedule = &schedule};
+    build.plan = cg_host_allocate(cg, sizeof *build.plan);
+    if (!build.plan) return NULL;
+    memcpy(build.plan->key, w->key, sizeof w->key);
+    const bool ok = compile(&build);
+    if (ok && cg->log_plan) log_plan(&build);
+    build_free(&build);
+    if (ok) return build.plan;
+    cg_plan_free(cg, build.plan);
+    return NULL;
+}
+
+static void step_free(cg_context *cg, cg_step *step)
+{
+    if (step->kernel) clReleaseKernel(step->kernel);
+    if (step->blas) {
+        if (step->blas->temporary) clReleaseMemObject(step->blas->temporary);
+        cg_host_free(cg, step->blas->offsets);
+        cg_host_free(cg, step->blas);
+    }
+    cg_host_free(cg, step->places);
+    cg_host_free(cg, step->bound);
+    cg_host_free(cg, step->block);
+    cg_host_free(cg, step->patches);
+    cg_host_free(cg, step->outputs);
+    cg_host_free(cg, step->label);
+}
+
+void cg_plan_free(cg_context *cg, cg_plan *plan)
+{
+    for (int i = 0; i < plan->step_count; i++) step_free(cg, &plan->steps[i]);
+    for (int i = 0; i < plan->report_count; i++) cg_host_free(cg, plan->report_texts[i].text);
+    cg_host_free(cg, plan->report_texts);
+    cg_host_free(cg, plan->steps);
+    cg_host_free(cg, plan->host_steps);
+    cg_host_free(cg, plan->scalars);
+    cg_host_free(cg, plan->targets);
+    cg_host_free(cg, plan);
+}
+
+/* --- the cache --- */
+
+static void unlink_plan(cg_context *cg, cg_plan *plan)
+{
+    if (plan->newer) plan->newer->older = plan->older;
+    else cg->plan_newest = plan->older;
+    if (plan->older) plan->older->newer = plan->newer;
+    else cg->plan_oldest = plan->newer;
+}
+
+static void link_newest(cg_context *cg, cg_plan *plan)
+{
+    plan->newer = NULL;
+    plan->older = cg->plan_newest;
+    if (cg->plan_newest) cg->plan_newest->newer = plan;
+    else cg->plan_oldest = plan;
+    cg->plan_newest = plan;
+}
+
+static cg_plan **bucket_of(cg_context *cg, const uint64_t key[2])
+{
+    return &cg->plan_table[key[0] % PLAN_BUCKETS];
+}
+
+static void drop_plan(cg_context *cg, cg_plan *plan)
+{
+    cg_plan **at = bucket_of(cg, plan->key);
+    while (*at != plan) at = &(*at)->chain;
+    *at = plan->chain;
+    unlink_plan(cg, plan);
+    cg->plan_count--;
+    cg_plan_free(cg, plan);
+}
+
+/* A plan whose status words have not been read is needed for its messages: they are read first. */
+static bool make_room(cg_context *cg)
+{
+    if (cg->plan_count < MOST_PLANS) return true;
+    if (cg->plan_oldest->unread_runs > 0 && !cg_check_status(cg)) return false;
+    drop_plan(cg, cg->plan_oldest);
+    return true;
+}
+
+static cg_plan *find_plan(cg_context *cg, cg_walk *w)
+{
+    if (!cg->plan_table && !(cg->plan_table = cg_host_allocate(cg, PLAN_BUCKETS * sizeof *cg->plan_table))) return NULL;
+    for (cg_plan *plan = *bucket_of(cg, w->key); plan; plan = plan->chain) {
+        if (memcmp(plan->key, w->key, sizeof w->key) != 0) continue;
+        cg->counters.plan_hits++;
+        unlink_plan(cg, plan);
+        link_newest(cg, plan);
+        return plan;
+    }
+    if (!make_room(cg)) return NULL;
+    cg_plan *plan = cg_plan_make(cg, w);
+    if (!plan) return NULL;
+    plan->chain = *bucket_of(cg, w->key);
+    *bucket_of(cg, w->key) = plan;
+    link_newest(cg, plan);
+    cg->plan_count++;
+    cg->counters.plans_made++;
+    return plan;
+}
+
+void cg_plans_close(cg_context *cg)
+{
+    while (cg->plan_newest) drop_plan(cg, cg->plan_newest);
+    cg_host_free(cg, cg->plan_table);
+    cg_walk *w = cg->walk_memory;
+    if (!w) return;
+    cg_host_free(cg, w->nodes);
+    cg_host_free(cg, w->stack);
+    cg_host_free(cg, w->roots);
+    cg_host_free(cg, w->held);
+    cg_host_free(cg, w->numbers);
+    cg_host_free(cg, w->targets);
+    cg_host_free(cg, w);
+}
+
+/* --- forcing --- */
+
+static void commit(cg_context *cg)
+{
+    for (int i = 0; i < cg->pending_count; i++) {
+        cg_variable *v = cg->pending[i];
+        v->pending = false;
+        v->lost = false;
+        if (v->committed == v->current) continue;
+        if (v->committed) cg_node_release(v->committed);
+        v->committed = v->current;
+        cg_node_retain(v->committed);
+    }
+    cg->pending_count = 0;
+}
+
+bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting)
+{
+    if (!cg->walk_memory && !(cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory))) return false;
+    cg_walk *w = cg->walk_memory;
+    bool ok = collect_roots(cg, w, wanted, count, scalars);
+    if (ok && w->root_count > 0) {
+        ok = walk_graph(cg, w, cutting);
+        cg->counters.recomputed += ok ? w->recomputed : 0;
+        cg_plan *plan = ok ? find_plan(cg, w) : NULL;
+        ok = plan && cg_plan_run(cg, plan, w);
+        if (ok) {
+            cg->counters.last_plan_kernels = plan->step_count;
+            cg->counters.last_plan_peak_bytes = plan->arena_bytes;
+        }
+    }
+    if (ok) commit(cg);
+    else cg_drop_pending(cg);
+    return ok;
+}

@@ -1,0 +1,130 @@
+/* A plan: everything that one forcing point runs, compiled. Made by plan.c with schedule, memory and codegen; run by
+ * execute. It refers to nodes by their number in the walk that made its key, so it outlives them. */
+#ifndef CLGRAD_ENGINE_PLAN_H
+#define CLGRAD_ENGINE_PLAN_H
+
+#include "engine/context.h"
+
+/* A value that a plan must store: for a variable, a kept tensor, or one asked for. */
+typedef struct cg_root {
+    cg_node *node;
+    cg_variable *variable; /* whose assignment this is, or NULL */
+    int position;          /* of node in the walk */
+    int donor;             /* position of the variable's old value in the walk; -1: it is not read in the plan */
+    bool donated;          /* nothing outside the plan needs the old value: its buffer may be written in place */
+} cg_root;
+
+/* The pending graph under some roots, in an order where inputs come first; and its structure, hashed. */
+typedef struct cg_walk {
+    cg_node **nodes;
+    int count, capacity;
+    struct cg_walk_frame *stack;
+    int stack_capacity;
+    cg_root *roots;
+    int root_count, root_capacity;
+    bool *held; /* per node: something that stays alive after the plan depends on it */
+    int held_capacity;
+    double *numbers; /* per node: value of host scalars, while binding */
+    int numbers_capacity;
+    cg_buffer **targets; /* per root: where its value goes, while running */
+    int targets_capacity;
+    uint64_t key[2];
+    int64_t recomputed;
+} cg_walk;
+
+/* Where a tensor argument lies. */
+typedef enum cg_place_kind {
+    CG_PLACE_LEAF,  /* a value stored before */
+    CG_PLACE_ARENA, /* a temporary */
+    CG_PLACE_ROOT,  /* a value that outlives the plan */
+    CG_PLACE_OLD    /* what the variable of a root holds before the plan */
+} cg_place_kind;
+typedef struct cg_place {
+    cg_place_kind kind;
+    int index;      /* LEAF: position in the walk; ROOT, OLD: number of the root; ARENA: of the temporary */
+    int64_t offset; /* ARENA: bytes from its start */
+} cg_place;
+
+/* A field of a kernel's argument block that each run fills in: the element offset of a tensor, or a number. */
+typedef enum cg_patch_kind { CG_PATCH_TENSOR, CG_PATCH_F32, CG_PATCH_F64, CG_PATCH_I32, CG_PATCH_STATUS } cg_patch_kind;
+typedef struct cg_patch {
+    cg_patch_kind kind;
+    uint16_t at;          /* byte in the block */
+    uint16_t element;     /* TENSOR: bytes of one */
+    int index;            /* TENSOR: number of the argument; numbers: position in the walk */
+} cg_patch;
+
+/* A matrix product by CLBlast: C[batch] = A[batch] B[batch], row-major. */
+typedef struct cg_blas_call {
+    bool f64, transposed_a, transposed_b;
+    int64_t m, n, k, leading_a, leading_b;
+    int64_t batches;
+    int64_t *offsets;    /* 3 per batch: first elements of A, B and C, from their places */
+    int64_t temporary_bytes;
+    cl_mem temporary;    /* a range of the arena `of`, as CLBlast takes no offset */
+    cl_mem temporary_of;
+} cg_blas_call;
+
+/* One launch. Arguments are its tensors' buffers, then (with `status`) the status words, then the block. */
+typedef struct cg_step {
+    cl_kernel kernel;
+    cl_uint dimensions;
+    size_t global[3], local[3];
+    cg_place *places;
+    cl_mem *bound; /* what each buffer argument was last set to */
+    int place_count;
+    bool status, status_bound;
+    unsigned char *block;
+    int block_bytes;
+    bool block_bound;
+    cg_patch *patches;
+    int patch_count;
+    cg_blas_call *blas;
+    bool commits;       /* writes a variable's buffer in place */
+    int *outputs;       /* positions of the values that it stores, for the NaN check */
+    int output_count;
+    char *label;        /* the ops in it, for logs and messages */
+    int64_t bytes;      /* read and written */
+} cg_step;
+
+/* A number computed on the host at each run from others. */
+typedef struct cg_host_step {
+    const cg_op *op;
+    int position, inputs[4], input_count;
+    cg_dtype dtype;
+} cg_host_step;
+
+/* Where a root's value goes. */
+typedef struct cg_target {
+    bool in_place; /* into the buffer of the variable's old value */
+    int64_t bytes;
+} cg_target;
+
+/* A message for a bad index found by a kernel. */
+typedef struct cg_report_entry {
+    char *text;
+} cg_report_entry;
+
+struct cg_plan {
+    uint64_t key[2];
+    cg_plan *chain, *newer, *older;
+    cg_step *steps;
+    int step_count;
+    cg_host_step *host_steps;
+    int host_count;
+    int *scalars; /* positions of SCALAR leaves */
+    int scalar_count;
+    cg_target *targets; /* one per root */
+    int target_count;
+    int64_t arena_bytes;
+    bool reports;
+    cg_report_entry *report_texts;
+    int report_count;
+    int unread_runs; /* status slots that refer to this plan: it must not be dropped */
+};
+
+/* plan.c: the plan for a walked graph, compiled. NULL after reporting. */
+cg_plan *cg_plan_make(cg_context *cg, cg_walk *walk);
+void cg_plan_free(cg_context *cg, cg_plan *plan);
+
+#endif

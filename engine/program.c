@@ -1,0 +1,169 @@
+/* The program cache. A kernel's name is a hash of its source, so the text of a program, and with it any cache that the
+ * driver keeps on disk, depends on nothing but the kernels in it. */
+#include "engine/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { BUCKETS = 256, NAME_BYTES = 40 };
+
+typedef struct entry {
+    char name[NAME_BYTES];
+    char *source;
+    cl_program program;
+    struct entry *next;
+} entry;
+
+struct cg_kernel_cache {
+    entry *buckets[BUCKETS];
+};
+
+static uint64_t hash_text(const char *text, uint64_t seed)
+{
+    uint64_t hash = seed;
+    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
+    return hash ^ hash >> 29;
+}
+
+static void name_of(const char *source, char name[NAME_BYTES])
+{
+    snprintf(name, NAME_BYTES, "cg_%016llx%016llx", (unsigned long long)hash_text(source, UINT64_C(0xcbf29ce484222325)),
+             (unsigned long long)hash_text(source, UINT64_C(0x84222325cbf29ce4)));
+}
+
+static entry **find(cg_kernel_cache *cache, const char *source)
+{
+    entry **at = &cache->buckets[hash_text(source, 1) % BUCKETS];
+    while (*at && strcmp((*at)->source, source) != 0) at = &(*at)->next;
+    return at;
+}
+
+static entry *entry_new(cg_context *cg, entry **at, const char *source)
+{
+    entry *e = cg_host_allocate(cg, sizeof *e);
+    if (!e || !(e->source = cg_copy_text(cg, source))) {
+        cg_host_free(cg, e);
+        return NULL;
+    }
+    name_of(source, e->name);
+    *at = e;
+    return e;
+}
+
+/* The source with its placeholder replaced by the kernel's name. */
+static void append_named(cg_text *out, const entry *e)
+{
+    const char *rest = e->source;
+    for (const char *at; (at = strstr(rest, CG_KERNEL_NAME)); rest = at + sizeof CG_KERNEL_NAME - 1) {
+        cg_text_add(out, "%.*s%s", (int)(at - rest), rest, e->name);
+    }
+    cg_text_append(out, rest);
+    cg_text_append(out, "\n");
+}
+
+static bool report_build(cg_context *cg, cl_program program, const char *text, cl_int status)
+{
+    char log[400] = "";
+    size_t bytes = 0;
+    clGetProgramBuildInfo(program, cg->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
+    char *full = bytes ? cg_host_allocate(cg, bytes + 1) : NULL;
+    if (full && clGetProgramBuildInfo(program, cg->device, CL_PROGRAM_BUILD_LOG, bytes, full, NULL) == CL_SUCCESS) {
+        const char *error = strstr(full, "error:");
+        snprintf(log, sizeof log, "%s", error ? error : full);
+        if (cg->log_kernels) fprintf(stderr, "%s\n%s\n", text, full);
+    }
+    cg_host_free(cg, full);
+    return cg_fail(cg, CG_ERROR_DEVICE, "building kernels failed with OpenCL error %d: %s", (int)status, log);
+}
+
+/* Builds the entries that have no program yet and are numbered in `which`. */
+static bool build_program(cg_context *cg, entry **which, int count)
+{
+    cg_text text = {.context = cg};
+    cl_int status = CL_SUCCESS;
+    cg_prelude(cg, &text);
+    for (int i = 0; i < count; i++) append_named(&text, which[i]);
+    if (text.failed) {
+        cg_text_free(&text);
+        return false;
+    }
+    if (cg->log_kernels) fprintf(stderr, "%s\n", text.data);
+    const char *data = text.data;
+    cl_program program = CL_NEW(cg, &status, clCreateProgramWithSource, cg->cl, 1, &data, NULL);
+    bool ok = program != NULL;
+    if (!ok) cg_fail_cl(cg, "clCreateProgramWithSource", status);
+    if (ok) {
+        status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2", NULL, NULL);
+        ok = status == CL_SUCCESS ? true : report_build(cg, program, text.data, status);
+    }
+    for (int i = 0; ok && i < count; i++) {
+        which[i]->program = program;
+        clRetainProgram(program);
+    }
+    if (program) clReleaseProgram(program);
+    cg_text_free(&text);
+    cg->counters.programs_built += ok;
+    cg->counters.kernels_built += ok ? count : 0;
+    return ok;
+}
+
+static bool build_missing(cg_build *b, entry **entries)
+{
+    cg_context *cg = b->context;
+    entry **together = cg_host_allocate(cg, (size_t)(b->plan->step_count + 1) * sizeof *together);
+    bool ok = together != NULL;
+    int count = 0;
+    for (int i = 0; ok && i < b->plan->step_count; i++) {
+        if (!entries[i] || entries[i]->program) continue;
+        if (b->apart[i]) {
+            ok = build_program(cg, &entries[i], 1);
+            continue;
+        }
+        bool listed = false;
+        for (int j = 0; j < count; j++) listed |= together[j] == entries[i];
+        if (!listed) together[count++] = entries[i];
+    }
+    ok = ok && (count == 0 || build_program(cg, together, count));
+    cg_host_free(cg, together);
+    return ok;
+}
+
+static bool make_kernel(cg_context *cg, cg_step *step, const entry *e)
+{
+    cl_int status = CL_SUCCESS;
+    step->kernel = CL_NEW(cg, &status, clCreateKernel, e->program, e->name);
+    return step->kernel ? true : cg_fail_cl(cg, "clCreateKernel", status);
+}
+
+bool cg_programs_make(cg_build *b)
+{
+    cg_context *cg = b->context;
+    const int count = b->plan->step_count;
+    if (!cg->kernels && !(cg->kernels = cg_host_allocate(cg, sizeof *cg->kernels))) return false;
+    entry **entries = cg_host_allocate(cg, (size_t)(count + 1) * sizeof *entries);
+    bool ok = entries != NULL;
+    for (int i = 0; ok && i < count; i++) {
+        if (!b->sources[i]) continue;
+        entry **at = find(cg->kernels, b->sources[i]);
+        entries[i] = *at ? *at : entry_new(cg, at, b->sources[i]);
+        ok = entries[i] != NULL;
+    }
+    ok = ok && build_missing(b, entries);
+    for (int i = 0; ok && i < count; i++)
+        if (entries[i]) ok = make_kernel(cg, &b->plan->steps[i], entries[i]);
+    cg_host_free(cg, entries);
+    return ok;
+}
+
+void cg_programs_close(cg_context *cg)
+{
+    for (int i = 0; cg->kernels && i < BUCKETS; i++)
+        for (entry *e = cg->kernels->buckets[i], *next; e; e = next) {
+            next = e->next;
+            if (e->program) clReleaseProgram(e->program);
+            cg_host_free(cg, e->source);
+            cg_host_free(cg, e);
+        }
+    cg_host_free(cg, cg->kernels);
+    cg->kernels = NULL;
+}

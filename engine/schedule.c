@@ -1,0 +1,649 @@
+/* The scheduler. It looks at the items from the results backwards, so that each item knows all kernels that read it,
+ * and decides by a few rules:
+ *   views and cheap maps are computed where they are read;
+ *   a map read by one kernel is computed there;
+ *   a reduction or matrix product becomes the core of the one map kernel that reads it element by element;
+ *   a map that must be stored joins a kernel over the same elements, or gets one.
+ * A rule never makes a cycle, and every kernel stays under the caps. */
+#include "engine/schedule.h"
+
+#include <string.h>
+
+enum {
+    CHEAP = 4,                  /* a map up to this cost is computed again rather than stored */
+    WORTH_A_LAUNCH = 1 << 16,   /* additions that cost about as much as one more kernel */
+    NOMINAL_BATCH = 64
+};
+
+int64_t cg_nominal_size(const cg_node *node)
+{
+    cg_shape shape = node->shape;
+    if (node->batch_axis >= 0) shape.size[node->batch_axis] = NOMINAL_BATCH;
+    return cg_shape_size(shape);
+}
+
+bool cg_same_elements(const cg_shape *a, const cg_shape *b)
+{
+    int i = 0, j = 0;
+    for (;;) {
+        while (i < a->rank && a->size[i] == 1) i++;
+        while (j < b->rank && b->size[j] == 1) j++;
+        if (i == a->rank || j == b->rank) return i == a->rank && j == b->rank;
+        if (a->size[i++] != b->size[j++]) return false;
+    }
+}
+
+static cg_entry *input_of(const cg_schedule *s, const cg_entry *item, int i)
+{
+    return &s->items[item->node->inputs[i]->position];
+}
+
+/* --- classifying nodes --- */
+
+static bool is_host_call(const cg_schedule *s, const cg_node *node)
+{
+    if (node->op->kind != CG_OP_MAP || !node->op->host || node->shape.rank != 0 || node->input_count > 4) return false;
+    for (int i = 0; i < node->input_count; i++) {
+        const cg_entry *input = &s->items[node->inputs[i]->position];
+        if (input->kind != CG_ITEM_VALUE || input->node->kind == CG_NODE_INDEX) return false;
+    }
+    return !node->op->reports && !node->op->random;
+}
+
+static cg_entry_kind kind_of(const cg_schedule *s, cg_node *node, bool *host)
+{
+    cg_call_view view;
+    cg_mapping mapping = {0};
+    *host = false;
+    if (node->buffer) return CG_ITEM_BUFFER;
+    if (node->kind == CG_NODE_OUTPUT) return CG_ITEM_OUTPUT;
+    if (node->kind != CG_NODE_CALL) return CG_ITEM_VALUE;
+    switch (node->op->kind) {
+    case CG_OP_MAP:
+        *host = is_host_call(s, node);
+        return *host ? CG_ITEM_VALUE : CG_ITEM_MAP;
+    case CG_OP_MOVE:
+        cg_call_of(node, &view);
+        node->op->move(&view.call, &mapping);
+        return mapping.copies ? CG_ITEM_ALIAS : CG_ITEM_VIEW;
+    case CG_OP_REDUCE: return CG_ITEM_REDUCE;
+    case CG_OP_CONTRACT: return CG_ITEM_CONTRACT;
+    default: return CG_ITEM_KERNEL;
+    }
+}
+
+static int cost_of(const cg_schedule *s, const cg_entry *item)
+{
+    if (item->kind != CG_ITEM_MAP && item->kind != CG_ITEM_VIEW) return 0;
+    int cost = item->kind == CG_ITEM_MAP ? (item->node->op->cost ? item->node->op->cost : 1) : 0;
+    for (int i = 0; i < item->node->input_count; i++) cost += input_of(s, item, i)->cost;
+    return cost < 1 << 20 ? cost : 1 << 20;
+}
+
+static bool classify(cg_schedule *s)
+{
+    for (int i = 0; i < s->walk->count; i++) {
+        cg_entry *item = &s->items[i];
+        *item = (cg_entry){.node = s->walk->nodes[i], .group = -1, .root = -1, .uses = -1};
+        item->kind = kind_of(s, item->node, &item->host);
+        if (item->kind == CG_ITEM_BUFFER) item->place = (cg_place){.kind = CG_PLACE_LEAF, .index = i};
+        item->cost = cost_of(s, item);
+    }
+    for (int r = 0; r < s->walk->root_count; r++) s->items[s->walk->roots[r].position].root = r;
+    return true;
+}
+
+/* --- groups, uses, edges --- */
+
+static int group_new(cg_schedule *s, cg_group_kind kind, const cg_shape *space)
+{
+    if (!CG_GROW(s->context, s->groups, s->group_capacity, s->group_count + 1)) return -1;
+    s->groups[s->group_count] = (cg_group){
+        .kind = kind, .anchor = -1, .space = *space, .edges = -1, .first_item = s->walk->count, .last_item = -1};
+    return s->group_count++;
+}
+
+static bool edge_add(cg_schedule *s, int from, int to)
+{
+    if (from == to) return true;
+    for (int e = s->groups[from].edges; e >= 0; e = s->edges[e].next)
+        if (s->edges[e].to == to) return true;
+    if (!CG_GROW(s->context, s->edges, s->edge_capacity, s->edge_count + 1)) return false;
+    s->edges[s->edge_count] = (cg_edge){to, s->groups[from].edges};
+    s->groups[from].edges = s->edge_count++;
+    return true;
+}
+
+/* True if a path leads from one group to another. */
+static bool reaches(cg_schedule *s, int from, int to)
+{
+    if (from == to) return true;
+    if (!CG_GROW(s->context, s->stack, s->stack_capacity, s->group_count + 1)) return true;
+    const uint64_t visit = ++s->visit;
+    int depth = 0;
+    s->stack[depth++] = from;
+    s->groups[from].visit = visit;
+    while (depth > 0) {
+        const int group = s->stack[--depth];
+        for (int e = s->groups[group].edges; e >= 0; e = s->edges[e].next) {
+            const int next = s->edges[e].to;
+            if (next == to) return true;
+            if (s->groups[next].visit == visit) continue;
+            s->groups[next].visit = visit;
+            s->stack[depth++] = next;
+        }
+    }
+    return false;
+}
+
+static bool counts_as_tensor(const cg_entry *item)
+{
+    return item->kind != CG_ITEM_VALUE;
+}
+
+static bool use_add(cg_schedule *s, int item, int group, bool identity, bool needs_buffer, int64_t elements)
+{
+    for (int u = s->items[item].uses; u >= 0; u = s->uses[u].next) {
+        cg_use *use = &s->uses[u];
+        if (use->group != group) continue;
+        use->identity &= identity;
+        use->needs_buffer |= needs_buffer;
+        if (elements > use->elements) use->elements = elements;
+        return true;
+    }
+    if (!CG_GROW(s->context, s->uses, s->use_capacity, s->use_count + 1)) return false;
+    s->uses[s->use_count] = (cg_use){group, s->items[item].uses, identity, needs_buffer, elements};
+    s->items[item].uses = s->use_count++;
+    if (counts_as_tensor(&s->items[item])) s->groups[group].tensors++;
+    return true;
+}
+
+static void touch(cg_schedule *s, int group, int item)
+{
+    cg_group *g = &s->groups[group];
+    if (item < g->first_item) g->first_item = item;
+    if (item > g->last_item) g->last_item = item;
+}
+
+/* Does a map or view read its input element by element? */
+static bool reads_identically(const cg_entry *item, int input)
+{
+    const cg_node *node = item->node;
+    const cg_shape *in = &node->inputs[input]->shape;
+    if (!cg_same_elements(&node->shape, in)) return false;
+    if (item->kind != CG_ITEM_VIEW) return true;
+    cg_call_view view;
+    cg_mapping mapping = {0};
+    cg_call_of(item->node, &view);
+    node->op->move(&view.call, &mapping);
+    if (mapping.guarded) return false;
+    for (int j = 0, i = 0; j < in->rank; j++) {
+        if (in->size[j] == 1) continue;
+        while (node->shape.size[i] == 1) i++;
+        for (int k = 0; k < node->shape.rank; k++)
+            if (node->shape.size[k] != 1 && mapping.factor[j][k] != (k == i)) return false;
+        if (mapping.offset[j] != 0) return false;
+        i++;
+    }
+    return true;
+}
+
+/* Uses of `item` in `group` become uses of its inputs. */
+static bool pass_on(cg_schedule *s, int item, int group, bool identity, int64_t elements)
+{
+    const cg_entry *it = &s->items[item];
+    for (int i = 0; i < it->node->input_count; i++) {
+        const int input = it->node->inputs[i]->position;
+        const bool same = identity && reads_identically(it, i);
+        /* An alias is a name for a buffer, so what it names must be in one. */
+        if (!use_add(s, input, group, same, it->kind == CG_ITEM_ALIAS, elements)) return false;
+    }
+    return true;
+}
+
+/* --- the rules --- */
+
+static int use_count(const cg_schedule *s, const cg_entry *item)
+{
+    int count = 0;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next) count++;
+    return count;
+}
+
+static bool needs_buffer(const cg_schedule *s, const cg_entry *item)
+{
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        if (s->uses[u].needs_buffer) return true;
+    return false;
+}
+
+/* Would computing the item again wherever it is read cost less than storing it? */
+static bool is_worth_repeating(const cg_schedule *s, const cg_entry *item)
+{
+    const int64_t size = cg_nominal_size(item->node);
+    int64_t elements = 0;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next) elements += s->uses[u].elements;
+    return item->cost <= CHEAP || (elements - size) * item->cost <= WORTH_A_LAUNCH;
+}
+
+static bool has_room_for_inputs(const cg_schedule *s, const cg_entry *item)
+{
+    for (int u = item->uses; u >= 0; u = s->uses[u].next) {
+        const cg_group *g = &s->groups[s->uses[u].group];
+        if (g->ops + 1 > CG_MOST_OPS || g->tensors - 1 + item->node->input_count > CG_MOST_TENSORS) return false;
+    }
+    return true;
+}
+
+/* Computes the item inside every group that reads it. */
+static bool inline_item(cg_schedule *s, int position)
+{
+    for (int u = s->items[position].uses; u >= 0; u = s->uses[u].next) {
+        const cg_use use = s->uses[u];
+        cg_group *g = &s->groups[use.group];
+        g->ops++;
+        if (counts_as_tensor(&s->items[position])) g->tensors--;
+        touch(s, use.group, position);
+        if (!pass_on(s, position, use.group, use.identity, use.elements)) return false;
+    }
+    return true;
+}
+
+/* The group that computes `item` comes before all others that read it. */
+static bool order_readers(cg_schedule *s, int position, int group)
+{
+    for (int u = s->items[position].uses; u >= 0; u = s->uses[u].next)
+        if (!edge_add(s, group, s->uses[u].group)) return false;
+    return true;
+}
+
+static bool makes_cycle(cg_schedule *s, const cg_entry *item, int group)
+{
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        if (s->uses[u].group != group && reaches(s, s->uses[u].group, group)) return true;
+    return false;
+}
+
+/* How the group itself reads the item: NULL if it does not. */
+static const cg_use *use_by(const cg_schedule *s, const cg_entry *item, int group)
+{
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        if (s->uses[u].group == group) return &s->uses[u];
+    return NULL;
+}
+
+static bool can_join(cg_schedule *s, const cg_entry *item, int group)
+{
+    const cg_group *g = &s->groups[group];
+    const cg_use *use = use_by(s, item, group);
+    if (s->context->eager || g->kind == CG_GROUP_KERNEL || item->node->op == NULL) return false;
+    if (g->reports || item->node->op->reports) return false;
+    if (use && (!use->identity || use->needs_buffer)) return false;
+    if (!cg_same_elements(&g->space, &item->node->shape)) return false;
+    if (g->member_count == CG_MOST_MEMBERS || g->ops + 1 > CG_MOST_OPS) return false;
+    if (g->tensors + item->node->input_count > CG_MOST_TENSORS) return false;
+    return !makes_cycle(s, item, group);
+}
+
+static bool member_add(cg_schedule *s, int group, int position)
+{
+    cg_group *g = &s->groups[group];
+    cg_entry *item = &s->items[position];
+    if (use_by(s, item, group) && counts_as_tensor(item)) g->tensors--;
+    g->members[g->member_count++] = position;
+    g->ops++;
+    item->stored = true;
+    item->group = group;
+    touch(s, group, position);
+    return order_readers(s, position, group);
+}
+
+/* A group that already reads one of the item's inputs over the same elements: a sibling worth merging with. */
+static int find_sibling(cg_schedule *s, const cg_entry *item)
+{
+    for (int i = 0; i < item->node->input_count; i++) {
+        const cg_entry *input = input_of(s, item, i);
+        for (int u = input->uses; u >= 0; u = s->uses[u].next)
+            if (s->uses[u].identity && can_join(s, item, s->uses[u].group)) return s->uses[u].group;
+    }
+    return -1;
+}
+
+static int find_group(cg_schedule *s, const cg_entry *item)
+{
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        if (can_join(s, item, s->uses[u].group)) return s->uses[u].group;
+    return find_sibling(s, item);
+}
+
+static bool store_item(cg_schedule *s, int position)
+{
+    cg_entry *item = &s->items[position];
+    int group = item->kind == CG_ITEM_MAP || item->kind == CG_ITEM_VIEW ? find_group(s, item) : -1;
+    if (group < 0) group = group_new(s, CG_GROUP_MAP, &item->node->shape);
+    if (group < 0 || !member_add(s, group, position)) return false;
+    if (item->kind == CG_ITEM_VALUE) return true;
+    s->groups[group].reports |= item->node->op && item->node->op->reports;
+    return pass_on(s, position, group, true, cg_nominal_size(item->node));
+}
+
+static bool decide_elementwise(cg_schedule *s, int position)
+{
+    cg_entry *item = &s->items[position];
+    const bool reports = item->kind == CG_ITEM_MAP && item->node->op->reports;
+    const bool must_store = item->root >= 0 || needs_buffer(s, item) || reports;
+    if (item->kind == CG_ITEM_ALIAS && item->root < 0) return inline_item(s, position);
+    const bool eager = s->context->eager && item->kind == CG_ITEM_MAP;
+    if (must_store || eager || !has_room_for_inputs(s, item)) return store_item(s, position);
+    if (item->kind == CG_ITEM_VIEW || is_worth_repeating(s, item)) return inline_item(s, position);
+    const bool spread = s->uses[item->uses].elements > 2 * cg_nominal_size(item->node);
+    if (use_count(s, item) == 1 && !spread) return inline_item(s, position);
+    return store_item(s, position);
+}
+
+/* The one map group that can take the anchor in: reads it element by element and has no core yet. */
+static int find_core(cg_schedule *s, const cg_entry *item)
+{
+    if (s->context->eager) return -1;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next) {
+        const cg_use *use = &s->uses[u];
+        const cg_group *g = &s->groups[use->group];
+        if (g->kind == CG_GROUP_MAP && use->identity && !use->needs_buffer && !g->reports &&
+            cg_same_elements(&g->space, &item->node->shape) && g->member_count < CG_MOST_MEMBERS &&
+            g->tensors + 2 <= CG_MOST_TENSORS && !makes_cycle(s, item, use->group))
+            return use->group;
+    }
+    return -1;
+}
+
+static bool anchor_item(cg_schedule *s, int position, cg_group_kind kind, bool takes_epilogue, int *group)
+{
+    cg_entry *item = &s->items[position];
+    *group = takes_epilogue ? find_core(s, item) : -1;
+    const bool others = *group < 0 || item->root >= 0 || use_count(s, item) > 1;
+    if (*group < 0) *group = group_new(s, kind, &item->node->shape);
+    if (*group < 0) return false;
+    cg_group *g = &s->groups[*group];
+    g->kind = kind;
+    g->anchor = position;
+    g->space = item->node->shape;
+    if (others) return member_add(s, *group, position);
+    g->tensors--; /* it was counted as read; now it stays in a register */
+    g->ops++;
+    item->group = *group;
+    touch(s, *group, position);
+    return true;
+}
+
+static bool decide_reduce(cg_schedule *s, int position)
+{
+    int group;
+    const cg_node *input = s->items[position].node->inputs[0];
+    return anchor_item(s, position, CG_GROUP_REDUCE, true, &group) &&
+           use_add(s, input->position, group, false, false, cg_nominal_size(input));
+}
+
+static bool decide_contract(cg_schedule *s, int position)
+{
+    int group;
+    if (!anchor_item(s, position, CG_GROUP_CONTRACT, !s->context->gemm_clblast, &group)) return false;
+    const cg_node *node = s->items[position].node;
+    for (int i = 0; i < 2; i++) {
+        const cg_operand operand = cg_operand_find(s, node, i);
+        const int read = operand.item >= 0 ? operand.item : node->inputs[i]->position;
+        if (!use_add(s, read, group, false, true, 0)) return false;
+    }
+    return true;
+}
+
+static bool decide_kernel(cg_schedule *s, int position)
+{
+    cg_entry *item = &s->items[position];
+    const int group = group_new(s, CG_GROUP_KERNEL, &item->node->shape);
+    if (group < 0) return false;
+    cg_group *g = &s->groups[group];
+    g->anchor = position;
+    g->reports = item->node->op->reports;
+    if (item->node->output_count <= 1) {
+        if (!member_add(s, group, position)) return false;
+    } else {
+        item->group = group;
+        touch(s, group, position);
+        if (!order_readers(s, position, group)) return false;
+    }
+    for (int i = 0; i < item->node->input_count; i++)
+        if (!use_add(s, item->node->inputs[i]->position, group, false, true, 0)) return false;
+    return true;
+}
+
+/* Outputs pass their readers on to the kernel; the kernel's group then stores them. */
+static bool decide_output(cg_schedule *s, int position)
+{
+    cg_entry *item = &s->items[position];
+    const int call = item->node->inputs[0]->position;
+    item->stored = true;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        if (!use_add(s, call, s->uses[u].group, false, false, 0)) return false;
+    return true;
+}
+
+static bool decide(cg_schedule *s, int position)
+{
+    const cg_entry *item = &s->items[position];
+    switch (item->kind) {
+    case CG_ITEM_BUFFER: return true;
+    case CG_ITEM_VALUE: return item->root >= 0 || needs_buffer(s, item) ? store_item(s, position) : true;
+    case CG_ITEM_MAP:
+    case CG_ITEM_VIEW:
+    case CG_ITEM_ALIAS: return decide_elementwise(s, position);
+    case CG_ITEM_REDUCE: return decide_reduce(s, position);
+    case CG_ITEM_CONTRACT: return decide_contract(s, position);
+    case CG_ITEM_KERNEL: return decide_kernel(s, position);
+    case CG_ITEM_OUTPUT: return decide_output(s, position);
+    }
+    return true;
+}
+
+/* Outputs of a kernel with several belong to its group, which is known once the kernel was decided. */
+static bool attach_outputs(cg_schedule *s)
+{
+    for (int i = 0; i < s->walk->count; i++) {
+        cg_entry *item = &s->items[i];
+        if (item->kind != CG_ITEM_OUTPUT) continue;
+        const int group = s->items[item->node->inputs[0]->position].group;
+        cg_group *g = &s->groups[group];
+        item->group = group;
+        g->members[g->member_count++] = i;
+        if (!order_readers(s, i, group)) return false;
+    }
+    return true;
+}
+
+/* --- matrix operands --- */
+
+int cg_entry_storage(const cg_schedule *s, int item)
+{
+    while (s->items[item].kind == CG_ITEM_ALIAS && !s->items[item].stored)
+        item = s->items[item].node->inputs[0]->position;
+    return item;
+}
+
+/* Follows views from the operand down to what is stored, composing their mappings. */
+static int look_through(const cg_schedule *s, const cg_node *operand, cg_mapping *total)
+{
+    int position = operand->position;
+    memset(total, 0, sizeof *total);
+    for (int i = 0; i < operand->shape.rank; i++) total->factor[i][i] = 1;
+    for (;;) {
+        const cg_entry *item = &s->items[position];
+        if (item->kind != CG_ITEM_VIEW) return position;
+        cg_call_view view;
+        cg_mapping step = {0}, composed = {0};
+        cg_call_of(item->node, &view);
+        item->node->op->move(&view.call, &step);
+        if (step.guarded) return position;
+        const cg_node *input = item->node->inputs[0];
+        for (int j = 0; j < input->shape.rank; j++) {
+            composed.offset[j] = step.offset[j];
+            for (int i = 0; i < item->node->shape.rank; i++) {
+                composed.offset[j] += step.factor[j][i] * total->offset[i];
+                for (int k = 0; k < operand->shape.rank; k++)
+                    composed.factor[j][k] += step.factor[j][i] * total->factor[i][k];
+            }
+        }
+        *total = composed;
+        position = input->position;
+    }
+}
+
+cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
+{
+    cg_operand found = {.item = -1};
+    cg_mapping mapping;
+    const cg_node *operand = call->inputs[which];
+    const int position = look_through(s, operand, &mapping), rank = operand->shape.rank;
+    const cg_entry *base = &s->items[position];
+    if (base->kind == CG_ITEM_VALUE || base->kind == CG_ITEM_VIEW) return found;
+    int64_t stride[CG_MAX_RANK] = {0}, contiguous = 1;
+    for (int j = base->node->shape.rank - 1; j >= 0; j--) {
+        for (int k = 0; k < rank; k++) stride[k] += contiguous * mapping.factor[j][k];
+        found.offset += contiguous * mapping.offset[j];
+        contiguous *= base->node->shape.size[j];
+    }
+    const int64_t rows = operand->shape.size[rank - 2], columns = operand->shape.size[rank - 1];
+    int64_t down = stride[rank - 2], across = stride[rank - 1];
+    if (columns == 1 && across != 1) across = 1; /* any stride will do along an axis of one */
+    if (rows == 1 && down < columns) down = columns;
+    if (across == 1 && down >= columns) {
+        found.leading = down;
+    } else if (down == 1 && across >= rows) {
+        found.leading = across;
+        found.transposed = true;
+    } else if (rows == 1 && across >= 1) {
+        /* One row with gaps is one column of a matrix stored by columns. */
+        found.leading = across;
+        found.transposed = true;
+    } else {
+        return found;
+    }
+    const int result_rank = call->shape.rank;
+    for (int k = 0; k < rank - 2; k++) {
+        if (stride[k] < 0) return found;
+        found.batch_stride[result_rank - rank + k] = operand->shape.size[k] == 1 ? 0 : stride[k];
+    }
+    found.item = position;
+    return found;
+}
+
+/* --- order --- */
+
+/* In place only if every other reader of the old value can run first, and the group itself reads it element by
+ * element; with kernels that may report a bad index, these must be able to run first too. */
+static bool can_write_in_place(cg_schedule *s, int writer, const cg_entry *old)
+{
+    const cg_use *own = old ? use_by(s, old, writer) : NULL;
+    if (own && (!own->identity || own->needs_buffer)) return false;
+    for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
+        if (s->uses[u].group != writer && reaches(s, writer, s->uses[u].group)) return false;
+    if (s->reports && s->groups[writer].kind == CG_GROUP_CONTRACT && s->context->gemm_clblast) return false;
+    for (int g = 0; s->reports && g < s->group_count; g++)
+        if (s->groups[g].reports && reaches(s, writer, g)) return false;
+    return true;
+}
+
+static bool plan_in_place(cg_schedule *s)
+{
+    for (int g = 0; g < s->group_count; g++) s->reports |= s->groups[g].reports;
+    for (int r = 0; r < s->walk->root_count; r++) {
+        cg_root *root = &s->walk->roots[r];
+        const cg_entry *item = &s->items[root->position];
+        if (!root->donated || item->kind == CG_ITEM_BUFFER || item->root != r) {
+            root->donated = false;
+            continue;
+        }
+        cg_entry *old = root->donor >= 0 ? &s->items[root->donor] : NULL;
+        root->donated = can_write_in_place(s, item->group, old);
+        if (!root->donated) continue;
+        s->groups[item->group].in_place = true;
+        for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
+            if (!edge_add(s, s->uses[u].group, item->group)) return false;
+        for (int g = 0; s->reports && g < s->group_count; g++)
+            if (s->groups[g].reports && !edge_add(s, g, item->group)) return false;
+    }
+    return true;
+}
+
+/* Launch order: among the groups that may run, the one whose last item was recorded first. */
+static bool sort_groups(cg_schedule *s)
+{
+    const int count = s->group_count;
+    int *waiting = cg_host_allocate(s->context, (size_t)(count + 1) * 3 * sizeof *waiting);
+    s->order = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *s->order);
+    if (!waiting || !s->order) {
+        cg_host_free(s->context, waiting);
+        return false;
+    }
+    int *heap = waiting + count + 1, heap_count = 0, done = 0;
+    for (int g = 0; g < count; g++)
+        for (int e = s->groups[g].edges; e >= 0; e = s->edges[e].next) waiting[s->edges[e].to]++;
+#define LAST(g) s->groups[g].last_item
+    for (int g = 0; g <= count; g++) {
+        /* A binary heap by last item; first all that wait for nothing, then as groups finish. */
+        const bool start = g < count;
+        if (start && waiting[g] > 0) continue;
+        if (start) {
+            int at = heap_count++;
+            while (at > 0 && LAST(heap[(at - 1) / 2]) > LAST(g)) {
+                heap[at] = heap[(at - 1) / 2];
+                at = (at - 1) / 2;
+            }
+            heap[at] = g;
+            continue;
+        }
+        while (heap_count > 0) {
+            const int next = heap[0], moved = heap[--heap_count];
+            int at = 0;
+            for (int child = 1; child < heap_count; child = 2 * at + 1) {
+                if (child + 1 < heap_count && LAST(heap[child + 1]) < LAST(heap[child])) child++;
+                if (LAST(heap[child]) >= LAST(moved)) break;
+                heap[at] = heap[child];
+                at = child;
+            }
+            heap[at] = moved;
+            s->groups[next].step = done;
+            s->order[done++] = next;
+            for (int e = s->groups[next].edges; e >= 0; e = s->edges[e].next) {
+                const int to = s->edges[e].to;
+                if (--waiting[to] > 0) continue;
+                int up = heap_count++;
+                while (up > 0 && LAST(heap[(up - 1) / 2]) > LAST(to)) {
+                    heap[up] = heap[(up - 1) / 2];
+                    up = (up - 1) / 2;
+                }
+                heap[up] = to;
+            }
+        }
+    }
+#undef LAST
+    cg_host_free(s->context, waiting);
+    return done == count ? true : cg_fail(s->context, CG_ERROR_DEVICE, "internal: kernels of a plan wait for each other");
+}
+
+bool cg_schedule_make(cg_schedule *s)
+{
+    s->items = cg_host_allocate(s->context, (size_t)(s->walk->count + 1) * sizeof *s->items);
+    if (!s->items || !classify(s)) return false;
+    for (int i = s->walk->count; i-- > 0;)
+        if (!decide(s, i)) return false;
+    return attach_outputs(s) && plan_in_place(s) && sort_groups(s);
+}
+
+void cg_schedule_free(cg_schedule *s)
+{
+    cg_host_free(s->context, s->items);
+    cg_host_free(s->context, s->uses);
+    cg_host_free(s->context, s->groups);
+    cg_host_free(s->context, s->edges);
+    cg_host_free(s->context, s->order);
+    cg_host_free(s->context, s->stack);
+}

@@ -1,0 +1,108 @@
+/* Which nodes share a kernel. Reads the walked graph, decides what is stored and groups the rest around it; knows
+ * nothing of OpenCL. */
+#ifndef CLGRAD_ENGINE_SCHEDULE_H
+#define CLGRAD_ENGINE_SCHEDULE_H
+
+#include "engine/plan.h"
+
+enum {
+    CG_MOST_OPS = 64,     /* inlined or stored in one kernel */
+    CG_MOST_TENSORS = 24, /* read by one kernel */
+    CG_MOST_MEMBERS = 12  /* stored by one kernel */
+};
+
+typedef enum cg_entry_kind {
+    CG_ITEM_BUFFER,   /* stored before the plan runs */
+    CG_ITEM_VALUE,    /* a constant, a scalar argument, host arithmetic on those, or the index */
+    CG_ITEM_MAP,
+    CG_ITEM_VIEW,     /* a move that an index expression can express */
+    CG_ITEM_ALIAS,    /* a reshape that only a contiguous buffer can express: another name for its input's buffer */
+    CG_ITEM_REDUCE,
+    CG_ITEM_CONTRACT,
+    CG_ITEM_KERNEL,
+    CG_ITEM_OUTPUT    /* of a kernel with several outputs: stored where the kernel stores it */
+} cg_entry_kind;
+
+/* One node of the walk. */
+typedef struct cg_entry {
+    cg_node *node;
+    cg_entry_kind kind;
+    bool host;     /* VALUE: computed on the host */
+    bool stored;   /* has a buffer of its own in this plan */
+    int group;     /* that computes it, or -1 */
+    int root;      /* number of the root that it is, or -1 */
+    int uses;      /* list in cg_schedule.uses, or -1 */
+    int cost;      /* of one element, with what would be inlined into it */
+    cg_place place; /* once stored or a BUFFER */
+    int64_t arena_bytes;
+    int first_step, last_step; /* lifetime, in launch order */
+} cg_entry;
+
+/* A group reading an item. */
+typedef struct cg_use {
+    int group, next;
+    bool identity;      /* element by element, in the group's output space */
+    bool needs_buffer;
+    int64_t elements;   /* at how many points it is evaluated */
+} cg_use;
+
+typedef enum cg_group_kind { CG_GROUP_MAP, CG_GROUP_REDUCE, CG_GROUP_CONTRACT, CG_GROUP_KERNEL } cg_group_kind;
+
+/* One kernel to be: an optional anchor (reduction, contraction or kernel op) and the maps around it. */
+typedef struct cg_group {
+    cg_group_kind kind;
+    int anchor;                     /* item, or -1 */
+    cg_shape space;                 /* what its work-items range over when they store */
+    int members[CG_MOST_MEMBERS];   /* stored items, in the order in which they were found: last first */
+    int member_count;
+    int ops, tensors;
+    int edges;                      /* list of groups that must run after it */
+    int first_item, last_item;      /* positions, to prune searches */
+    uint64_t visit;
+    bool reports, in_place;
+    int step;                       /* its place in the launch order */
+} cg_group;
+
+typedef struct cg_edge {
+    int to, next;
+} cg_edge;
+
+typedef struct cg_schedule {
+    cg_context *context;
+    cg_walk *walk;
+    cg_entry *items;
+    cg_use *uses;
+    int use_count, use_capacity;
+    cg_group *groups;
+    int group_count, group_capacity;
+    cg_edge *edges;
+    int edge_count, edge_capacity;
+    int *order; /* groups in launch order */
+    int *stack; /* for reachability */
+    int stack_capacity;
+    uint64_t visit;
+    bool reports;
+} cg_schedule;
+
+/* Fills a zeroed schedule with context and walk set. False after reporting (also: what cannot run, such as f64). */
+bool cg_schedule_make(cg_schedule *schedule);
+void cg_schedule_free(cg_schedule *schedule);
+
+/* How a matrix operand lies in a buffer: found by looking through views. `item` is -1 if it must be copied first. */
+typedef struct cg_operand {
+    int item;
+    bool transposed;
+    int64_t leading;                    /* elements from one row of the storage to the next */
+    int64_t offset;                     /* of the first element */
+    int64_t batch_stride[CG_MAX_RANK];  /* per leading axis of the result */
+} cg_operand;
+cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int which);
+
+/* The buffer that an item's elements lie in: follows aliases. */
+int cg_entry_storage(const cg_schedule *schedule, int item);
+/* True for shapes that differ only by axes of size 1. */
+bool cg_same_elements(const cg_shape *a, const cg_shape *b);
+/* Elements, with a fixed number in place of the minibatch, so that decisions do not depend on its size. */
+int64_t cg_nominal_size(const cg_node *node);
+
+#endif

@@ -1,0 +1,212 @@
+/* Values between host and device: staging blocks and uploads, reads with conversion. Uploads do not wait; reads do. */
+#include "engine/buffer.h"
+#include "engine/context.h"
+
+#include <math.h>
+#include <string.h>
+
+/* --- uploads --- */
+
+static cg_staging_block *block_of(void *data)
+{
+    return (cg_staging_block *)(void *)((char *)data - offsetof(cg_staging_block, data));
+}
+
+/* True when nothing reads the block any more; forgets the event of a finished upload. */
+static bool is_idle(cg_staging_block *block)
+{
+    if (block->lent) return false;
+    if (!block->uploaded) return true;
+    cl_int status = CL_QUEUED;
+    if (clGetEventInfo(block->uploaded, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) != CL_SUCCESS)
+        return false;
+    if (status > CL_COMPLETE) return false;
+    clReleaseEvent(block->uploaded);
+    block->uploaded = NULL;
+    return true;
+}
+
+void *cg_staging(cg_context *cg, size_t bytes)
+{
+    if (!cg || !cg->queue) return NULL;
+    for (cg_staging_block *block = cg->staging; block; block = block->next) {
+        if (block->bytes < bytes || block->bytes / 4 > bytes || !is_idle(block)) continue;
+        block->lent = true;
+        return block->data;
+    }
+    cg_staging_block *block = cg_resize(cg, NULL, sizeof *block + bytes);
+    if (!block) return NULL;
+    *block = (cg_staging_block){.bytes = bytes, .lent = true, .next = cg->staging};
+    cg->staging = block;
+    return block->data;
+}
+
+void cg_staging_return(cg_context *cg, void *staging)
+{
+    if (cg && staging) block_of(staging)->lent = false;
+}
+
+void cg_staging_close(cg_context *cg)
+{
+    while (cg->staging) {
+        cg_staging_block *next = cg->staging->next;
+        if (cg->staging->uploaded) clReleaseEvent(cg->staging->uploaded);
+        cg_host_free(cg, cg->staging);
+        cg->staging = next;
+    }
+}
+
+static bool upload(cg_context *cg, cg_buffer *buffer, cg_staging_block *block, size_t bytes)
+{
+    if (bytes == 0) return true;
+    const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, buffer->memory, CL_FALSE, (size_t)buffer->offset, bytes,
+                             block->data, 0, NULL, &block->uploaded);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueWriteBuffer", status);
+}
+
+static bool input_is_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options)
+{
+    const char *name = options->name ? options->name : "input";
+    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: shape %s is not possible", name, cg_shape_text(cg, shape));
+    if (dtype == CG_F64 && !cg->info.has_f64)
+        return cg_fail(cg, CG_ERROR_DEVICE, "%s: device %s has no f64", name, cg->info.name);
+    if (options->has_batch_axis && (options->batch_axis < 0 || options->batch_axis >= shape.rank))
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %s has no axis %d to be its batch axis", name,
+                       cg_shape_text(cg, shape), options->batch_axis);
+    return true;
+}
+
+cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *staging,
+                          const cg_input_options *options)
+{
+    if (!staging) return (cg_tensor){0};
+    cg_staging_block *block = block_of(staging);
+    block->lent = false;
+    if (!input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
+    const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
+    cg_node *node = cg_node_new(cg, CG_NODE_DATA, dtype, &shape);
+    if (!node) return (cg_tensor){0};
+    node->buffer = cg_buffer_new(cg, (int64_t)bytes);
+    node->batch_axis = options->has_batch_axis ? (int8_t)options->batch_axis : -1;
+    node->label = options->name ? cg_copy_text(cg, options->name) : NULL;
+    cg_node_hash(node);
+    const cg_tensor tensor = cg_tensor_of(node);
+    if (node->buffer && upload(cg, node->buffer, block, bytes)) return tensor;
+    cg_handle_end(node);
+    return (cg_tensor){0};
+}
+
+cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const void *data,
+                        const cg_input_options *options)
+{
+    if (!cg || !cg->queue || !input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
+    const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
+    void *staging = cg_staging(cg, bytes);
+    if (!staging) return (cg_tensor){0};
+    if (bytes) memcpy(staging, data, bytes);
+    return cg_input_staged(cg, dtype, shape, staging, options);
+}
+
+/* --- reads --- */
+
+bool cg_eval(const cg_tensor *tensors, int count)
+{
+    if (count <= 0) return true;
+    cg_context *cg = cg_context_of(tensors[0]);
+    if (!cg) return false;
+    cg_node **nodes = cg_host_allocate(cg, (size_t)count * sizeof *nodes);
+    bool ok = nodes != NULL;
+    for (int i = 0; ok && i < count; i++) ok = (nodes[i] = cg_node_of(tensors[i], "cg_eval")) != NULL;
+    ok = ok && cg_force(cg, nodes, count, false, false) && cg_check_status(cg);
+    cg_host_free(cg, nodes);
+    return ok;
+}
+
+bool cg_flush(cg_context *cg)
+{
+    if (!cg || !cg->queue || cg->status != CG_OK || !cg_force(cg, NULL, 0, false, false)) return false;
+    const cl_int status = CL(cg, clFlush, cg->queue);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clFlush", status);
+}
+
+bool cg_wait(cg_context *cg)
+{
+    return cg_flush(cg) && cg_finish(cg);
+}
+
+bool cg_read(cg_tensor tensor, void *out, size_t bytes)
+{
+    cg_node *node = cg_node_of(tensor, "cg_read");
+    if (!node) return false;
+    cg_context *cg = node->context;
+    const size_t expected = (size_t)cg_shape_size(node->shape) * cg_dtype_bytes((cg_dtype)node->dtype);
+    if (bytes != expected)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "cg_read: the tensor %s%s has %zu bytes, not %zu",
+                       cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape), expected, bytes);
+    if (!cg_force(cg, &node, 1, true, false)) return false;
+    if (bytes) {
+        const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
+                                 (size_t)node->buffer->offset, bytes, out, 0, NULL, NULL);
+        if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+    }
+    return cg_check_status(cg);
+}
+
+static double element(const void *data, cg_dtype dtype, int64_t i)
+{
+    switch (dtype) {
+    case CG_F32: return (double)((const float *)data)[i];
+    case CG_F64: return ((const double *)data)[i];
+    case CG_I32: return ((const int32_t *)data)[i];
+    case CG_U8:
+    case CG_BOOL: return ((const uint8_t *)data)[i];
+    }
+    return NAN;
+}
+
+static void store_element(void *out, cg_dtype to, int64_t i, double value)
+{
+    if (to == CG_F32) ((float *)out)[i] = (float)value;
+    else if (to == CG_F64) ((double *)out)[i] = value;
+    else ((int32_t *)out)[i] = value != value ? 0 : value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t)value;
+}
+
+static bool read_as(cg_tensor tensor, void *out, int64_t count, cg_dtype to)
+{
+    cg_node *node = cg_node_of(tensor, "cg_read");
+    if (!node) return false;
+    cg_context *cg = node->context;
+    const cg_dtype dtype = (cg_dtype)node->dtype;
+    if (count != cg_shape_size(node->shape))
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "cg_read: the tensor %s has %lld elements, not %lld",
+                       cg_shape_text(cg, node->shape), (long long)cg_shape_size(node->shape), (long long)count);
+    const size_t bytes = (size_t)count * cg_dtype_bytes(dtype);
+    if (dtype == to) return cg_read(tensor, out, bytes);
+    void *raw = cg_host_allocate(cg, bytes);
+    const bool ok = raw && cg_read(tensor, raw, bytes);
+    for (int64_t i = 0; ok && i < count; i++) store_element(out, to, i, element(raw, dtype, i));
+    cg_host_free(cg, raw);
+    return ok;
+}
+
+bool cg_read_floats(cg_tensor tensor, float *out, int64_t count)
+{
+    return read_as(tensor, out, count, CG_F32);
+}
+
+bool cg_read_doubles(cg_tensor tensor, double *out, int64_t count)
+{
+    return read_as(tensor, out, count, CG_F64);
+}
+
+bool cg_read_ints(cg_tensor tensor, int32_t *out, int64_t count)
+{
+    return read_as(tensor, out, count, CG_I32);
+}
+
+double cg_item(cg_tensor tensor)
+{
+    double value = NAN;
+    return cg_read_doubles(tensor, &value, 1) ? value : NAN;
+}

@@ -1,0 +1,142 @@
+/* Variables: named values that assignments replace. A pending assignment is taken back where its scope failed. */
+#include "engine/context.h"
+
+#include <string.h>
+
+cg_variable *cg_variable_new(cg_context *cg, const char *name, cg_dtype dtype, cg_shape shape)
+{
+    if (!cg || !cg->queue) return NULL;
+    if (cg_shape_size(shape) < 0 || shape.rank > CG_MAX_RANK) {
+        cg_fail(cg, CG_ERROR_ARGUMENT, "variable %s: shape %s is not possible", name, cg_shape_text(cg, shape));
+        return NULL;
+    }
+    if (dtype == CG_F64 && !cg->info.has_f64) {
+        cg_fail(cg, CG_ERROR_DEVICE, "variable %s: device %s has no f64", name, cg->info.name);
+        return NULL;
+    }
+    cg_variable *variable = cg_host_allocate(cg, sizeof *variable);
+    char *copy = variable ? cg_copy_text(cg, name) : NULL;
+    if (!copy) {
+        cg_host_free(cg, variable);
+        return NULL;
+    }
+    *variable = (cg_variable){.context = cg, .name = copy, .dtype = dtype, .shape = shape, .next = cg->variables};
+    if (cg->variables) cg->variables->previous = variable;
+    cg->variables = variable;
+    cg->counters.variables++;
+    return variable;
+}
+
+static void forget_pending(cg_variable *variable)
+{
+    cg_context *cg = variable->context;
+    for (int i = 0; i < cg->pending_count; i++)
+        if (cg->pending[i] == variable) cg->pending[i--] = cg->pending[--cg->pending_count];
+}
+
+void cg_variable_free(cg_variable *variable)
+{
+    if (!variable) return;
+    cg_context *cg = variable->context;
+    forget_pending(variable);
+    if (variable->current) cg_node_release(variable->current);
+    if (variable->committed) cg_node_release(variable->committed);
+    if (variable->previous) variable->previous->next = variable->next;
+    else cg->variables = variable->next;
+    if (variable->next) variable->next->previous = variable->previous;
+    cg_host_free(cg, variable->name);
+    cg_host_free(cg, variable);
+    cg->counters.variables--;
+}
+
+void cg_variables_close(cg_context *cg)
+{
+    while (cg->variables) cg_variable_free(cg->variables);
+    cg_host_free(cg, cg->pending);
+    cg->pending = NULL;
+}
+
+bool cg_assign(cg_variable *variable, cg_tensor value)
+{
+    cg_node *node = variable ? cg_node_of(value, variable->name) : NULL;
+    if (!node) return false;
+    cg_context *cg = variable->context;
+    if (node->context != cg)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: %s and its value belong to different contexts", variable->name);
+    const bool same_shape = node->shape.rank == variable->shape.rank &&
+                            memcmp(node->shape.size, variable->shape.size,
+                                   (size_t)node->shape.rank * sizeof *node->shape.size) == 0;
+    if (!same_shape || node->dtype != variable->dtype)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: variable %s is %s%s, the value %s%s", variable->name,
+                       cg_dtype_name(variable->dtype), cg_shape_text(cg, variable->shape),
+                       cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape));
+    if (!variable->pending) {
+        if (!CG_GROW(cg, cg->pending, cg->pending_capacity, cg->pending_count + 1)) return false;
+        cg->pending[cg->pending_count++] = variable;
+        variable->pending = true;
+    }
+    cg_node_retain(node);
+    if (variable->current) cg_node_release(variable->current);
+    variable->current = node;
+    return true;
+}
+
+cg_tensor cg_value(cg_variable *variable)
+{
+    if (!variable) return (cg_tensor){0};
+    if (variable->lost && !variable->pending)
+        return cg_report(variable->context, CG_ERROR_ARGUMENT, variable->name,
+                         "the value was lost in a step that failed half-way; load or assign it again");
+    if (!variable->current)
+        return cg_report(variable->context, CG_ERROR_ARGUMENT, variable->name, "the variable has no value yet");
+    return cg_tensor_of(variable->current);
+}
+
+/* The assignments since the last forcing point did not happen. */
+void cg_drop_pending(cg_context *cg)
+{
+    for (int i = 0; i < cg->pending_count; i++) {
+        cg_variable *variable = cg->pending[i];
+        variable->pending = false;
+        if (variable->current == variable->committed) continue;
+        cg_node_release(variable->current);
+        variable->current = variable->committed;
+        if (variable->current) cg_node_retain(variable->current);
+    }
+    cg->pending_count = 0;
+    for (int i = 0; i < cg->asked_count; i++) {
+        cg->asked[i]->asked = false;
+        cg_node_release(cg->asked[i]);
+    }
+    cg->asked_count = 0;
+}
+
+const char *cg_variable_name(const cg_variable *variable)
+{
+    return variable ? variable->name : "";
+}
+
+cg_shape cg_variable_shape(const cg_variable *variable)
+{
+    return variable ? variable->shape : (cg_shape){.rank = -1};
+}
+
+cg_dtype cg_variable_dtype(const cg_variable *variable)
+{
+    return variable ? variable->dtype : CG_F32;
+}
+
+cg_context *cg_variable_context(const cg_variable *variable)
+{
+    return variable ? variable->context : NULL;
+}
+
+bool cg_variable_lost(const cg_variable *variable)
+{
+    return variable && variable->lost && !variable->pending;
+}
+
+bool cg_variable_has_value(const cg_variable *variable)
+{
+    return variable && variable->current && !cg_variable_lost(variable);
+}

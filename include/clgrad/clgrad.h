@@ -1,0 +1,21 @@
+/* All of clgrad's public interface. Include this one. */
+#ifndef CLGRAD_CLGRAD_H
+#define CLGRAD_CLGRAD_H
+
+#include <clgrad/api.h>
+#include <clgrad/autodiff.h>
+#include <clgrad/context.h>
+#include <clgrad/data.h>
+#include <clgrad/formats.h>
+#include <clgrad/initializers.h>
+#include <clgrad/layers.h>
+#include <clgrad/losses.h>
+#include <clgrad/model.h>
+#include <clgrad/op.h>
+#include <clgrad/ops.h>
+#include <clgrad/optimizers.h>
+#include <clgrad/progress.h>
+#include <clgrad/tensor.h>
+#include <clgrad/variable.h>
+
+#endif

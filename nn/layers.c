@@ -1,0 +1,153 @@
+/* Layers: each makes its variables on a model when it is created, and when called only records ops on their values.
+ * Batch normalization also assigns its moving averages, since the op itself is pure. */
+#include <clgrad/layers.h>
+
+#include "nn/model.h"
+#include "nn/options.h"
+#include <clgrad/ops.h>
+#include <stdio.h>
+
+struct cg_dense {
+    cg_part part;
+    cg_variable *kernel, *bias;
+};
+
+struct cg_batch_norm_layer {
+    cg_part part;
+    cg_variable *gamma, *beta, *moving_mean, *moving_variance;
+    double momentum, epsilon;
+};
+
+/* Adds the variable "LAYER/LEAF" with values from an initializer, whose temporaries do not outlive the call. */
+static cg_variable *add_variable(cg_model *model, const char *layer, const char *leaf, cg_initializer initializer,
+                                 cg_dtype dtype, cg_shape shape, const cg_model_add_options *options)
+{
+    char name[256];
+    if (snprintf(name, sizeof name, "%s/%s", layer, leaf) >= (int)sizeof name) {
+        cg_report(model->context, CG_ERROR_ARGUMENT, "layer", "the name \"%.40s...\" is too long", layer);
+        return NULL;
+    }
+    int64_t inputs = shape.size[0], outputs = shape.rank > 1 ? shape.size[1] : shape.size[0];
+    cg_scope scope = cg_scope_local(model->context);
+    cg_tensor initial = cg_initial_value(model->context, initializer, dtype, shape, inputs, outputs);
+    cg_variable *variable = cg_model_add_with(model, name, initial, options);
+    cg_scope_end(scope);
+    return variable;
+}
+
+static bool check_layer(cg_model *model, const char *name, int64_t inputs, int64_t outputs)
+{
+    if (!model || cg_status(model->context)) return false;
+    if (!name || !*name) {
+        cg_report(model->context, CG_ERROR_ARGUMENT, "layer", "a layer needs a name");
+        return false;
+    }
+    if (inputs > 0 && outputs > 0) return true;
+    cg_report(model->context, CG_ERROR_ARGUMENT, "layer", "\"%s\" has %lld inputs and %lld outputs", name,
+              (long long)inputs, (long long)outputs);
+    return false;
+}
+
+cg_dense *cg_dense_new_with(cg_model *model, const char *name, int64_t inputs, int64_t outputs,
+                            const cg_dense_options *options)
+{
+    if (!check_layer(model, name, inputs, outputs)) return NULL;
+    cg_dense *layer = cg_part_new(model, sizeof *layer, NULL);
+    if (!layer) return NULL;
+    layer->kernel = add_variable(
+        model, name, "kernel", options->initializer, options->dtype, CG_SHAPE(inputs, outputs),
+        CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->kernel_penalty));
+    if (layer->kernel && !options->no_bias) {
+        cg_initializer initializer = options->bias_initializer;
+        if (initializer.kind == CG_INITIALIZER_DEFAULT) initializer = CG_ALL_ZEROS;
+        layer->bias = add_variable(
+            model, name, "bias", initializer, options->dtype, CG_SHAPE(outputs),
+            CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->bias_penalty));
+    }
+    if (layer->kernel && (layer->bias || options->no_bias)) return layer;
+    cg_part_free(&layer->part);
+    return NULL;
+}
+
+cg_dense *cg_dense_share(cg_model *model, cg_variable *kernel, cg_variable *bias)
+{
+    if (!model || !kernel) return NULL;
+    cg_shape k = cg_variable_shape(kernel), b = bias ? cg_variable_shape(bias) : CG_SHAPE(k.size[1]);
+    if (k.rank != 2 || b.rank != 1 || b.size[0] != k.size[1]) {
+        cg_report(model->context, CG_ERROR_ARGUMENT, "dense", "kernel \"%s\" %s and bias \"%s\" %s do not fit",
+                  cg_variable_name(kernel), cg_shape_text(model->context, k), bias ? cg_variable_name(bias) : "none",
+                  cg_shape_text(model->context, b));
+        return NULL;
+    }
+    cg_dense *layer = cg_part_new(model, sizeof *layer, NULL);
+    if (!layer) return NULL;
+    layer->kernel = kernel;
+    layer->bias = bias;
+    return layer;
+}
+
+cg_tensor cg_dense_call(const cg_dense *layer, cg_tensor x)
+{
+    if (!layer) return (cg_tensor){0};
+    cg_tensor product = cg_matmul(x, cg_value(layer->kernel));
+    return layer->bias ? cg_add(product, cg_value(layer->bias)) : product;
+}
+
+cg_variable *cg_dense_kernel(const cg_dense *layer)
+{
+    return layer ? layer->kernel : NULL;
+}
+
+cg_variable *cg_dense_bias(const cg_dense *layer)
+{
+    return layer ? layer->bias : NULL;
+}
+
+cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, int64_t features,
+                                            const cg_batch_norm_layer_options *options)
+{
+    if (!check_layer(model, name, features, features)) return NULL;
+    cg_batch_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
+    if (!layer) return NULL;
+    layer->momentum = cg_number_or(options->momentum, 0.99);
+    layer->epsilon = cg_number_or(options->epsilon, 1e-3);
+    cg_shape shape = CG_SHAPE(features);
+    const cg_model_add_options *frozen = CG_OPTIONS(cg_model_add_options, .frozen = true);
+    layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
+                                CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
+    layer->beta = add_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, shape,
+                               CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
+    layer->moving_mean = add_variable(model, name, "moving_mean", CG_ALL_ZEROS, options->dtype, shape, frozen);
+    layer->moving_variance = add_variable(model, name, "moving_variance", CG_ALL_ONES, options->dtype, shape, frozen);
+    if (layer->gamma && layer->beta && layer->moving_mean && layer->moving_variance) return layer;
+    cg_part_free(&layer->part);
+    return NULL;
+}
+
+static bool move_average(cg_variable *average, cg_tensor statistic, double momentum)
+{
+    cg_context *cg = cg_variable_context(average);
+    cg_tensor kept = cg_mul(cg_scalar(cg, momentum), cg_value(average));
+    cg_tensor added = cg_mul(cg_scalar(cg, 1 - momentum), statistic);
+    return cg_assign(average, cg_add(kept, added));
+}
+
+static cg_tensor normalize_minibatch(const cg_batch_norm_layer *layer, cg_tensor x)
+{
+    cg_batch_norm_result result = cg_batch_norm(x, cg_value(layer->gamma), cg_value(layer->beta), layer->epsilon);
+    if (cg_is_null(result.output)) return result.output;
+    bool moved = move_average(layer->moving_mean, result.mean, layer->momentum) &&
+                 move_average(layer->moving_variance, result.variance, layer->momentum);
+    return moved ? result.output : (cg_tensor){0};
+}
+
+cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
+                                  const cg_batch_norm_call_options *options)
+{
+    if (!layer || cg_is_null(x)) return (cg_tensor){0};
+    bool training = options->mode == CG_MODE_CONTEXT ? cg_is_training(cg_context_of(x))
+                                                     : options->mode == CG_MODE_TRAINING;
+    if (training) return normalize_minibatch(layer, x);
+    return cg_batch_norm_inference(x, cg_value(layer->gamma), cg_value(layer->beta), cg_value(layer->moving_mean),
+                                   cg_value(layer->moving_variance), layer->epsilon);
+}

@@ -1,0 +1,85 @@
+/* What the files of ops/ share: families of ops, which table.c joins, short forms for writing descriptors and their
+ * rules, and a few helpers on axes and shapes. Nothing outside ops/ includes it. */
+#ifndef CLGRAD_OPS_FAMILY_H
+#define CLGRAD_OPS_FAMILY_H
+
+#include <clgrad/ops.h>
+
+/* The ops of one file. */
+typedef struct cg_op_family {
+    const cg_op *const *ops;
+    int count;
+} cg_op_family;
+
+extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_binary, cg_ops_compare, cg_ops_shape, cg_ops_slice,
+    cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization;
+
+#define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
+
+/* Fields of a descriptor. */
+#define SAMPLES(list) .samples = (list), .sample_count = LENGTH(list)
+#define ATTRIBUTES(...) .attributes = {__VA_ARGS__}, .attribute_count = LENGTH(((int64_t[]){__VA_ARGS__}))
+
+/* Fields of a sample: one map operand, and two that broadcast against each other. */
+#define ONE_OPERAND .shapes = {{2, {3, 5}}}
+#define TWO_OPERANDS .shapes = {{2, {3, 5}}, {3, {2, 1, 5}}}
+
+/* Calls of map ops. */
+static inline cg_tensor cg_map_1(const cg_op *op, cg_tensor a)
+{
+    return cg_apply(op, &a, 1, NULL, 0);
+}
+
+static inline cg_tensor cg_map_2(const cg_op *op, cg_tensor a, cg_tensor b)
+{
+    return cg_apply(op, (cg_tensor[]){a, b}, 2, NULL, 0);
+}
+
+static inline cg_tensor cg_map_3(const cg_op *op, cg_tensor a, cg_tensor b, cg_tensor c)
+{
+    return cg_apply(op, (cg_tensor[]){a, b, c}, 3, NULL, 0);
+}
+
+/* The literal `number` in the dtype of x. */
+static inline cg_tensor cg_literal_like(cg_tensor x, double number)
+{
+    return cg_constant(cg_context_of(x), cg_dtype_of(x), number);
+}
+
+/* x as f32 if it is not floating. */
+static inline cg_tensor cg_to_floating(cg_tensor x)
+{
+    return cg_is_floating(cg_dtype_of(x)) ? x : cg_cast(x, CG_F32);
+}
+
+/* The dtype of a floating op's result. */
+static inline cg_dtype cg_floating_dtype(cg_dtype dtype)
+{
+    return cg_is_floating(dtype) ? dtype : CG_F32;
+}
+
+/* The cotangent of an operand that was broadcast and converted: summed and converted back. */
+static inline cg_tensor cg_cotangent_for(cg_tensor input, cg_tensor cotangent)
+{
+    return cg_cast(cg_sum_to_shape(cotangent, cg_shape_of(input)), cg_dtype_of(input));
+}
+
+/* A number that a user passes, in the dtype of x. */
+cg_tensor cg_number_like(cg_tensor x, double number);
+
+static inline bool cg_same_shape(cg_shape a, cg_shape b)
+{
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.size[i] == b.size[i];
+    return same;
+}
+
+/* An axis, negative ones counted from the end, as 0..rank-1. Returns false, reported under `op`, where x has no such
+ * axis. A null or dead x passes, for cg_apply to deal with. */
+bool cg_resolve_axis(cg_tensor x, const char *op, int *axis);
+/* A list of axes as a bit mask; an empty one means all. */
+bool cg_resolve_axes(cg_tensor x, const char *op, cg_axes axes, int64_t *mask);
+/* The list again. */
+cg_axes cg_axes_of_mask(int64_t mask);
+
+#endif

@@ -1,0 +1,125 @@
+/* Matrix products with NumPy's rules. The op itself multiplies stacks of matrices whose leading axes broadcast; vectors
+ * and stacks that are one tall matrix are brought to that form here. */
+#include "ops/family.h"
+
+#include <stdio.h>
+
+/* ---- Shapes ------------------------------------------------------------------------------------------------------ */
+
+/* Whether a and b can be multiplied; if not, `why` says what is in the way. */
+static bool shapes_fit(const cg_shape *a, const cg_shape *b, char *why, size_t bytes)
+{
+    int64_t inner_a = a->rank ? a->size[a->rank - 1] : 0;
+    int64_t inner_b = b->rank ? b->size[b->rank > 1 ? b->rank - 2 : 0] : 0;
+    why[0] = 0;
+    if (a->rank == 0 || b->rank == 0)
+        snprintf(why, bytes, "a scalar is no matrix");
+    else if (inner_a != inner_b)
+        snprintf(why, bytes, "inner sizes %lld and %lld differ", (long long)inner_a, (long long)inner_b);
+    for (int i = 3; !why[0] && i <= a->rank && i <= b->rank; i++) {
+        int64_t size_a = a->size[a->rank - i], size_b = b->size[b->rank - i];
+        if (size_a != size_b && size_a != 1 && size_b != 1)
+            snprintf(why, bytes, "leading sizes %lld and %lld do not broadcast", (long long)size_a, (long long)size_b);
+    }
+    return !why[0];
+}
+
+static bool matmul_infer(const cg_call *call, cg_inferred *result)
+{
+    const cg_shape *a = &call->input_shapes[0], *b = &call->input_shapes[1];
+    const cg_shape *longer = a->rank >= b->rank ? a : b;
+    cg_shape *out = &result->shape[0];
+    char why[96];
+    if (!shapes_fit(a, b, why, sizeof why) || a->rank < 2 || b->rank < 2)
+        return cg_op_error(call, "%s x %s: %s", cg_shape_text(call->context, *a), cg_shape_text(call->context, *b),
+                           why[0] ? why : "both must be matrices");
+    *out = *longer;
+    for (int i = 3; i <= out->rank; i++) {
+        int64_t size_a = i <= a->rank ? a->size[a->rank - i] : 1, size_b = i <= b->rank ? b->size[b->rank - i] : 1;
+        out->size[out->rank - i] = size_a == 1 ? size_b : size_a;
+    }
+    out->size[out->rank - 2] = a->size[a->rank - 2];
+    out->size[out->rank - 1] = b->size[b->rank - 1];
+    result->dtype[0] = cg_promote(call->input_dtypes[0], call->input_dtypes[1]);
+    return true;
+}
+
+/* ---- matmul ------------------------------------------------------------------------------------------------------ */
+
+static cg_tensor transposed(cg_tensor x)
+{
+    return cg_swap_axes(x, -1, -2);
+}
+
+static void matmul_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor a = v->inputs[0], b = v->inputs[1], g = v->cotangents[0];
+    if (v->wanted[0]) result[0] = cg_cotangent_for(a, cg_matmul(g, transposed(b)));
+    if (v->wanted[1]) result[1] = cg_cotangent_for(b, cg_matmul(transposed(a), g));
+}
+
+static const cg_sample matmul_samples[] = {
+    {.shapes = {{2, {3, 4}}, {2, {4, 5}}}, .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 4}}, {3, {2, 4, 2}}}, .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{4, {2, 1, 2, 3}}, {3, {3, 3, 2}}}, .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{2, {1, 40}}, {2, {40, 1}}}, .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{2, {65, 33}}, {2, {33, 70}}}, .low = -2, .high = 2},
+};
+
+static const cg_op matmul_op = {
+    .name = "matmul",
+    .kind = CG_OP_CONTRACT,
+    .inputs = 2,
+    .infer = matmul_infer,
+    .vjp = matmul_vjp,
+    SAMPLES(matmul_samples),
+};
+
+/* x with a new axis of extent 1 at `axis`. */
+static cg_tensor with_axis(cg_tensor x, int axis)
+{
+    cg_shape old = cg_shape_of(x), shape = {.rank = old.rank + 1};
+    for (int i = 0; i < shape.rank; i++) shape.size[i] = i == axis ? 1 : old.size[i > axis ? i - 1 : i];
+    return cg_reshape(x, shape);
+}
+
+static cg_tensor without_axis(cg_tensor x, int axis)
+{
+    cg_shape old = cg_shape_of(x), shape = {.rank = old.rank - 1};
+    if (cg_is_null(x)) return x;
+    for (int i = 0; i < shape.rank; i++) shape.size[i] = old.size[i >= axis ? i + 1 : i];
+    return cg_reshape(x, shape);
+}
+
+/* A stack of matrices times one matrix is one product: the stack's rows, all in a column. */
+static cg_tensor multiply_rows(cg_tensor a, cg_tensor b)
+{
+    cg_shape shape = cg_shape_of(a);
+    int64_t rows = 1;
+    for (int i = 0; i < shape.rank - 1; i++) rows *= shape.size[i];
+    cg_tensor tall = cg_reshape(a, CG_SHAPE(rows, shape.size[shape.rank - 1]));
+    shape.size[shape.rank - 1] = cg_shape_of(b).size[1];
+    return cg_reshape(cg_map_2(&matmul_op, tall, b), shape);
+}
+
+cg_tensor cg_matmul(cg_tensor a, cg_tensor b)
+{
+    cg_shape shape_a = cg_shape_of(a), shape_b = cg_shape_of(b);
+    cg_context *cg = cg_context_of(a);
+    char why[96];
+    if (shape_a.rank < 0 || shape_b.rank < 0) return cg_map_2(&matmul_op, a, b);
+    if (!shapes_fit(&shape_a, &shape_b, why, sizeof why))
+        return cg_report(cg, CG_ERROR_ARGUMENT, "matmul", "%s x %s: %s", cg_shape_text(cg, shape_a),
+                         cg_shape_text(cg, shape_b), why);
+    cg_dtype dtype = cg_floating_dtype(cg_promote(cg_dtype_of(a), cg_dtype_of(b)));
+    a = cg_cast(a, dtype);
+    b = cg_cast(b, dtype);
+    if (shape_a.rank == 1) return without_axis(cg_matmul(with_axis(a, 0), b), shape_b.rank > 1 ? shape_b.rank - 2 : 0);
+    if (shape_b.rank == 1) return without_axis(cg_matmul(a, with_axis(b, 1)), shape_a.rank - 1);
+    return shape_a.rank > 2 && shape_b.rank == 2 ? multiply_rows(a, b) : cg_map_2(&matmul_op, a, b);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const cg_op *const list[] = {&matmul_op};
+const cg_op_family cg_ops_matmul = {list, LENGTH(list)};

@@ -1,0 +1,403 @@
+/* Elementwise ops of one operand: sign and powers, exponential and trigonometric functions, conversion of dtypes, and
+ * the identity without derivative. Each op: its rule, where to check it, its descriptor, its function. */
+#include "ops/family.h"
+
+#include <math.h>
+
+/* ---- neg, abs, sign ---------------------------------------------------------------------------------------------- */
+
+static double neg_host(const double *x)
+{
+    return -x[0];
+}
+
+static void neg_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_neg(v->cotangents[0]);
+}
+
+static const cg_sample neg_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = -9, .high = 9},
+    {ONE_OPERAND, .dtypes = {CG_U8}, .low = 0, .high = 255},
+};
+
+static const cg_op neg_op = {
+    .name = "neg",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "-a",
+    .host = neg_host,
+    .vjp = neg_vjp,
+    SAMPLES(neg_samples),
+};
+
+cg_tensor cg_neg(cg_tensor x)
+{
+    return cg_map_1(&neg_op, x);
+}
+
+static double abs_host(const double *x)
+{
+    return fabs(x[0]);
+}
+
+static void abs_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_mul(v->cotangents[0], cg_sign(v->inputs[0]));
+}
+
+static const cg_sample abs_samples[] = {
+    {ONE_OPERAND, .low = 0.1, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -2, .high = -0.1, .smooth = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = -9, .high = 9},
+};
+
+static const cg_op abs_op = {
+    .name = "abs",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    /* Subtracting from 0 makes -0 a 0, too. */
+    .expression = "SELECT(a <= (T)(0), (T)(0) - a, a)",
+    .host = abs_host,
+    .vjp = abs_vjp,
+    SAMPLES(abs_samples),
+};
+
+cg_tensor cg_abs(cg_tensor x)
+{
+    return cg_map_1(&abs_op, x);
+}
+
+static double sign_host(const double *x)
+{
+    return x[0] > 0 ? 1 : x[0] < 0 ? -1 : x[0];
+}
+
+static const cg_sample sign_samples[] = {
+    {ONE_OPERAND, .low = 0.1, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -2, .high = -0.1, .smooth = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = -9, .high = 9},
+};
+
+static const cg_op sign_op = {
+    .name = "sign",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "SELECT(a > (T)(0), (T)(1), SELECT(a < (T)(0), (T)(-1), a))",
+    .host = sign_host,
+    .zero_gradient = true,
+    SAMPLES(sign_samples),
+};
+
+cg_tensor cg_sign(cg_tensor x)
+{
+    return cg_map_1(&sign_op, x);
+}
+
+/* ---- square, reciprocal, sqrt ------------------------------------------------------------------------------------ */
+
+static double square_host(const double *x)
+{
+    return x[0] * x[0];
+}
+
+static void square_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor x = v->inputs[0];
+    result[0] = cg_mul(v->cotangents[0], cg_mul(x, cg_literal_like(x, 2)));
+}
+
+static const cg_sample square_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = -9, .high = 9},
+};
+
+static const cg_op square_op = {
+    .name = "square",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "a * a",
+    .host = square_host,
+    .vjp = square_vjp,
+    SAMPLES(square_samples),
+};
+
+cg_tensor cg_square(cg_tensor x)
+{
+    return cg_map_1(&square_op, x);
+}
+
+static double reciprocal_host(const double *x)
+{
+    return 1 / x[0];
+}
+
+static void reciprocal_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_neg(cg_mul(v->cotangents[0], cg_square(v->outputs[0])));
+}
+
+static const cg_sample reciprocal_samples[] = {
+    {ONE_OPERAND, .low = 0.5, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -2, .high = -0.5, .smooth = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = 1, .high = 9},
+};
+
+static const cg_op reciprocal_op = {
+    .name = "reciprocal",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "REAL(1.0) / a",
+    .floating = true,
+    .cost = 4,
+    .host = reciprocal_host,
+    .vjp = reciprocal_vjp,
+    SAMPLES(reciprocal_samples),
+};
+
+cg_tensor cg_reciprocal(cg_tensor x)
+{
+    return cg_map_1(&reciprocal_op, x);
+}
+
+static double sqrt_host(const double *x)
+{
+    return sqrt(x[0]);
+}
+
+static void sqrt_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor y = v->outputs[0];
+    result[0] = cg_div(cg_mul(v->cotangents[0], cg_literal_like(y, 0.5)), y);
+}
+
+static const cg_sample sqrt_samples[] = {
+    {ONE_OPERAND, .low = 0.5, .high = 4, .smooth = true, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_U8}, .low = 0, .high = 255},
+};
+
+static const cg_op sqrt_op = {
+    .name = "sqrt",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "sqrt(a)",
+    .floating = true,
+    .cost = 4,
+    .host = sqrt_host,
+    .vjp = sqrt_vjp,
+    SAMPLES(sqrt_samples),
+};
+
+cg_tensor cg_sqrt(cg_tensor x)
+{
+    return cg_map_1(&sqrt_op, x);
+}
+
+/* ---- exp, log, sin, cos ------------------------------------------------------------------------------------------ */
+
+static double exp_host(const double *x)
+{
+    return exp(x[0]);
+}
+
+static void exp_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_mul(v->cotangents[0], v->outputs[0]);
+}
+
+static const cg_sample exp_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -80, .high = 80},
+};
+
+static const cg_op exp_op = {
+    .name = "exp",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "exp(a)",
+    .floating = true,
+    .cost = 10,
+    .host = exp_host,
+    .vjp = exp_vjp,
+    SAMPLES(exp_samples),
+};
+
+cg_tensor cg_exp(cg_tensor x)
+{
+    return cg_map_1(&exp_op, x);
+}
+
+static double log_host(const double *x)
+{
+    return log(x[0]);
+}
+
+static void log_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_div(v->cotangents[0], v->inputs[0]);
+}
+
+static const cg_sample log_samples[] = {
+    {ONE_OPERAND, .low = 0.5, .high = 3, .smooth = true, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = 1, .high = 1000},
+};
+
+static const cg_op log_op = {
+    .name = "log",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "log(a)",
+    .floating = true,
+    .cost = 10,
+    .host = log_host,
+    .vjp = log_vjp,
+    SAMPLES(log_samples),
+};
+
+cg_tensor cg_log(cg_tensor x)
+{
+    return cg_map_1(&log_op, x);
+}
+
+static double sin_host(const double *x)
+{
+    return sin(x[0]);
+}
+
+static void sin_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_mul(v->cotangents[0], cg_cos(v->inputs[0]));
+}
+
+static const cg_sample sin_samples[] = {
+    {ONE_OPERAND, .low = -4, .high = 4, .smooth = true, .edges = true},
+};
+
+static const cg_op sin_op = {
+    .name = "sin",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "sin(a)",
+    .floating = true,
+    .cost = 10,
+    .host = sin_host,
+    .vjp = sin_vjp,
+    SAMPLES(sin_samples),
+};
+
+cg_tensor cg_sin(cg_tensor x)
+{
+    return cg_map_1(&sin_op, x);
+}
+
+static double cos_host(const double *x)
+{
+    return cos(x[0]);
+}
+
+static void cos_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_neg(cg_mul(v->cotangents[0], cg_sin(v->inputs[0])));
+}
+
+static const cg_sample cos_samples[] = {
+    {ONE_OPERAND, .low = -4, .high = 4, .smooth = true, .edges = true},
+};
+
+static const cg_op cos_op = {
+    .name = "cos",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "cos(a)",
+    .floating = true,
+    .cost = 10,
+    .host = cos_host,
+    .vjp = cos_vjp,
+    SAMPLES(cos_samples),
+};
+
+cg_tensor cg_cos(cg_tensor x)
+{
+    return cg_map_1(&cos_op, x);
+}
+
+/* ---- cast: attribute is the dtype -------------------------------------------------------------------------------- */
+
+static double identity_host(const double *x)
+{
+    return x[0];
+}
+
+static bool cast_infer(const cg_call *call, cg_inferred *result)
+{
+    int64_t dtype = call->attributes[0];
+    if (dtype < CG_F32 || dtype > CG_BOOL) return cg_op_error(call, "there is no dtype %lld", (long long)dtype);
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = (cg_dtype)dtype;
+    return true;
+}
+
+static void cast_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_dtype from = cg_dtype_of(v->inputs[0]), to = cg_dtype_of(v->outputs[0]);
+    if (cg_is_floating(from) && cg_is_floating(to)) result[0] = cg_cast(v->cotangents[0], from);
+}
+
+static const cg_sample cast_samples[] = {
+    {ONE_OPERAND, ATTRIBUTES(CG_F64), .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, ATTRIBUTES(CG_F32), .low = -2, .high = 2, .edges = true},
+    {ONE_OPERAND, ATTRIBUTES(CG_I32), .low = -200, .high = 200},
+    {ONE_OPERAND, ATTRIBUTES(CG_U8), .low = 0, .high = 255},
+    {ONE_OPERAND, ATTRIBUTES(CG_BOOL), .low = -2, .high = 2, .edges = true},
+    {ONE_OPERAND, ATTRIBUTES(CG_F32), .dtypes = {CG_I32}, .low = -200, .high = 200},
+    {ONE_OPERAND, ATTRIBUTES(CG_U8), .dtypes = {CG_I32}, .low = -600, .high = 600},
+    {ONE_OPERAND, ATTRIBUTES(CG_I32), .dtypes = {CG_BOOL}, .low = 0, .high = 1},
+};
+
+static const cg_op cast_op = {
+    .name = "cast",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .infer = cast_infer,
+    .expression = "a",
+    .host = identity_host,
+    .vjp = cast_vjp,
+    SAMPLES(cast_samples),
+};
+
+cg_tensor cg_cast(cg_tensor x, cg_dtype dtype)
+{
+    if (cg_dtype_of(x) == dtype) return x;
+    return cg_apply(&cast_op, &x, 1, (int64_t[]){dtype}, 1);
+}
+
+/* ---- stop_gradient ----------------------------------------------------------------------------------------------- */
+
+static const cg_sample stop_gradient_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_U8}, .low = 0, .high = 255},
+};
+
+static const cg_op stop_gradient_op = {
+    .name = "stop_gradient",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "a",
+    .host = identity_host,
+    .zero_gradient = true,
+    SAMPLES(stop_gradient_samples),
+};
+
+cg_tensor cg_stop_gradient(cg_tensor x)
+{
+    return cg_map_1(&stop_gradient_op, x);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const cg_op *const list[] = {
+    &neg_op, &abs_op, &sign_op, &square_op, &reciprocal_op, &sqrt_op,
+    &exp_op, &log_op, &sin_op,  &cos_op,    &cast_op,       &stop_gradient_op,
+};
+const cg_op_family cg_ops_unary = {list, LENGTH(list)};

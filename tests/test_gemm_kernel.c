@@ -1,0 +1,373 @@
+/* Checks cl_kernels/gemm_packed.cl, launched as engine/gemm_plan.c says, against a plain product in double on the host.
+ * Operands end where unreadable memory begins, and the epilogue adds to what is there, so that a read out of bounds
+ * or an element stored twice or not at all shows. Uses OpenCL directly and nothing else of the library. */
+#define _GNU_SOURCE
+#define CL_TARGET_OPENCL_VERSION 120
+#include "gemm_plan.h"
+#include <CL/cl.h>
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#ifndef GEMM_KERNEL_PATH
+#define GEMM_KERNEL_PATH "cl_kernels/gemm_packed.cl"
+#endif
+
+enum { BEFORE = 1000, GAP_A = 3, GAP_B = 1, GAP_C = 2 }; /* C's first contents; elements between the rows */
+
+static cl_device_id device;
+static cl_context context;
+static cl_command_queue queue;
+static char template_text[1 << 16];
+
+/* Host memory that ends at a page that cannot be read, seen by the device as a buffer. */
+struct guarded {
+    void *mapping, *data;
+    size_t mapped, bytes;
+    cl_mem buffer;
+};
+
+struct product {
+    struct gemm_shape shape;
+    struct gemm_launch launch;
+    int leading_a, leading_b, leading_c;
+    struct guarded a, b, c;
+};
+
+static const char parameters[] =
+    "#define PARAMETERS __global const REAL *given_a, long given_a_size, __global const REAL *given_b, "
+    "long given_b_size, __global REAL *given_c, __global REAL *given_scratch, int given_m, int given_n, int given_k, "
+    "int given_leading_a, int given_leading_b, int given_leading_c, int given_rows, int given_batches\n"
+    "#define ARGUMENTS given_a, given_a_size, given_b, given_b_size, given_c, given_scratch, given_m, given_n, "
+    "given_k, given_leading_a, given_leading_b, given_leading_c, given_rows, given_batches\n"
+    "#define OPERAND_A(batch) (given_a + (batch)*given_a_size)\n"
+    "#define OPERAND_B(batch) (given_b + (batch)*given_b_size)\n"
+    "#define SCRATCH given_scratch\n#define ROWS given_rows\n#define BATCHES given_batches\n"
+    "#define SIZE_M given_m\n#define SIZE_N given_n\n#define SIZE_K given_k\n"
+    "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n"
+    "static void epilogue_scalar(PARAMETERS, int batch, int row, int column, REAL value)\n"
+    "{\n"
+    "    given_c[((long)batch * given_m + row) * given_leading_c + column] += value;\n"
+    "}\n"
+    "#define PASTE_NAMES(a, b) a##b\n#define PASTE(a, b) PASTE_NAMES(a, b)\n"
+    "static void epilogue_vector(PARAMETERS, int batch, int row, int column, PASTE(REAL, LANES) value)\n"
+    "{\n"
+    "    __global REAL *to = given_c + ((long)batch * given_m + row) * given_leading_c + column;\n"
+    "    PASTE(vstore, LANES)(PASTE(vload, LANES)(0, to) + value, 0, to);\n"
+    "}\n";
+
+static void open_device(void)
+{
+    cl_platform_id platform;
+    cl_int status;
+    ck_assert_int_eq(clGetPlatformIDs(1, &platform, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL), CL_SUCCESS);
+    context = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    queue = clCreateCommandQueue(context, device, 0, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+
+    FILE *file = fopen(GEMM_KERNEL_PATH, "r");
+    ck_assert_msg(file != NULL, "cannot open %s", GEMM_KERNEL_PATH);
+    template_text[fread(template_text, 1, sizeof template_text - 1, file)] = '\0';
+    fclose(file);
+}
+
+static void close_device(void)
+{
+    clReleaseCommandQueue(queue);
+    clReleaseContext(context);
+}
+
+static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers)
+{
+    static char text[sizeof template_text + 4096];
+    snprintf(text, sizeof text,
+             "#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES %d\n"
+             "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
+             "#define TRANSPOSED_B %d\n%s%s",
+             shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns, launch->depth,
+             shape->transposed_a, shape->transposed_b, parameters, template_text);
+    const char *source = text;
+    cl_int status;
+    cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    if (clBuildProgram(program, 1, &device, "", NULL, NULL) != CL_SUCCESS) {
+        static char log[1 << 14];
+        clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, sizeof log, log, NULL);
+        ck_abort_msg("%s", log);
+    }
+    cl_kernel kernel = clCreateKernel(program, "product", &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    clReleaseProgram(program);
+    return kernel;
+}
+
+static struct guarded guarded_new(size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), pages = (bytes + page - 1) / page * page;
+    struct guarded g = {.mapped = pages + page, .bytes = bytes};
+    g.mapping = mmap(NULL, g.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(g.mapping, MAP_FAILED);
+    ck_assert_int_eq(mprotect((char *)g.mapping + pages, page, PROT_NONE), 0);
+    g.data = (char *)g.mapping + pages - bytes;
+    cl_int status;
+    /* A buffer cannot be empty; the one byte more of an empty operand is never used. */
+    g.buffer = bytes ? clCreateBuffer(context, CL_MEM_USE_HOST_PTR, bytes, g.data, &status)
+                     : clCreateBuffer(context, 0, 1, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    return g;
+}
+
+static void guarded_free(struct guarded *g)
+{
+    clReleaseMemObject(g->buffer);
+    munmap(g->mapping, g->mapped);
+}
+
+static double element(const struct guarded *g, bool f64, int64_t i)
+{
+    return f64 ? ((const double *)g->data)[i] : (double)((const float *)g->data)[i];
+}
+
+/* Small integers, so that sums are exact whatever their order; or else numbers in [-1, 1]. */
+static void fill(struct guarded *g, bool f64, bool integers)
+{
+    const size_t size = f64 ? sizeof(double) : sizeof(float);
+    for (size_t i = 0; i < g->bytes / size; i++) {
+        const double value = integers ? rand() % 9 - 4 : 2.0 * rand() / RAND_MAX - 1;
+        if (f64)
+            ((double *)g->data)[i] = value;
+        else
+            ((float *)g->data)[i] = (float)value;
+    }
+}
+
+static void fill_with(struct guarded *g, bool f64, double value)
+{
+    for (size_t i = 0; i < g->bytes / (f64 ? sizeof(double) : sizeof(float)); i++) {
+        if (f64)
+            ((double *)g->data)[i] = value;
+        else
+            ((float *)g->data)[i] = (float)value;
+    }
+}
+
+/* The last row of the last batch has no gap after it: the memory ends with its last element. */
+static struct guarded matrix_new(const struct gemm_shape *shape, int64_t rows, int64_t columns, int gap)
+{
+    const int64_t elements = rows && columns ? rows * shape->batches * (columns + gap) - gap : 0;
+    return guarded_new((size_t)elements * (shape->f64 ? sizeof(double) : sizeof(float)));
+}
+
+static struct product product_new(const struct gemm_shape *shape, const struct gemm_launch *launch, bool integers)
+{
+    struct product p = {.shape = *shape, .launch = *launch};
+    p.leading_a = (int)(shape->transposed_a ? shape->m : shape->k) + GAP_A;
+    p.leading_b = (int)(shape->transposed_b ? shape->k : shape->n) + GAP_B;
+    p.leading_c = (int)shape->n + GAP_C;
+    p.a = matrix_new(shape, shape->transposed_a ? shape->k : shape->m, shape->transposed_a ? shape->m : shape->k,
+                     GAP_A);
+    p.b = matrix_new(shape, shape->transposed_b ? shape->n : shape->k, shape->transposed_b ? shape->k : shape->n,
+                     GAP_B);
+    p.c = matrix_new(shape, shape->m, shape->n, GAP_C);
+    fill(&p.a, shape->f64, integers);
+    fill(&p.b, shape->f64, integers);
+    fill_with(&p.c, shape->f64, BEFORE);
+    return p;
+}
+
+static void product_free(struct product *p)
+{
+    guarded_free(&p->a);
+    guarded_free(&p->b);
+    guarded_free(&p->c);
+}
+
+static void run(struct product *p, cl_kernel kernel)
+{
+    if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
+    const struct gemm_shape *s = &p->shape;
+    const size_t real = s->f64 ? sizeof(double) : sizeof(float);
+    cl_int status;
+    cl_mem scratch = clCreateBuffer(context, 0, (size_t)p->launch.scratch_elements * real, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    const cl_int m = (cl_int)s->m, n = (cl_int)s->n, k = (cl_int)s->k, batches = (cl_int)s->batches;
+    const cl_long size_a = (cl_long)p->leading_a * (s->transposed_a ? k : m);
+    const cl_long size_b = (cl_long)p->leading_b * (s->transposed_b ? n : k);
+    const struct {
+        size_t size;
+        const void *value;
+    } arguments[] = {{sizeof(cl_mem), &p->a.buffer},
+                     {sizeof size_a, &size_a},
+                     {sizeof(cl_mem), &p->b.buffer},
+                     {sizeof size_b, &size_b},
+                     {sizeof(cl_mem), &p->c.buffer},
+                     {sizeof scratch, &scratch},
+                     {sizeof m, &m},
+                     {sizeof n, &n},
+                     {sizeof k, &k},
+                     {sizeof p->leading_a, &p->leading_a},
+                     {sizeof(int), &p->leading_b},
+                     {sizeof(int), &p->leading_c},
+                     {sizeof(int), &p->launch.rows},
+                     {sizeof batches, &batches}};
+    for (cl_uint i = 0; i < sizeof arguments / sizeof *arguments; i++)
+        ck_assert_int_eq(clSetKernelArg(kernel, i, arguments[i].size, arguments[i].value), CL_SUCCESS);
+    const size_t local[3] = {1, 1, 1};
+    ck_assert_int_eq(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, p->launch.global, local, 0, NULL, NULL),
+                     CL_SUCCESS);
+    /* Mapping makes the host's memory hold the result. */
+    void *mapped = clEnqueueMapBuffer(queue, p->c.buffer, CL_TRUE, CL_MAP_READ, 0, p->c.bytes, 0, NULL, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    clEnqueueUnmapMemObject(queue, p->c.buffer, mapped, 0, NULL, NULL);
+    clFinish(queue);
+    clReleaseMemObject(scratch);
+}
+
+/* sum of a[i,:] b[:,j], and of the magnitudes: what the rounding error is proportional to. */
+static void expected(const struct product *p, int64_t batch, int64_t i, int64_t j, double *sum, double *magnitude)
+{
+    const struct gemm_shape *s = &p->shape;
+    const int64_t first_a = batch * p->leading_a * (s->transposed_a ? s->k : s->m);
+    const int64_t first_b = batch * p->leading_b * (s->transposed_b ? s->n : s->k);
+    *sum = *magnitude = 0;
+    for (int64_t k = 0; k < s->k; k++) {
+        const int64_t at_a = s->transposed_a ? k * p->leading_a + i : i * p->leading_a + k;
+        const int64_t at_b = s->transposed_b ? j * p->leading_b + k : k * p->leading_b + j;
+        const double term = element(&p->a, s->f64, first_a + at_a) * element(&p->b, s->f64, first_b + at_b);
+        *sum += term;
+        *magnitude += term < 0 ? -term : term;
+    }
+}
+
+static void compare(const struct product *p, bool integers)
+{
+    const struct gemm_shape *s = &p->shape;
+    const double epsilon = s->f64 ? 2.3e-16 : 1.2e-7;
+    const int64_t rows = s->m * s->batches;
+    for (int64_t row = 0; row < rows && s->n; row++)
+        for (int64_t j = 0; j < p->leading_c; j++) {
+            double sum = 0, magnitude = 0, got;
+            if (j >= s->n && row == rows - 1) continue;
+            if (j < s->n) expected(p, row / s->m, row % s->m, j, &sum, &magnitude);
+            got = element(&p->c, s->f64, row * p->leading_c + j) - BEFORE;
+            const double bound = integers ? 0 : epsilon * (BEFORE + (double)(s->k + 1) * magnitude);
+            ck_assert_msg(got - sum <= bound && sum - got <= bound,
+                          "%ldx%ldx%ld, batches %ld, %c%c, %d lanes: C[%ld,%ld] is %.9g, not %.9g", (long)s->m,
+                          (long)s->n, (long)s->k, (long)s->batches, "NT"[s->transposed_a], "NT"[s->transposed_b],
+                          p -> launch.lanes, (long)row, (long)j, got, sum);
+        }
+}
+
+static void check_product(cl_kernel kernel, const struct gemm_shape *shape, const struct gemm_launch *launch,
+                          bool integers)
+{
+    struct product p = product_new(shape, launch, integers);
+    run(&p, kernel);
+    compare(&p, integers);
+    product_free(&p);
+}
+
+/* One build serves them all, because every extent is said to vary. */
+static void check_extents(struct gemm_shape shape, const struct gemm_device *target)
+{
+    static const int extents[][4] = {
+        {0, 5, 3, 1},     {5, 0, 3, 1},       {5, 3, 0, 1},     {37, 70, 0, 2},   {1, 1, 1, 1},    {1, 513, 40, 1},
+        {2, 16, 16, 1},   {3, 17, 15, 2},     {7, 31, 33, 1},   {12, 32, 64, 1},  {13, 33, 65, 3}, {23, 47, 5, 1},
+        {25, 64, 17, 1},  {26, 79, 31, 2},    {35, 130, 9, 1},  {48, 96, 100, 1}, {97, 10, 33, 1}, {100, 1, 50, 1},
+        {29, 45, 600, 2}, {64, 257, 1030, 1}, {130, 300, 8, 1}, {5, 3, 2, 40},    {600, 9, 520, 1}};
+    shape.m_varies = shape.n_varies = shape.k_varies = true;
+    cl_kernel kernel = NULL;
+    struct gemm_launch first = {0};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2], shape.batches = extents[i][3];
+        const struct gemm_launch launch = gemm_plan(&shape, target);
+        if (!kernel) {
+            first = launch;
+            kernel = build(&shape, &launch, target->registers);
+        }
+        ck_assert(launch.columns == first.columns && launch.depth == first.depth && launch.lanes == first.lanes);
+        check_product(kernel, &shape, &launch, true);
+        check_product(kernel, &shape, &launch, false);
+    }
+    clReleaseKernel(kernel);
+}
+
+static const struct gemm_device avx512 = {2, 16, 8, 32}, avx2 = {2, 8, 4, 16}, neon = {4, 4, 2, 32};
+
+static bool has_doubles(void)
+{
+    cl_device_fp_config config = 0;
+    clGetDeviceInfo(device, CL_DEVICE_DOUBLE_FP_CONFIG, sizeof config, &config, NULL);
+    return config != 0;
+}
+
+START_TEST(every_form_in_f32)
+{
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2};
+    check_extents(shape, &avx512);
+    check_extents(shape, &avx2);
+    if (_i == 0 || _i == 3) check_extents(shape, &neon);
+}
+END_TEST
+
+START_TEST(every_form_in_f64)
+{
+    if (!has_doubles()) return;
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2, .f64 = true};
+    check_extents(shape, _i & 1 ? &avx2 : &avx512);
+}
+END_TEST
+
+/* Where the extents are fixed, few columns get a narrow strip. */
+START_TEST(narrow_products)
+{
+    static const int extents[][3] = {{128, 10, 512}, {37, 1, 700}, {512, 4, 13}, {1, 16, 1}, {3, 12, 40}};
+    struct gemm_shape shape = {.batches = 1, .transposed_a = _i & 1, .transposed_b = _i & 2};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2];
+        const struct gemm_launch launch = gemm_plan(&shape, &avx512);
+        cl_kernel kernel = build(&shape, &launch, avx512.registers);
+        check_product(kernel, &shape, &launch, true);
+        check_product(kernel, &shape, &launch, false);
+        clReleaseKernel(kernel);
+    }
+}
+END_TEST
+
+START_TEST(source_does_not_depend_on_a_minibatch)
+{
+    struct gemm_shape shape = {.m = 128, .n = 512, .k = 784, .batches = 1, .m_varies = true};
+    const struct gemm_launch full = gemm_plan(&shape, &avx512);
+    for (shape.m = 1; shape.m < 300; shape.m++) {
+        const struct gemm_launch last = gemm_plan(&shape, &avx512);
+        ck_assert(last.columns == full.columns && last.depth == full.depth && last.lanes == full.lanes);
+        ck_assert_uint_ge(last.global[0] * (size_t)last.rows, (size_t)shape.m);
+        ck_assert_int_gt(last.scratch_elements, 0);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("gemm_kernel");
+    TCase *tests = tcase_create("values");
+    tcase_set_timeout(tests, 120);
+    tcase_add_checked_fixture(tests, open_device, close_device);
+    tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
+    tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
+    tcase_add_loop_test(tests, narrow_products, 0, 4);
+    suite_add_tcase(suite, tests);
+    TCase *plans = tcase_create("plans");
+    tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
+    suite_add_tcase(suite, plans);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,471 @@
+/* Tests reductions over any axes, softmax, matrix products and batch normalization against plain loops in double, with
+ * their edge cases, subgradients and error messages. */
+#include "op_support.h"
+
+/* ---- Reductions -------------------------------------------------------------------------------------------------- */
+
+typedef cg_tensor (*reduction)(cg_tensor x, const cg_reduce_options *options);
+/* Folds `count` values; they are few, so that the order does not matter in double. */
+typedef double (*fold)(const double *values, int64_t count);
+
+static double fold_sum(const double *values, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += values[i];
+    return sum;
+}
+
+static double fold_mean(const double *values, int64_t count)
+{
+    return fold_sum(values, count) / (double)count;
+}
+
+static double fold_argmax(const double *values, int64_t count)
+{
+    int64_t best = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (isnan(values[i])) return (double)i;
+        if (values[i] > values[best]) best = i;
+    }
+    return (double)best;
+}
+
+static double fold_max(const double *values, int64_t count)
+{
+    return values[(int64_t)fold_argmax(values, count)];
+}
+
+static double fold_min(const double *values, int64_t count)
+{
+    double least = values[0];
+    for (int64_t i = 0; i < count; i++) {
+        if (isnan(values[i])) return values[i];
+        if (values[i] < least) least = values[i];
+    }
+    return least;
+}
+
+static double fold_all(const double *values, int64_t count)
+{
+    bool all = true;
+    for (int64_t i = 0; i < count; i++) all &= values[i] != 0;
+    return all;
+}
+
+static double fold_any(const double *values, int64_t count)
+{
+    bool any = false;
+    for (int64_t i = 0; i < count; i++) any |= values[i] != 0;
+    return any;
+}
+
+static double fold_logsumexp(const double *values, int64_t count)
+{
+    double largest = fold_max(values, count), sum = 0;
+    if (isinf(largest)) return largest;
+    for (int64_t i = 0; i < count; i++) sum += exp(values[i] - largest);
+    return log(sum) + largest;
+}
+
+static const struct {
+    const char *name;
+    reduction reduce;
+    fold fold;
+    bool floating;  /* the result is */
+    bool has_dtype; /* the result has `dtype` for any input */
+    cg_dtype dtype;
+} reductions[] = {
+    {"sum", cg_sum_with, fold_sum, false, false, CG_F32},
+    {"mean", cg_mean_with, fold_mean, true, false, CG_F32},
+    {"max", cg_max_with, fold_max, false, false, CG_F32},
+    {"min", cg_min_with, fold_min, false, false, CG_F32},
+    {"logsumexp", cg_logsumexp_with, fold_logsumexp, true, false, CG_F32},
+    {"all", cg_all_with, fold_all, false, true, CG_BOOL},
+    {"any", cg_any_with, fold_any, false, true, CG_BOOL},
+    {"argmax", cg_argmax_with, fold_argmax, false, true, CG_I32},
+};
+enum { REDUCTIONS = sizeof reductions / sizeof *reductions };
+
+/* The elements of each slice in row-major order, folded. */
+static array reduced(array a, int mask, bool keepdims, fold fold, cg_dtype dtype)
+{
+    cg_shape kept = a.shape, out = {0};
+    for (int i = 0; i < a.shape.rank; i++) {
+        if (mask >> i & 1) kept.size[i] = 1;
+        if (keepdims || !(mask >> i & 1)) out.size[out.rank++] = kept.size[i];
+    }
+    array result = array_new(dtype, out);
+    double *slice = test_memory((size_t)a.count * sizeof *slice);
+    for (int64_t k = 0; k < result.count; k++) {
+        int64_t count = 0;
+        for (int64_t n = 0; n < a.count; n++)
+            if (broadcast_position(kept, a.shape, n) == k) slice[count++] = a.at[n];
+        result.at[k] = rounded(fold(slice, count), dtype);
+    }
+    return result;
+}
+
+static cg_dtype reduced_dtype(int reduction, cg_dtype dtype)
+{
+    if (reductions[reduction].has_dtype) return reductions[reduction].dtype;
+    if (reductions[reduction].floating && !cg_is_floating(dtype)) return CG_F32;
+    return reduction == 0 && (dtype == CG_U8 || dtype == CG_BOOL) ? CG_I32 : dtype;
+}
+
+static void check_reduction(int reduction, array a, int mask, bool keepdims)
+{
+    cg_reduce_options options = {.keepdims = keepdims};
+    for (int i = 0; i < a.shape.rank; i++)
+        if (mask >> i & 1) options.axes.axis[options.axes.count++] = i % 2 ? i - a.shape.rank : i;
+    if (mask == (1 << a.shape.rank) - 1 && keepdims) options.axes.count = 0;
+    array wanted = reduced(a, mask, keepdims, reductions[reduction].fold, reduced_dtype(reduction, a.dtype));
+    char name[64];
+    snprintf(name, sizeof name, "%s of %s %s over %d", reductions[reduction].name, cg_dtype_name(a.dtype),
+             cg_shape_text(cg, a.shape), mask);
+    bool floating = cg_is_floating(wanted.dtype);
+    expect_close(reductions[reduction].reduce(tensor_of(a), &options), wanted, floating ? 1e-5 : 0, floating ? 1e-5 : 0,
+                 name);
+}
+
+START_TEST(over_any_axes)
+{
+    array a = array_random(CG_F32, CG_SHAPE(2, 3, 4), -2, 2);
+    for (int mask = 1; mask < 8; mask++)
+        for (int keepdims = 0; keepdims < 2; keepdims++) check_reduction(_i, a, mask, keepdims);
+}
+END_TEST
+
+START_TEST(of_each_dtype)
+{
+    const cg_dtype dtypes[] = {CG_F64, CG_I32, CG_U8, CG_BOOL};
+    for (int i = has_f64() ? 0 : 1; i < 4; i++) {
+        array a = array_random(dtypes[i], CG_SHAPE(7, 5), dtypes[i] == CG_I32 ? -4 : 0, dtypes[i] == CG_U8 ? 255 : 2);
+        for (int mask = 1; mask < 4; mask++) check_reduction(_i, a, mask, false);
+    }
+}
+END_TEST
+
+START_TEST(of_large_and_odd_sizes)
+{
+    const cg_shape shapes[] = {CG_SHAPE(1000), CG_SHAPE(3, 517), CG_SHAPE(517, 3), CG_SHAPE(2, 67, 33)};
+    for (int i = 0; i < 4; i++) {
+        array a = array_random(CG_F32, shapes[i], -2, 2);
+        check_reduction(_i, a, 1, false);
+        check_reduction(_i, a, (1 << shapes[i].rank) - 1, false);
+        if (shapes[i].rank > 1) check_reduction(_i, a, 2, false);
+    }
+}
+END_TEST
+
+START_TEST(of_rank_0_and_8)
+{
+    array number = array_random(CG_F32, CG_RANK0, -2, 2),
+          deep = array_random(CG_F32, CG_SHAPE(2, 1, 2, 3, 1, 2, 2, 1), -2, 2);
+    check_reduction(_i, number, 0, false);
+    const int masks[] = {0x55, 0xAA, 0x81, 0xFF};
+    for (int i = 0; i < 4; i++) check_reduction(_i, deep, masks[i], i & 1);
+}
+END_TEST
+
+/* NaN anywhere is the result of all but all, any and argmax; infinities. */
+START_TEST(of_special_values)
+{
+    array a = ARRAY(CG_F32, CG_SHAPE(6, 3), 1, NAN, 2, -INFINITY, -INFINITY, -INFINITY, INFINITY, 1, -INFINITY, NAN,
+                    NAN, 5, -3, -2, -5, INFINITY, NAN, INFINITY);
+    check_reduction(_i, a, 2, false);
+    check_reduction(_i, a, 1, false);
+}
+END_TEST
+
+START_TEST(of_empty_axes)
+{
+    array a = array_new(CG_F32, CG_SHAPE(0, 3));
+    cg_tensor x = tensor_of(a);
+    char message[96];
+    check_reduction(_i, a, 2, false);
+    cg_reduce_options first = {.axes = CG_AXES(0)};
+    if (reductions[_i].fold == fold_sum || reductions[_i].fold == fold_all || reductions[_i].fold == fold_any ||
+        reductions[_i].fold == fold_mean) {
+        check_reduction(_i, a, 1, false);
+        check_reduction(_i, a, 3, true);
+    } else {
+        snprintf(message, sizeof message, "%s: axis 0 of [0,3] is empty", reductions[_i].name);
+        expect_error(reductions[_i].reduce(x, &first), message);
+    }
+}
+END_TEST
+
+START_TEST(errors_of_axes)
+{
+    cg_tensor x = cg_zeros(cg, CG_SHAPE(2, 3));
+    char message[96];
+    cg_reduce_options outside = {.axes = CG_AXES(2)}, twice = {.axes = CG_AXES(1, -1)};
+    snprintf(message, sizeof message, "%s: [2,3] has no axis 2", reductions[_i].name);
+    expect_error(reductions[_i].reduce(x, &outside), message);
+    snprintf(message, sizeof message, "%s: axis -1 is named twice", reductions[_i].name);
+    expect_error(reductions[_i].reduce(x, &twice), message);
+    ck_assert(cg_is_null(reductions[_i].reduce(no_tensor, NULL)));
+    ck_assert_int_eq(cg_status(cg), CG_OK);
+}
+END_TEST
+
+START_TEST(sixteen_million_ones)
+{
+    cg_tensor ones = cg_full(cg, CG_SHAPE(1 << 24), 1);
+    ck_assert(cg_item(cg_sum(ones)) == 1 << 24);
+    ck_assert(cg_item(cg_mean(ones)) == 1);
+}
+END_TEST
+
+START_TEST(ties_share_the_cotangent)
+{
+    cg_tensor x = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 4), 3, 1, 3, 3, NAN, 2, 2, 5));
+    expect_about(gradient_of(cg_max(x, .axes = CG_AXES(1)), no_tensor, x),
+                 ARRAY(CG_F32, CG_SHAPE(2, 4), 1.0 / 3, 0, 1.0 / 3, 1.0 / 3, 0, 0, 0, 0));
+    expect_about(gradient_of(cg_min(cg_slice(x, CG_RANGE(0, 1, 1))), no_tensor, x),
+                 ARRAY(CG_F32, CG_SHAPE(2, 4), 0, 1, 0, 0, 0, 0, 0, 0));
+}
+END_TEST
+
+/* ---- softmax ----------------------------------------------------------------------------------------------------- */
+
+static array softmax_wanted(array a, int axis, bool logarithm)
+{
+    array result = array_new(a.dtype, a.shape);
+    int mask = 1 << axis;
+    array total = reduced(a, mask, true, fold_logsumexp, CG_F64);
+    for (int64_t k = 0; k < a.count; k++) {
+        double x = a.at[k] - total.at[broadcast_position(total.shape, a.shape, k)];
+        result.at[k] = logarithm ? x : exp(x);
+    }
+    return result;
+}
+
+START_TEST(softmax_along_each_axis)
+{
+    array a = array_random(CG_F32, CG_SHAPE(3, 4, 5), -30, 30);
+    a.at[7] = 500;
+    a.at[9] = -INFINITY;
+    cg_tensor x = tensor_of(a);
+    for (int axis = 0; axis < 3; axis++) {
+        expect_close(cg_softmax(x, axis), softmax_wanted(a, axis, false), 1e-5, 1e-12, "softmax");
+        expect_close(cg_log_softmax(x, axis - 3), softmax_wanted(a, axis, true), 1e-5, 1e-5, "log_softmax");
+    }
+}
+END_TEST
+
+START_TEST(softmax_edges)
+{
+    cg_tensor low = cg_full(cg, CG_SHAPE(1, 2), -INFINITY), one = cg_full(cg, CG_SHAPE(2, 1), 7);
+    expect_array(cg_softmax(low, 1), ARRAY(CG_F32, CG_SHAPE(1, 2), NAN, NAN));
+    expect_array(cg_softmax(one, 1), ARRAY(CG_F32, CG_SHAPE(2, 1), 1, 1));
+    expect_array(cg_log_softmax(one, 1), ARRAY(CG_F32, CG_SHAPE(2, 1), 0, 0));
+    expect_array(cg_softmax(cg_zeros(cg, CG_SHAPE(3, 0)), 1), array_new(CG_F32, CG_SHAPE(3, 0)));
+    expect_array(cg_log_softmax(cg_zeros(cg, CG_SHAPE(0, 3)), 1), array_new(CG_F32, CG_SHAPE(0, 3)));
+    expect_error(cg_softmax(one, 2), "softmax: [2,1] has no axis 2");
+    expect_error(cg_log_softmax(cg_ones(cg, CG_RANK0), 0), "log_softmax: [] has no axis 0");
+}
+END_TEST
+
+/* ---- matmul ------------------------------------------------------------------------------------------------------ */
+
+/* Operands of rank 2 and more. */
+static array product(array a, array b)
+{
+    int rank = a.shape.rank > b.shape.rank ? a.shape.rank : b.shape.rank;
+    int64_t m = a.shape.size[a.shape.rank - 2], k = a.shape.size[a.shape.rank - 1], n = b.shape.size[b.shape.rank - 1];
+    cg_shape out = {.rank = rank}, stack_a = {.rank = a.shape.rank - 2}, stack_b = {.rank = b.shape.rank - 2};
+    for (int i = 0; i < rank - 2; i++) {
+        int in_a = i - (rank - a.shape.rank), in_b = i - (rank - b.shape.rank);
+        int64_t size_a = in_a >= 0 ? a.shape.size[in_a] : 1, size_b = in_b >= 0 ? b.shape.size[in_b] : 1;
+        if (in_a >= 0) stack_a.size[in_a] = size_a;
+        if (in_b >= 0) stack_b.size[in_b] = size_b;
+        out.size[i] = size_a == 1 ? size_b : size_a;
+    }
+    cg_shape stack = out;
+    stack.rank = rank - 2;
+    out.size[rank - 2] = m, out.size[rank - 1] = n;
+    array c = array_new(a.dtype, out);
+    for (int64_t s = 0; s < cg_shape_size(stack); s++) {
+        const double *x = a.at + broadcast_position(stack_a, stack, s) * m * k;
+        const double *y = b.at + broadcast_position(stack_b, stack, s) * k * n;
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < n; j++)
+                for (int64_t l = 0; l < k; l++) c.at[(s * m + i) * n + j] += x[i * k + l] * y[l * n + j];
+    }
+    return c;
+}
+
+static void check_product(cg_shape shape_a, cg_shape shape_b, cg_dtype dtype)
+{
+    array a = array_random(dtype, shape_a, -1, 1), b = array_random(dtype, shape_b, -1, 1), c = product(a, b);
+    double least = dtype == CG_F32 ? 1e-5 : 1e-12;
+    char name[96];
+    snprintf(name, sizeof name, "%s x %s", cg_shape_text(cg, shape_a), cg_shape_text(cg, shape_b));
+    expect_close(cg_matmul(tensor_of(a), tensor_of(b)), c, least, least, name);
+}
+
+START_TEST(matmul_of_many_sizes)
+{
+    const int64_t sizes[][3] = {{1, 1, 1},   {2, 3, 4},    {1, 70, 1},    {17, 1, 19},
+                                {33, 65, 7}, {64, 64, 64}, {13, 200, 37}, {100, 9, 130}};
+    for (int i = 0; i < 8; i++)
+        for (int dtype = CG_F32; dtype <= (has_f64() ? CG_F64 : CG_F32); dtype++)
+            check_product(CG_SHAPE(sizes[i][0], sizes[i][1]), CG_SHAPE(sizes[i][1], sizes[i][2]), (cg_dtype)dtype);
+}
+END_TEST
+
+START_TEST(matmul_of_stacks)
+{
+    check_product(CG_SHAPE(5, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
+    check_product(CG_SHAPE(5, 2, 3), CG_SHAPE(3, 4), CG_F32);
+    check_product(CG_SHAPE(2, 3), CG_SHAPE(5, 3, 4), CG_F32);
+    check_product(CG_SHAPE(1, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
+    check_product(CG_SHAPE(6, 1, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
+    check_product(CG_SHAPE(2, 1, 3, 2, 2), CG_SHAPE(1, 4, 1, 2, 3), CG_F32);
+    check_product(CG_SHAPE(2, 1, 2, 1, 1, 1, 3, 2), CG_SHAPE(1, 3, 2, 1, 2, 1, 2, 2), CG_F32);
+}
+END_TEST
+
+START_TEST(matmul_of_transposed)
+{
+    array a = array_random(CG_F32, CG_SHAPE(19, 34), -1, 1), b = array_random(CG_F32, CG_SHAPE(34, 21), -1, 1);
+    array a_turned = array_new(CG_F32, CG_SHAPE(34, 19)), b_turned = array_new(CG_F32, CG_SHAPE(21, 34)),
+          c = product(a, b);
+    for (int64_t i = 0; i < a.count; i++) a_turned.at[i % 34 * 19 + i / 34] = a.at[i];
+    for (int64_t i = 0; i < b.count; i++) b_turned.at[i % 21 * 34 + i / 21] = b.at[i];
+    cg_tensor left[] = {tensor_of(a), cg_transpose(tensor_of(a_turned))};
+    cg_tensor right[] = {tensor_of(b), cg_transpose(tensor_of(b_turned))};
+    for (int i = 0; i < 4; i++) expect_close(cg_matmul(left[i / 2], right[i % 2]), c, 1e-5, 1e-5, "transposed");
+}
+END_TEST
+
+START_TEST(matmul_of_vectors)
+{
+    cg_tensor row = tensor_of(ARRAY(CG_F32, CG_SHAPE(2), 1, 2));
+    cg_tensor matrix = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 3), 1, 2, 3, 4, 5, 6));
+    cg_tensor stack = tensor_of(array_iota(CG_F32, CG_SHAPE(2, 2, 2)));
+    expect_about(cg_matmul(row, row), ARRAY(CG_F32, CG_RANK0, 5));
+    expect_about(cg_matmul(row, matrix), ARRAY(CG_F32, CG_SHAPE(3), 9, 12, 15));
+    expect_about(cg_matmul(cg_transpose(matrix), row), ARRAY(CG_F32, CG_SHAPE(3), 9, 12, 15));
+    expect_about(cg_matmul(stack, row), ARRAY(CG_F32, CG_SHAPE(2, 2), 2, 8, 14, 20));
+    expect_about(cg_matmul(row, stack), ARRAY(CG_F32, CG_SHAPE(2, 2), 4, 7, 16, 19));
+    expect_about(gradient_of(cg_matmul(row, row), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 2, 4));
+    expect_about(gradient_of(cg_matmul(row, stack), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 10, 18));
+    expect_about(gradient_of(cg_matmul(stack, row), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 12, 16));
+}
+END_TEST
+
+START_TEST(matmul_of_nothing_and_of_integers)
+{
+    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(2, 0)), cg_ones(cg, CG_SHAPE(0, 3))),
+                 array_new(CG_F32, CG_SHAPE(2, 3)));
+    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(0, 2)), cg_ones(cg, CG_SHAPE(2, 3))),
+                 array_new(CG_F32, CG_SHAPE(0, 3)));
+    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(0, 2, 2)), cg_ones(cg, CG_SHAPE(2, 3))),
+                 array_new(CG_F32, CG_SHAPE(0, 2, 3)));
+    cg_tensor whole = tensor_of(ARRAY(CG_I32, CG_SHAPE(1, 2), 3, 4)),
+              bytes = tensor_of(ARRAY(CG_U8, CG_SHAPE(2, 1), 5, 200));
+    expect_array(cg_matmul(whole, bytes), ARRAY(CG_F32, CG_SHAPE(1, 1), 815));
+}
+END_TEST
+
+START_TEST(matmul_errors)
+{
+    cg_tensor a = cg_zeros(cg, CG_SHAPE(128, 784)), b = cg_zeros(cg, CG_SHAPE(512, 784));
+    expect_error(cg_matmul(a, b), "matmul: [128,784] x [512,784]: inner sizes 784 and 512 differ");
+    expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(3)), cg_zeros(cg, CG_SHAPE(4, 3))),
+                 "matmul: [3] x [4,3]: inner sizes 3 and 4 differ");
+    expect_error(cg_matmul(cg_ones(cg, CG_RANK0), a), "matmul: [] x [128,784]: a scalar is no matrix");
+    expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(2, 3, 4)), cg_zeros(cg, CG_SHAPE(5, 4, 6))),
+                 "matmul: [2,3,4] x [5,4,6]: leading sizes 2 and 5 do not broadcast");
+    ck_assert(cg_is_null(cg_matmul(a, no_tensor)) && cg_is_null(cg_matmul(no_tensor, a)));
+}
+END_TEST
+
+/* ---- Batch normalization ----------------------------------------------------------------------------------------- */
+
+START_TEST(batch_norm_of_a_batch)
+{
+    enum { BATCH = 37, FEATURES = 5 };
+    array x = array_random(CG_F32, CG_SHAPE(BATCH, FEATURES), -3, 8),
+          gamma = array_random(CG_F32, CG_SHAPE(FEATURES), 0.5, 2);
+    array beta = array_random(CG_F32, CG_SHAPE(FEATURES), -1, 1), y = array_new(CG_F32, x.shape);
+    array mean = array_new(CG_F32, beta.shape), variance = array_new(CG_F32, beta.shape);
+    const double epsilon = 1e-3;
+    for (int f = 0; f < FEATURES; f++) {
+        for (int n = 0; n < BATCH; n++) mean.at[f] += x.at[n * FEATURES + f] / BATCH;
+        for (int n = 0; n < BATCH; n++) variance.at[f] += pow(x.at[n * FEATURES + f] - mean.at[f], 2) / BATCH;
+        for (int n = 0; n < BATCH; n++)
+            y.at[n * FEATURES + f] = gamma.at[f] * (x.at[n * FEATURES + f] - mean.at[f]) /
+                                         sqrt(variance.at[f] + epsilon) +
+                                     beta.at[f];
+    }
+    cg_batch_norm_result found = cg_batch_norm(tensor_of(x), tensor_of(gamma), tensor_of(beta), epsilon);
+    expect_close(found.output, y, 1e-5, 1e-5, "output");
+    expect_close(found.mean, mean, 1e-5, 1e-5, "mean");
+    expect_close(found.variance, variance, 1e-5, 1e-5, "variance");
+    expect_close(
+        cg_batch_norm_inference(tensor_of(x), tensor_of(gamma), tensor_of(beta), found.mean, found.variance, epsilon),
+        y, 1e-5, 1e-5, "inference");
+}
+END_TEST
+
+START_TEST(batch_norm_edges)
+{
+    cg_tensor gamma = cg_ones(cg, CG_RANK0), beta = cg_zeros(cg, CG_SHAPE(2)),
+              x = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 2), 3, 4));
+    cg_batch_norm_result one = cg_batch_norm(x, gamma, beta, 1e-3);
+    expect_array(one.output, array_new(CG_F32, CG_SHAPE(1, 2)));
+    expect_array(one.variance, array_new(CG_F32, CG_SHAPE(2)));
+    cg_batch_norm_result empty = cg_batch_norm(cg_zeros(cg, CG_SHAPE(0, 2)), gamma, beta, 1e-3);
+    expect_array(empty.output, array_new(CG_F32, CG_SHAPE(0, 2)));
+    expect_array(empty.mean, ARRAY(CG_F32, CG_SHAPE(2), NAN, NAN));
+    expect_error(cg_batch_norm(beta, gamma, beta, 1e-3).output, "batch_norm: [2] has no batch and features");
+    expect_error(cg_batch_norm(x, gamma, cg_zeros(cg, CG_SHAPE(3)), 1e-3).mean,
+                 "batch_norm: [3] for the features of [1,2]");
+    expect_error(cg_batch_norm_inference(x, gamma, beta, beta, x, 1e-3),
+                 "batch_norm_inference: [1,2] for the features of [1,2]");
+    ck_assert(cg_is_null(cg_batch_norm(no_tensor, gamma, beta, 1e-3).variance));
+}
+END_TEST
+
+/* ---- The suite --------------------------------------------------------------------------------------------------- */
+
+static TCase *reduce_cases(void)
+{
+    TCase *tests = tcase_create("reductions");
+    tcase_add_checked_fixture(tests, open_context, close_context);
+    tcase_add_loop_test(tests, over_any_axes, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, of_each_dtype, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, of_large_and_odd_sizes, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, of_rank_0_and_8, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, of_special_values, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, of_empty_axes, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, errors_of_axes, 0, REDUCTIONS);
+    tcase_add_test(tests, sixteen_million_ones);
+    tcase_add_test(tests, ties_share_the_cotangent);
+    tcase_add_test(tests, softmax_along_each_axis);
+    tcase_add_test(tests, softmax_edges);
+    return tests;
+}
+
+static TCase *product_cases(void)
+{
+    TCase *tests = tcase_create("products, batch normalization");
+    tcase_add_checked_fixture(tests, open_context, close_context);
+    tcase_add_test(tests, matmul_of_many_sizes);
+    tcase_add_test(tests, matmul_of_stacks);
+    tcase_add_test(tests, matmul_of_transposed);
+    tcase_add_test(tests, matmul_of_vectors);
+    tcase_add_test(tests, matmul_of_nothing_and_of_integers);
+    tcase_add_test(tests, matmul_errors);
+    tcase_add_test(tests, batch_norm_of_a_batch);
+    tcase_add_test(tests, batch_norm_edges);
+    return tests;
+}
+
+int main(void)
+{
+    return run_suite("reductions", (TCase * (*const[])(void)){reduce_cases, product_cases}, 2);
+}
