@@ -177,7 +177,7 @@ static void gather_operands(const step *s, cg_tensor *inputs, cg_tensor *outputs
     if (slots_of(s->node) == 1) {
         outputs[0] = cg_tensor_of(s->node);
     } else {
-        for (int k = 0; k < s->node->output_count; k++) outputs[k] = cg_output(cg_tensor_of(s->output), k);
+        for (int k = 0; k < s->node->output_count; k++) outputs[k] = cg_output_of(s->node, k);
     }
 }
 

@@ -452,9 +452,11 @@ static bool has_reports(const cg_lowered *l)
     return false;
 }
 
-/* Vectors along an axis need every guard to be the same for all lanes. */
+/* Vectors along an axis need every guard to be the same for all lanes, and results that lie side by side. */
 static bool allows_vectors(const cg_lowered *l, int axis)
 {
+    for (int i = 0; i < l->store_count && axis < l->outer_count; i++)
+        if (l->stores[i].form.stride[axis] != 1) return false;
     for (int i = 0; i < l->guard_count; i++)
         if (l->guards[i].form.stride[axis] != 0) return false;
     return true;

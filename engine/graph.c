@@ -379,64 +379,60 @@ static void discard(cg_node *node)
     cg_node_release(node);
 }
 
-static cg_tensor record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak)
+cg_tensor cg_output_of(cg_node *call, int index)
+{
+    const int64_t attribute = index;
+    cg_node *output = cg_node_new(call->context, CG_NODE_OUTPUT, call->output_dtypes[index], &call->output_shapes[index]);
+    if (!output) return (cg_tensor){0};
+    if (!store_attributes(output, &attribute, 1) || !store_inputs(output, &call, 1)) {
+        discard(output);
+        return (cg_tensor){0};
+    }
+    cg_node_hash(output);
+    return cg_tensor_of(output);
+}
+
+static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak, cg_tensor *result)
 {
     cg_context *cg = call->context;
     const int outputs = call->op->outputs ? call->op->outputs : 1;
     cg_node *node = cg_node_new(cg, CG_NODE_CALL, inferred->dtype[0], &inferred->shape[0]);
-    if (!node) return (cg_tensor){0};
+    if (!node) return false;
     node->op = call->op;
     node->weak = weak;
     node->output_count = (uint8_t)outputs;
     if (!store_attributes(node, call->attributes, call->attribute_count) ||
         !store_inputs(node, inputs, call->input_count) || !store_outputs(node, inferred, outputs)) {
         discard(node);
-        return (cg_tensor){0};
+        return false;
     }
     node->batch_axis = (int8_t)batch_axis_of(call, inputs, &inferred->shape[0]);
     cg_node_hash(node);
-    if (outputs == 1) return cg_tensor_of(node);
-    const int64_t first = 0;
-    cg_node *projection = cg_node_new(cg, CG_NODE_OUTPUT, inferred->dtype[0], &inferred->shape[0]);
-    if (!projection || !store_attributes(projection, &first, 1) || !store_inputs(projection, &node, 1)) {
-        if (projection) discard(projection);
-        else discard(node);
-        return (cg_tensor){0};
+    if (outputs == 1) {
+        result[0] = cg_tensor_of(node);
+        return true;
     }
-    cg_node_hash(projection);
-    return cg_tensor_of(projection);
-}
-
-cg_tensor cg_output(cg_tensor first, int index)
-{
-    cg_node *projection = cg_node_of(first, "cg_output");
-    if (!projection) return (cg_tensor){0};
-    cg_context *cg = projection->context;
-    cg_node *node = projection->kind == CG_NODE_OUTPUT ? projection->inputs[0] : projection;
-    if (projection->kind != CG_NODE_OUTPUT || index < 0 || index >= node->output_count)
-        return cg_report(cg, CG_ERROR_ARGUMENT, "cg_output", "the call has no output %d", index);
-    if (index == projection->attributes[0]) return first;
-    const int64_t which = index;
-    cg_node *other = cg_node_new(cg, CG_NODE_OUTPUT, node->output_dtypes[index], &node->output_shapes[index]);
-    if (!other) return (cg_tensor){0};
-    if (!store_attributes(other, &which, 1) || !store_inputs(other, &node, 1)) {
-        discard(other);
-        return (cg_tensor){0};
-    }
-    cg_node_hash(other);
-    return cg_tensor_of(other);
+    /* The call itself has no handle: its outputs keep it alive. */
+    bool ok = true;
+    cg_node_retain(node);
+    for (int i = 0; i < outputs; i++) ok &= !cg_is_null(result[i] = cg_output_of(node, i));
+    cg_node_release(node);
+    return ok;
 }
 
 /* Composed ops expand at the call, inside a local scope that frees what they made on the way. */
-static cg_tensor expand(const cg_call *call, const cg_tensor *inputs)
+static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
-    cg_tensor outputs[CG_MAX_OUTPUTS] = {{0}};
     const int count = call->op->outputs ? call->op->outputs : 1;
+    bool ok = true;
     cg_scope scope = cg_scope_local(call->context);
     call->op->expand(call, inputs, outputs);
-    for (int i = 0; i < count; i++) cg_lift(outputs[i]);
+    for (int i = 0; i < count; i++) {
+        cg_lift(outputs[i]);
+        ok &= !cg_is_null(outputs[i]);
+    }
     cg_scope_end(scope);
-    return outputs[0];
+    return ok;
 }
 
 static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
@@ -457,18 +453,19 @@ static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs
     return true;
 }
 
-cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
-                   int attribute_count)
+static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                  int attribute_count, cg_tensor *outputs)
 {
     cg_call_view view;
     cg_node *nodes[CG_MAX_INPUTS];
     cg_inferred inferred;
     bool weak;
-    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes))
-        return (cg_tensor){0};
+    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes)) return false;
     cg_context *cg = view.call.context;
-    if ((op->inputs >= 0 && input_count != op->inputs) || attribute_count > CG_MAX_ATTRIBUTES)
-        return cg_report(cg, CG_ERROR_ARGUMENT, op->name, "takes %d inputs, not %d", op->inputs, input_count);
+    if (op->inputs >= 0 && input_count != op->inputs)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: takes %d inputs, not %d", op->name, op->inputs, input_count);
+    if (attribute_count > CG_MAX_ATTRIBUTES)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %d attributes are too many", op->name, attribute_count);
     view.call = (cg_call){.op = op,
                           .context = cg,
                           .input_count = input_count,
@@ -477,9 +474,27 @@ cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, co
                           .input_dtypes = view.dtypes,
                           .attributes = attributes,
                           .label = ""};
-    if (op->kind == CG_OP_COMPOSED) return expand(&view.call, inputs);
-    if (!infer(&view.call, nodes, &inferred, &weak)) return (cg_tensor){0};
-    return record(&view.call, nodes, &inferred, weak);
+    if (op->kind == CG_OP_COMPOSED)
+        return (!op->infer || infer(&view.call, nodes, &inferred, &weak)) && expand(&view.call, inputs, outputs);
+    return infer(&view.call, nodes, &inferred, &weak) && record(&view.call, nodes, &inferred, weak, outputs);
+}
+
+bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                  int attribute_count, cg_tensor *outputs)
+{
+    const size_t bytes = (size_t)(op->outputs ? op->outputs : 1) * sizeof *outputs;
+    memset(outputs, 0, bytes);
+    const bool ok = apply(op, inputs, input_count, attributes, attribute_count, outputs);
+    if (!ok) memset(outputs, 0, bytes);
+    return ok;
+}
+
+cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                   int attribute_count)
+{
+    cg_tensor outputs[CG_MAX_OUTPUTS] = {{0}};
+    cg_apply_all(op, inputs, input_count, attributes, attribute_count, outputs);
+    return outputs[0];
 }
 
 /* --- leaves --- */

@@ -62,6 +62,9 @@ void cg_lift(cg_tensor tensor);
 /* Whether an error was recorded since the scope, still open, began. */
 bool cg_scope_failed(cg_scope scope);
 
+/* Output `index` of a call with several, as a tensor of its own. */
+cg_tensor cg_output_of(cg_node *call, int index);
+
 void cg_node_retain(cg_node *node);
 void cg_node_release(cg_node *node);
 

@@ -77,8 +77,9 @@ static const cg_op momentum_update = {.name = "momentum_update",
 
 cg_momentum_result cg_momentum_update(cg_tensor w, cg_tensor g, cg_tensor v, cg_tensor rate, cg_tensor momentum)
 {
-    cg_tensor first = cg_apply(&momentum_update, (cg_tensor[]){w, g, v, rate, momentum}, 5, NULL, 0);
-    return (cg_momentum_result){.w = first, .v = cg_output(first, 1)};
+    cg_tensor out[2];
+    cg_apply_all(&momentum_update, (cg_tensor[]){w, g, v, rate, momentum}, 5, NULL, 0, out);
+    return (cg_momentum_result){.w = out[0], .v = out[1]};
 }
 
 static bool infer_adam(const cg_call *call, cg_inferred *result)
@@ -125,8 +126,9 @@ cg_adam_result cg_adam_update(cg_tensor w, cg_tensor g, cg_tensor m, cg_tensor r
 {
     const cg_adam_numbers *n = numbers;
     cg_tensor in[] = {w, g, m, r, n->rate, n->beta1, n->rest1, n->beta2, n->rest2, n->delta};
-    cg_tensor first = cg_apply(&adam_update, in, 10, NULL, 0);
-    return (cg_adam_result){.w = first, .m = cg_output(first, 1), .r = cg_output(first, 2)};
+    cg_tensor out[3];
+    cg_apply_all(&adam_update, in, 10, NULL, 0, out);
+    return (cg_adam_result){.w = out[0], .m = out[1], .r = out[2]};
 }
 
 /* The objects. */

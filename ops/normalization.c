@@ -73,9 +73,9 @@ cg_batch_norm_result cg_batch_norm(cg_tensor x, cg_tensor gamma, cg_tensor beta,
 {
     if (cg_is_null(x)) return (cg_batch_norm_result){0};
     cg_tensor inputs[] = {x, gamma, beta, cg_scalar(cg_context_of(x), epsilon)};
-    cg_tensor output = cg_apply(&batch_norm_op, inputs, LENGTH(inputs), NULL, 0);
-    if (cg_is_null(output)) return (cg_batch_norm_result){0};
-    return (cg_batch_norm_result){output, cg_output(output, 1), cg_output(output, 2)};
+    cg_tensor outputs[3];
+    cg_apply_all(&batch_norm_op, inputs, LENGTH(inputs), NULL, 0, outputs);
+    return (cg_batch_norm_result){outputs[0], outputs[1], outputs[2]};
 }
 
 /* ---- batch_norm_inference: x, gamma, beta, mean, variance, epsilon ----------------------------------------------- */

@@ -7,12 +7,14 @@ static bool shape_infer(const cg_call *call, cg_inferred *result)
 {
     if (call->attribute_count > CG_MAX_RANK)
         return cg_op_error(call, "%d axes are more than %d", call->attribute_count, CG_MAX_RANK);
-    result->shape[0].rank = call->attribute_count;
-    for (int i = 0; i < call->attribute_count; i++) {
-        result->shape[0].size[i] = call->attributes[i];
-        if (call->attributes[i] < 0)
-            return cg_op_error(call, "%s has a negative extent", cg_shape_text(call->context, result->shape[0]));
+    cg_shape *shape = &result->shape[0];
+    shape->rank = call->attribute_count;
+    bool negative = false;
+    for (int i = 0; i < shape->rank; i++) {
+        shape->size[i] = call->attributes[i];
+        negative |= call->attributes[i] < 0;
     }
+    if (negative) return cg_op_error(call, "%s has a negative extent", cg_shape_text(call->context, *shape));
     result->dtype[0] = call->input_dtypes[0];
     return true;
 }

@@ -3,7 +3,7 @@
  * or an element stored twice or not at all shows. Uses OpenCL directly and nothing else of the library. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
-#include "gemm_plan.h"
+#include "engine/gemm_plan.h"
 #include <CL/cl.h>
 #include <check.h>
 #include <stdio.h>

@@ -104,8 +104,8 @@ START_TEST(pow_at_0)
     expect_about(y, F32(1, 0, 0, 0, 1, 4, -8));
     expect_gradient(y, a, F32(0, 1, 0, INFINITY, 0, -4, 12));
     expect_gradient(y, b, F32(0, 0, 0, 0, log(2), 0, 0));
-    cg_tensor slope = gradient_of(y, no_tensor, a);
-    expect_gradient(cg_slice(slope, CG_RANGE(0, 3, 1)), a, F32(0, 0, 2, 0, 0, 0, 0));
+    cg_tensor x = VECTOR(0, 0, 0), squares = cg_pow(x, VECTOR(0, 1, 2));
+    expect_gradient(gradient_of(squares, no_tensor, x), x, F32(0, 0, 2));
 }
 END_TEST
 

@@ -124,10 +124,13 @@ typedef struct cg_op {
     int sample_count;
 } cg_op;
 
-/* Records a call: returns the output (the first of several; cg_output gives the others), or null after an error. */
+/* Records a call of an op with one output: returns it, or the null tensor after an error. */
 CG_API cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                           int attribute_count);
-CG_API cg_tensor cg_output(cg_tensor first, int index);
+/* The same for any number of outputs; `outputs` has room for op->outputs tensors. False, with all of them null, after an
+ * error. */
+CG_API bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                         int attribute_count, cg_tensor *outputs);
 
 /* Reports an error of a call; the message is prefixed with the op's name. Returns false, to be returned. */
 CG_API bool cg_op_error(const cg_call *call, const char *format, ...) CG_FORMAT(2, 3);
