@@ -9,6 +9,7 @@
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES
+ * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
  * COLUMNS is LANES or a multiple of 2 * LANES; ROWS is a multiple of TILE_ROWS, or at least SIZE_M. engine/gemm_plan.c
  * chooses them and knows how much scratch that takes. */
 #if REAL_IS_DOUBLE
@@ -157,30 +158,31 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
     }
 
 DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, PACK_A ? PACKED_A_STRIDE : stride_a)
-#if REGISTERS >= 32
+#if TILE_ROWS > 8
 DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a)
 #endif
 DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a)
-DEFINE_MULTIPLY_TILE(multiply_2_rows, 2, stride_a)
 DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a)
 
-/* The tiles that a remainder is cut into: the largest that fits. */
+/* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1. More sizes would take longer to compile than
+ * they save. */
 static int tile_rows(int left)
 {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
 
 ONE_COPY void multiply_tile(int rows, TILE_ARGUMENTS)
 {
-    switch (rows) {
-    case TILE_ROWS: multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
-#if REGISTERS >= 32
-    case 8: multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
+    if (rows == TILE_ROWS)
+        multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+#if TILE_ROWS > 8
+    else if (rows == 8)
+        multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
 #endif
-    case 4: multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
-    case 2: multiply_2_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
-    case 1: multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead); break;
-    }
+    else if (rows == 4)
+        multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+    else
+        multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
 }
 
 /* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */

@@ -13,6 +13,7 @@
 
 enum {
     MOST_FIELDS = 512,
+    MOST_SUMS = 64,
     ELEMENTS_PER_ITEM = 8192,  /* work that is worth a work-item of its own on a CPU, in additions */
     SPLIT_FROM = 1 << 15,      /* elements from which a reduction to few results is cut into parts */
     BLOCK = 128,               /* terms added up before the sum joins the larger one, against rounding */
@@ -41,6 +42,8 @@ typedef struct generator {
     int field_count;
     cg_kernel_tensor tensors[CG_MOST_TENSORS + CG_MOST_MEMBERS + 8];
     int tensor_count;
+    cg_shift_sum sums[MOST_SUMS];
+    int sum_count;
     int lanes;             /* of vectors in this kernel: 1 means none */
     int vector_axis;       /* that they run along, or -1 */
     bool wide;             /* indices need 64 bits */
@@ -74,6 +77,19 @@ static field *field_new(generator *g, char type, const char *prefix, int number)
 static void field_integer(generator *g, char type, const char *prefix, int number, int64_t value)
 {
     field_new(g, type, prefix, number)->integer = value;
+}
+
+/* Makes the last field one that each run computes. */
+static void patch_with_sum(generator *g, const cg_shift_sum *sum)
+{
+    field *f = &g->fields[g->field_count - 1];
+    if (g->sum_count == MOST_SUMS) {
+        g->failed = true;
+        return;
+    }
+    f->patched = true;
+    f->patch = (cg_patch){.kind = CG_PATCH_SHIFT, .index = g->sum_count};
+    g->sums[g->sum_count++] = *sum;
 }
 
 static const char *index_type(const generator *g)
@@ -140,6 +156,16 @@ static void axis_name(const generator *g, int axis, char name[16])
     snprintf(name, 16, axis < outer ? "i%d" : "r%d", axis < outer ? axis : axis - outer);
 }
 
+/* A form's offset: fixed, or recomputed at each run from where slices start. */
+static void field_offset(generator *g, const cg_form *form)
+{
+    field_integer(g, index_field(g), "s", g->field_count, form->offset);
+    if (form->shift_count == 0) return;
+    cg_shift_sum sum = {.base = form->offset, .count = form->shift_count, .wide = g->wide};
+    memcpy(sum.shifts, form->shifts, sizeof sum.shifts);
+    patch_with_sum(g, &sum);
+}
+
 /* Writes the index that a form stands for. Strides 0 and 1 are structure; others are fields, made at first use. */
 static void print_form(generator *g, cg_text *out, const cg_form *form, int slot)
 {
@@ -161,8 +187,8 @@ static void print_form(generator *g, cg_text *out, const cg_form *form, int slot
         if (fresh) field_integer(g, index_field(g), "s", g->field_count, form->stride[k]);
         cg_text_add(out, "%s * args.%s", name, g->fields[number++].name);
     }
-    if (form->offset != 0) {
-        if (fresh) field_integer(g, index_field(g), "s", g->field_count, form->offset);
+    if (form->offset != 0 || form->shift_count > 0) {
+        if (fresh) field_offset(g, form);
         cg_text_add(out, "%sargs.%s", any ? " + " : "", g->fields[number++].name);
         any = true;
     }
@@ -264,7 +290,8 @@ static void print_argument(generator *g, cg_text *out, const cg_term *t, int lan
     const char kind = dtype == CG_F32 ? 'f' : dtype == CG_F64 ? 'd' : 'i';
     char type[16], name[16] = "";
     for (int i = 0; i < g->field_count; i++)
-        if (g->fields[i].patched && g->fields[i].name[0] == 'c' && g->fields[i].patch.index == t->item)
+        if (g->fields[i].patched && g->fields[i].name[0] == 'c' && g->fields[i].type == kind &&
+            g->fields[i].patch.index == t->item)
             snprintf(name, sizeof name, "%s", g->fields[i].name);
     if (!*name) {
         field *f = field_new(g, kind, "c", g->field_count);
@@ -919,8 +946,11 @@ static bool fill_step(generator *g, cg_step *step, int block_bytes)
     step->block = cg_host_allocate(cg, (size_t)block_bytes);
     step->patches = cg_host_allocate(cg, (size_t)g->field_count * sizeof *step->patches);
     step->outputs = cg_host_allocate(cg, CG_MOST_MEMBERS * sizeof *step->outputs);
+    step->sums = cg_host_allocate(cg, (size_t)(g->sum_count + 1) * sizeof *step->sums);
     step->label = label_of(g);
-    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->label) return false;
+    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->sums || !step->label)
+        return false;
+    memcpy(step->sums, g->sums, (size_t)g->sum_count * sizeof *step->sums);
     step->place_count = g->tensor_count;
     step->block_bytes = block_bytes;
     step->status = g->status;
@@ -986,6 +1016,7 @@ static void start_kernel(generator *g)
 {
     cg_text_free(&g->body);
     g->field_count = 0;
+    g->sum_count = 0;
     g->status = has_reports(g->lowered);
     g->scratch_count = 0;
     memset(g->form_fields, -1, sizeof g->form_fields);
@@ -1209,8 +1240,10 @@ static void print_operand_macro(generator *g, cg_text *out, int which, const cha
         if (k > 0) cg_text_add(out, " %% args.n%d", k);
         cg_text_add(out, " * args.%s%d", which ? "sb" : "sa", k);
     }
-    if (l->operand_form[which].offset != 0) {
-        field_integer(g, 'l', which ? "ob" : "oa", 0, l->operand_form[which].offset);
+    const cg_shift_sum *first = &l->operand[which].first;
+    if (first->base != 0 || first->count > 0) {
+        field_integer(g, 'l', which ? "ob" : "oa", 0, first->base);
+        if (first->count > 0) patch_with_sum(g, first);
         cg_text_add(out, " + args.%s", which ? "ob0" : "oa0");
     }
     cg_text_append(out, ")\n");
@@ -1324,7 +1357,8 @@ static bool generate_clblast(generator *g, const cg_node *node)
                            .k = shape.k,
                            .leading_a = l->operand[0].leading,
                            .leading_b = l->operand[1].leading,
-                           .batches = shape.batches};
+                           .batches = shape.batches,
+                           .first = {l->operand[0].first, l->operand[1].first}};
     blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape.batches) * sizeof *blas->offsets);
     cg_step *step = blas->offsets ? step_new(g->build, g->group) : NULL;
     if (!step) {
@@ -1337,7 +1371,7 @@ static bool generate_clblast(generator *g, const cg_node *node)
     if (blas->temporary_bytes) add_scratch(g, shape.f64 ? CG_F64 : CG_F32, blas->temporary_bytes);
     if (!fill_step(g, step, 8) || !add_scratch_request(g)) return false;
     for (int64_t batch = 0; batch < shape.batches; batch++) {
-        int64_t rest = batch, at[2] = {l->operand_form[0].offset, l->operand_form[1].offset};
+        int64_t rest = batch, at[2] = {0, 0};
         for (int k = axes - 1; k >= 0; k--) {
             const int64_t coordinate = rest % l->extent[k];
             rest /= l->extent[k];

@@ -90,6 +90,14 @@ static bool patch(cg_step *step, int at, const void *value, size_t bytes)
     return true;
 }
 
+static int64_t shifted(const cg_shift_sum *sum, const cg_walk *walk)
+{
+    int64_t offset = sum->base;
+    for (int i = 0; i < sum->count; i++)
+        offset += sum->shifts[i].factor * walk->nodes[sum->shifts[i].item]->attributes[sum->shifts[i].attribute];
+    return offset;
+}
+
 static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets, const cg_walk *walk, int32_t status_word)
 {
     switch (p->kind) {
@@ -105,6 +113,12 @@ static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets
     case CG_PATCH_I32: {
         const int32_t number = (int32_t)walk->numbers[p->index];
         return patch(step, p->at, &number, sizeof number);
+    }
+    case CG_PATCH_SHIFT: {
+        const cg_shift_sum *sum = &step->sums[p->index];
+        const int64_t offset = shifted(sum, walk);
+        const int32_t narrow = (int32_t)offset;
+        return sum->wide ? patch(step, p->at, &offset, sizeof offset) : patch(step, p->at, &narrow, sizeof narrow);
     }
     case CG_PATCH_STATUS: return patch(step, p->at, &status_word, sizeof status_word);
     }
@@ -310,6 +324,7 @@ static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
         for (int i = 0; i < 3; i++) {
             memory[i] = resolve(cg, walk, &step->places[i], &first[i]);
             first[i] /= (int64_t)element[step->blas->f64];
+            if (i < 2) first[i] += shifted(&step->blas->first[i], walk);
         }
         return cg_clblast_run(cg, step->blas, memory, first);
     }

@@ -1,6 +1,7 @@
-/* The costs below are in multiply-adds of one vector, for one step of k where that applies. They need not be exact:
- * they weigh idle cores against copying an operand more often, which differ by far more. */
-#include "gemm_plan.h"
+/* Which tile, and how the work is dealt to the cores, by a small model of the costs. It touches nothing but its
+ * arguments. The costs are in multiply-adds of one vector, for one step of k where that applies. They need not be
+ * exact: they weigh idle cores against copying an operand more often, which differ by far more. */
+#include "engine/gemm_plan.h"
 
 enum {
     PACK_B_ROWS = 6,    /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
@@ -84,9 +85,11 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
     return best_cost;
 }
 
-/* A minibatch's extent is replaced by a typical one, so that the choice is the same for every minibatch. */
+/* A minibatch's extent is replaced by a typical one, so that the choice is the same for every minibatch; so is the
+ * number of products, which may hold one too. */
 static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
 {
+    shape.batches = 1;
     if (shape.m_varies) shape.m = TYPICAL_MINIBATCH;
     if (shape.n_varies) shape.n = TYPICAL_MINIBATCH;
     if (shape.k_varies) shape.k = TYPICAL_MINIBATCH;

@@ -153,7 +153,8 @@ void cg_node_hash(cg_node *node)
                          (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56);
     for (int i = 0; i < node->shape.rank; i++) hash = mix(hash, (uint64_t)node->shape.size[i]);
     hash = mix(hash, (uint64_t)(uintptr_t)node->op);
-    for (int i = 0; i < node->attribute_count; i++) hash = mix(hash, (uint64_t)node->attributes[i]);
+    const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
+    for (int i = shifts; i < node->attribute_count; i++) hash = mix(hash, (uint64_t)node->attributes[i]);
     if (node->kind == CG_NODE_CONSTANT) hash = mix(hash, number_bits(node->number));
     node->hash = hash;
 }

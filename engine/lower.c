@@ -7,6 +7,7 @@
 /* Coordinates of a node as linear forms of the loop axes. */
 typedef struct access {
     int64_t offset[CG_MAX_RANK], factor[CG_MAX_RANK][CG_AXES];
+    cg_axis_shifts shifts;
 } access;
 
 struct cg_memo {
@@ -61,7 +62,13 @@ static cg_form linear(const cg_shape *shape, const access *at)
     for (int j = shape->rank - 1; j >= 0; j--) {
         form.offset += contiguous * at->offset[j];
         for (int k = 0; k < CG_AXES; k++) form.stride[k] += contiguous * at->factor[j][k];
+        for (int n = 0; n < at->shifts.count; n++) form.shifts[n].factor += contiguous * at->shifts.of[n].factor[j];
         contiguous *= shape->size[j];
+    }
+    form.shift_count = at->shifts.count;
+    for (int n = 0; n < at->shifts.count; n++) {
+        form.shifts[n].item = at->shifts.of[n].item;
+        form.shifts[n].attribute = at->shifts.of[n].attribute;
     }
     return form;
 }
@@ -78,8 +85,13 @@ static access identity(const cg_lowered *l, const cg_shape *shape)
 
 static access through_broadcast(const access *at, const cg_shape *from, const cg_shape *to)
 {
-    access result = {0};
+    access result = {.shifts = at->shifts};
     const int shift = from->rank - to->rank;
+    for (int n = 0; n < result.shifts.count; n++) {
+        cg_axis_shift *s = &result.shifts.of[n];
+        for (int j = 0; j < to->rank; j++) s->factor[j] = to->size[j] == 1 ? 0 : s->factor[j + shift];
+        memset(&s->factor[to->rank], 0, (size_t)(CG_MAX_RANK - to->rank) * sizeof *s->factor);
+    }
     for (int j = 0; j < to->rank; j++) {
         if (to->size[j] == 1) continue;
         result.offset[j] = at->offset[j + shift];
@@ -88,9 +100,11 @@ static access through_broadcast(const access *at, const cg_shape *from, const cg
     return result;
 }
 
-static access through_mapping(const access *at, const cg_mapping *mapping, int from_rank, int to_rank)
+static access through_mapping(const access *at, const cg_mapping *mapping, const cg_node *node)
 {
-    access result = {0};
+    const int from_rank = node->shape.rank, to_rank = node->inputs[0]->shape.rank;
+    access result = {.shifts = at->shifts};
+    cg_mapping offsets = {0};
     for (int j = 0; j < to_rank; j++) {
         result.offset[j] = mapping->offset[j];
         for (int i = 0; i < from_rank; i++) {
@@ -98,6 +112,9 @@ static access through_mapping(const access *at, const cg_mapping *mapping, int f
             for (int k = 0; k < CG_AXES; k++) result.factor[j][k] += mapping->factor[j][i] * at->factor[i][k];
         }
     }
+    memcpy(offsets.offset, result.offset, sizeof offsets.offset);
+    cg_shift_coordinates(node, mapping, &offsets, &result.shifts);
+    memcpy(result.offset, offsets.offset, sizeof offsets.offset);
     return result;
 }
 
@@ -106,6 +123,16 @@ static access through_mapping(const access *at, const cg_mapping *mapping, int f
 static int convert(cg_lowered *l, int value, cg_dtype to, bool inner)
 {
     if (l->values[value].dtype == to) return value;
+    /* A weak number is passed in the dtype that it takes on: as a float first it would lose its double precision. */
+    const bool number = l->values[value].kind == CG_TERM_ARGUMENT && cg_is_floating(l->values[value].dtype);
+    if (number && to == CG_F64 && l->schedule->items[l->values[value].item].node->weak) {
+        const cg_term argument = l->values[value];
+        cg_term *v = value_new(l, CG_TERM_ARGUMENT, to, inner);
+        v->item = argument.item;
+        v->number = argument.number;
+        v->form = argument.form;
+        return l->value_count - 1;
+    }
     cg_term *v = value_new(l, CG_TERM_CONVERT, to, inner);
     v->operands[0] = value;
     v->operand_count = 1;
@@ -147,7 +174,9 @@ static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, in
             if (reach < 0) least += reach;
             else most += reach;
         }
-        if (least >= 0 && most < shape->size[j]) continue;
+        bool shifted = false;
+        for (int n = 0; n < at->shifts.count; n++) shifted |= at->shifts.of[n].factor[j] != 0;
+        if (!shifted && least >= 0 && most < shape->size[j]) continue;
         if (l->guard_count == CG_MOST_GUARDS) {
             too_large(l);
             return guard;
@@ -156,6 +185,9 @@ static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, in
         *g = (cg_guard){.extent = shape->size[j], .parent = guard};
         g->form.offset = at->offset[j];
         memcpy(g->form.stride, at->factor[j], sizeof g->form.stride);
+        g->form.shift_count = at->shifts.count;
+        for (int n = 0; n < at->shifts.count; n++)
+            g->form.shifts[n] = (cg_shift){at->shifts.of[n].item, at->shifts.of[n].attribute, at->shifts.of[n].factor[j]};
         guard = l->guard_count++;
     }
     return guard;
@@ -169,7 +201,7 @@ static int lower_view(cg_lowered *l, int position, const access *at, int guard, 
     cg_mapping mapping = {0};
     cg_call_of(node, &view);
     node->op->move(&view.call, &mapping);
-    const access through = through_mapping(at, &mapping, node->shape.rank, input->shape.rank);
+    const access through = through_mapping(at, &mapping, node);
     const int outside = mapping.guarded ? add_guards(l, &input->shape, &through, guard) : guard;
     const int value = lower_item(l, input->position, &through, outside, inner);
     if (outside == guard) return value;
@@ -398,7 +430,6 @@ static void lower_product(cg_lowered *l)
         }
         l->operand[i] = found;
         l->operand_tensor[i] = cg_lowered_tensor(l, cg_entry_storage(s, found.item), (cg_dtype)node->dtype, false);
-        l->operand_form[i].offset = found.offset;
         for (int k = 0, axis = 0; k < node->shape.rank - 2; k++)
             if (node->shape.size[k] != 1) l->operand_form[i].stride[axis++] = found.batch_stride[k];
     }

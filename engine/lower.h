@@ -10,6 +10,8 @@ enum { CG_AXES = 16, CG_MOST_OPERANDS = 8, CG_MOST_TERMS = 384, CG_MOST_GUARDS =
 /* sum_i stride[i] * axis_i + offset, in elements. */
 typedef struct cg_form {
     int64_t stride[CG_AXES], offset;
+    cg_shift shifts[CG_MOST_SHIFTS]; /* to be added to the offset at each run */
+    int shift_count;
 } cg_form;
 
 typedef enum cg_term_kind {

@@ -314,6 +314,7 @@ static void step_free(cg_context *cg, cg_step *step)
     cg_host_free(cg, step->block);
     cg_host_free(cg, step->patches);
     cg_host_free(cg, step->outputs);
+    cg_host_free(cg, step->sums);
     cg_host_free(cg, step->label);
 }
 

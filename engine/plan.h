@@ -46,13 +46,26 @@ typedef struct cg_place {
 } cg_place;
 
 /* A field of a kernel's argument block that each run fills in: the element offset of a tensor, or a number. */
-typedef enum cg_patch_kind { CG_PATCH_TENSOR, CG_PATCH_F32, CG_PATCH_F64, CG_PATCH_I32, CG_PATCH_STATUS } cg_patch_kind;
+typedef enum cg_patch_kind { CG_PATCH_TENSOR, CG_PATCH_F32, CG_PATCH_F64, CG_PATCH_I32, CG_PATCH_STATUS, CG_PATCH_SHIFT } cg_patch_kind;
 typedef struct cg_patch {
     cg_patch_kind kind;
     uint16_t at;          /* byte in the block */
     uint16_t element;     /* TENSOR: bytes of one */
-    int index;            /* TENSOR: number of the argument; numbers: position in the walk */
+    int index;            /* TENSOR: number of the argument; SHIFT: of the sum; numbers: position in the walk */
 } cg_patch;
+
+/* An offset that depends on where slices start: base + sum of factor * attribute of a node. */
+enum { CG_MOST_SHIFTS = 8 };
+typedef struct cg_shift {
+    int item, attribute; /* position in the walk, number of the attribute */
+    int64_t factor;
+} cg_shift;
+typedef struct cg_shift_sum {
+    int64_t base;
+    int count;
+    cg_shift shifts[CG_MOST_SHIFTS];
+    bool wide; /* a 64-bit field */
+} cg_shift_sum;
 
 /* A matrix product by CLBlast: C[batch] = A[batch] B[batch], row-major. */
 typedef struct cg_blas_call {
@@ -60,6 +73,7 @@ typedef struct cg_blas_call {
     int64_t m, n, k, leading_a, leading_b;
     int64_t batches;
     int64_t *offsets;    /* 3 per batch: first elements of A, B and C, from their places */
+    cg_shift_sum first[2]; /* of the operands, besides */
     int64_t temporary_bytes;
     cl_mem temporary;    /* a range of the arena `of`, as CLBlast takes no offset */
     cl_mem temporary_of;
@@ -79,6 +93,7 @@ typedef struct cg_step {
     bool block_bound;
     cg_patch *patches;
     int patch_count;
+    cg_shift_sum *sums;
     cg_blas_call *blas;
     bool commits;       /* writes a variable's buffer in place */
     int *outputs;       /* positions of the values that it stores, for the NaN check */

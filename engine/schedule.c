@@ -80,6 +80,22 @@ static int cost_of(const cg_schedule *s, const cg_entry *item)
     return cost < 1 << 20 ? cost : 1 << 20;
 }
 
+bool cg_is_shifted(const cg_node *node, int axis)
+{
+    const cg_shape *in = &node->inputs[0]->shape;
+    return node->op->shifts && node->shape.size[axis] != in->size[axis];
+}
+
+static void count_shifts(cg_schedule *s, cg_entry *item)
+{
+    cg_entry *input = input_of(s, item, 0);
+    int own = 0;
+    for (int j = 0; j < item->node->inputs[0]->shape.rank && item->node->op->shifts; j++) own += cg_is_shifted(item->node, j);
+    const int below = input->kind == CG_ITEM_VIEW && !input->forced ? input->shifts : 0;
+    input->forced |= own + below > CG_MOST_SHIFTS;
+    item->shifts = own + below > CG_MOST_SHIFTS ? own : own + below;
+}
+
 static bool classify(cg_schedule *s)
 {
     for (int i = 0; i < s->walk->count; i++) {
@@ -88,6 +104,7 @@ static bool classify(cg_schedule *s)
         item->kind = kind_of(s, item->node, &item->host);
         if (item->kind == CG_ITEM_BUFFER) item->place = (cg_place){.kind = CG_PLACE_LEAF, .index = i};
         item->cost = cost_of(s, item);
+        if (item->kind == CG_ITEM_VIEW) count_shifts(s, item);
     }
     for (int r = 0; r < s->walk->root_count; r++) s->items[s->walk->roots[r].position].root = r;
     return true;
@@ -331,7 +348,7 @@ static bool decide_elementwise(cg_schedule *s, int position)
 {
     cg_entry *item = &s->items[position];
     const bool reports = item->kind == CG_ITEM_MAP && item->node->op->reports;
-    const bool must_store = item->root >= 0 || needs_buffer(s, item) || reports;
+    const bool must_store = item->root >= 0 || needs_buffer(s, item) || reports || item->forced;
     if (item->kind == CG_ITEM_ALIAS && item->root < 0) return inline_item(s, position);
     const bool eager = s->context->eager && item->kind == CG_ITEM_MAP;
     if (must_store || eager || !has_room_for_inputs(s, item)) return store_item(s, position);
@@ -468,15 +485,36 @@ int cg_entry_storage(const cg_schedule *s, int item)
     return item;
 }
 
+/* Coordinates after one more view: the shifts on the way transform like the coordinates, and those of the view itself
+ * move from the mapping's offsets, where they are numbers, to the list, where they are arguments. */
+void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mapping *composed, cg_axis_shifts *shifts)
+{
+    const int from = node->shape.rank, to = node->inputs[0]->shape.rank;
+    for (int n = 0; n < shifts->count; n++) {
+        int64_t factor[CG_MAX_RANK] = {0};
+        for (int j = 0; j < to; j++)
+            for (int i = 0; i < from; i++) factor[j] += step->factor[j][i] * shifts->of[n].factor[i];
+        memcpy(shifts->of[n].factor, factor, sizeof factor);
+    }
+    for (int j = 0; j < to && node->op->shifts; j++) {
+        if (!cg_is_shifted(node, j)) continue;
+        composed->offset[j] -= step->offset[j];
+        cg_axis_shift *own = &shifts->of[shifts->count++];
+        *own = (cg_axis_shift){.item = node->position, .attribute = j};
+        own->factor[j] = 1;
+    }
+}
+
 /* Follows views from the operand down to what is stored, composing their mappings. */
-static int look_through(const cg_schedule *s, const cg_node *operand, cg_mapping *total)
+static int look_through(const cg_schedule *s, const cg_node *operand, cg_mapping *total, cg_axis_shifts *shifts)
 {
     int position = operand->position;
     memset(total, 0, sizeof *total);
+    shifts->count = 0;
     for (int i = 0; i < operand->shape.rank; i++) total->factor[i][i] = 1;
     for (;;) {
         const cg_entry *item = &s->items[position];
-        if (item->kind != CG_ITEM_VIEW) return position;
+        if (item->kind != CG_ITEM_VIEW || item->forced) return position;
         cg_call_view view;
         cg_mapping step = {0}, composed = {0};
         cg_call_of(item->node, &view);
@@ -491,6 +529,7 @@ static int look_through(const cg_schedule *s, const cg_node *operand, cg_mapping
                     composed.factor[j][k] += step.factor[j][i] * total->factor[i][k];
             }
         }
+        cg_shift_coordinates(item->node, &step, &composed, shifts);
         *total = composed;
         position = input->position;
     }
@@ -501,13 +540,18 @@ cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
     cg_operand found = {.item = -1};
     cg_mapping mapping;
     const cg_node *operand = call->inputs[which];
-    const int position = look_through(s, operand, &mapping), rank = operand->shape.rank;
+    cg_axis_shifts shifts;
+    const int position = look_through(s, operand, &mapping, &shifts), rank = operand->shape.rank;
     const cg_entry *base = &s->items[position];
-    if (base->kind == CG_ITEM_VALUE || base->kind == CG_ITEM_VIEW) return found;
+    if (base->kind == CG_ITEM_VALUE || (base->kind == CG_ITEM_VIEW && !base->forced)) return found;
     int64_t stride[CG_MAX_RANK] = {0}, contiguous = 1;
+    found.first.count = shifts.count;
+    found.first.wide = true;
+    for (int i = 0; i < shifts.count; i++) found.first.shifts[i] = (cg_shift){shifts.of[i].item, shifts.of[i].attribute, 0};
     for (int j = base->node->shape.rank - 1; j >= 0; j--) {
         for (int k = 0; k < rank; k++) stride[k] += contiguous * mapping.factor[j][k];
-        found.offset += contiguous * mapping.offset[j];
+        found.first.base += contiguous * mapping.offset[j];
+        for (int i = 0; i < shifts.count; i++) found.first.shifts[i].factor += contiguous * shifts.of[i].factor[j];
         contiguous *= base->node->shape.size[j];
     }
     const int64_t rows = operand->shape.size[rank - 2], columns = operand->shape.size[rank - 1];

@@ -28,6 +28,8 @@ typedef struct cg_entry {
     cg_node *node;
     cg_entry_kind kind;
     bool host;     /* VALUE: computed on the host */
+    bool forced;   /* VIEW: stored, since views on it shift too often */
+    int shifts;    /* VIEW: offsets on the way down that are arguments */
     bool stored;   /* has a buffer of its own in this plan */
     int group;     /* that computes it, or -1 */
     int root;      /* number of the root that it is, or -1 */
@@ -88,12 +90,25 @@ typedef struct cg_schedule {
 bool cg_schedule_make(cg_schedule *schedule);
 void cg_schedule_free(cg_schedule *schedule);
 
+/* Offsets of coordinates that are arguments: how far attribute `attribute` of item `item` moves each axis. */
+typedef struct cg_axis_shift {
+    int item, attribute;
+    int64_t factor[CG_MAX_RANK];
+} cg_axis_shift;
+typedef struct cg_axis_shifts {
+    int count;
+    cg_axis_shift of[CG_MOST_SHIFTS];
+} cg_axis_shifts;
+void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mapping *composed, cg_axis_shifts *shifts);
+/* Is the start along the axis an argument? (Where the axis is taken whole, it follows from the structure.) */
+bool cg_is_shifted(const cg_node *node, int axis);
+
 /* How a matrix operand lies in a buffer: found by looking through views. `item` is -1 if it must be copied first. */
 typedef struct cg_operand {
     int item;
     bool transposed;
     int64_t leading;                    /* elements from one row of the storage to the next */
-    int64_t offset;                     /* of the first element */
+    cg_shift_sum first;                 /* element */
     int64_t batch_stride[CG_MAX_RANK];  /* per leading axis of the result */
 } cg_operand;
 cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int which);

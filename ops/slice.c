@@ -78,6 +78,7 @@ static const cg_op slice_op = {
     .inputs = 1,
     .infer = slice_infer,
     .move = slice_move,
+    .shifts = true,
     .vjp = slice_vjp,
     SAMPLES(slice_samples),
 };
@@ -135,7 +136,7 @@ cg_tensor cg_slice_axis(cg_tensor x, int axis, int64_t start, int64_t stop)
     return cg_slice_with(x, ranges);
 }
 
-/* ---- pad: attributes are, axis by axis, the zeros before, then those after --------------------------------------- */
+/* ---- pad: attributes are, axis by axis, minus the zeros before, then the extents of the result ------------------- */
 
 static bool pad_infer(const cg_call *call, cg_inferred *result)
 {
@@ -145,7 +146,7 @@ static bool pad_infer(const cg_call *call, cg_inferred *result)
     result->shape[0].rank = in.rank;
     result->dtype[0] = call->input_dtypes[0];
     for (int i = 0; i < in.rank; i++) {
-        int64_t before = call->attributes[i], after = call->attributes[in.rank + i];
+        int64_t before = -call->attributes[i], after = call->attributes[in.rank + i] - before - in.size[i];
         if (before < 0 || after < 0)
             return cg_op_error(call, "%lld before and %lld after axis %d of %s: negative", (long long)before,
                                (long long)after, i, cg_shape_text(call->context, in));
@@ -158,7 +159,7 @@ static void pad_move(const cg_call *call, cg_mapping *mapping)
 {
     mapping->guarded = true;
     for (int i = 0; i < call->input_shapes[0].rank; i++) {
-        mapping->offset[i] = -call->attributes[i];
+        mapping->offset[i] = call->attributes[i];
         mapping->factor[i][i] = 1;
     }
 }
@@ -168,15 +169,15 @@ static void pad_vjp(const cg_vjp *v, cg_tensor *result)
     cg_shape in = cg_shape_of(v->inputs[0]);
     cg_ranges inside = {.count = in.rank};
     for (int i = 0; i < in.rank; i++) {
-        int64_t before = v->call->attributes[i];
+        int64_t before = -v->call->attributes[i];
         inside.range[i] = CG_RANGE(before, before + in.size[i], 1);
     }
     result[0] = cg_slice_with(v->cotangents[0], inside);
 }
 
 static const cg_sample pad_samples[] = {
-    {.shapes = {{1, {3}}}, ATTRIBUTES(2, 1), .low = -2, .high = 2, .smooth = true},
-    {.shapes = {{3, {2, 3, 2}}}, ATTRIBUTES(1, 0, 0, 0, 2, 3), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{1, {3}}}, ATTRIBUTES(-2, 6), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 2}}}, ATTRIBUTES(-1, 0, 0, 3, 5, 5), .low = -2, .high = 2, .smooth = true},
 };
 
 static const cg_op pad_op = {
@@ -185,17 +186,19 @@ static const cg_op pad_op = {
     .inputs = 1,
     .infer = pad_infer,
     .move = pad_move,
+    .shifts = true,
     .vjp = pad_vjp,
     SAMPLES(pad_samples),
 };
 
 static cg_tensor pad_zeros(cg_tensor x, const cg_shape *before, const cg_shape *after)
 {
+    cg_shape in = cg_shape_of(x);
     int64_t attributes[2 * CG_MAX_RANK];
     bool any = false;
     for (int i = 0; i < before->rank; i++) {
-        attributes[i] = before->size[i];
-        attributes[before->rank + i] = after->size[i];
+        attributes[i] = -before->size[i];
+        attributes[before->rank + i] = before->size[i] + in.size[i] + after->size[i];
         any |= before->size[i] != 0 || after->size[i] != 0;
     }
     return any ? cg_apply(&pad_op, &x, 1, attributes, 2 * before->rank) : x;

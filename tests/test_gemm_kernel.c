@@ -327,15 +327,17 @@ END_TEST
 START_TEST(narrow_products)
 {
     static const int extents[][3] = {{128, 10, 512}, {37, 1, 700}, {512, 4, 13}, {1, 16, 1}, {3, 12, 40}};
-    struct gemm_shape shape = {.batches = 1, .transposed_a = _i & 1, .transposed_b = _i & 2};
+    struct gemm_shape shape = {.batches = 1, .transposed_a = _i, .transposed_b = !_i, .m_varies = true};
+    cl_kernel kernel = NULL;
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2];
         const struct gemm_launch launch = gemm_plan(&shape, &avx512);
-        cl_kernel kernel = build(&shape, &launch, avx512.registers);
+        if (!kernel) kernel = build(&shape, &launch, avx512.registers);
+        ck_assert_int_eq(launch.columns, avx512.lanes_f32);
         check_product(kernel, &shape, &launch, true);
         check_product(kernel, &shape, &launch, false);
-        clReleaseKernel(kernel);
     }
+    clReleaseKernel(kernel);
 }
 END_TEST
 
@@ -360,7 +362,7 @@ int main(void)
     tcase_add_checked_fixture(tests, open_device, close_device);
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
-    tcase_add_loop_test(tests, narrow_products, 0, 4);
+    tcase_add_loop_test(tests, narrow_products, 0, 2);
     suite_add_tcase(suite, tests);
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);

@@ -102,6 +102,8 @@ typedef struct cg_op {
 
     /* MOVE */
     void (*move)(const cg_call *call, cg_mapping *mapping);
+    bool shifts;               /* its first attributes, one per axis of the input, are the mapping's offsets and nothing
+                                * else: where an axis is not taken whole they are arguments, not structure */
 
     /* REDUCE: attributes are a bit mask of the axes and keepdims (0 or 1). `combine` is an expression in a and b,
      * associative and commutative; `identity` its neutral element. LOWEST and HIGHEST are the dtype's extremes. */
