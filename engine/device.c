@@ -17,9 +17,24 @@ typedef struct found_device {
     cl_ulong memory;
 } found_device;
 
-static void device_text(cl_device_id device, cl_device_info what, char *out)
+/* What of a device or platform. A device of which something cannot be learnt is not used. */
+static bool ask(cg_faults *faults, cl_device_id device, cl_device_info what, size_t bytes, void *out)
 {
-    if (clGetDeviceInfo(device, what, NAME_BYTES, out, NULL) != CL_SUCCESS) out[0] = '\0';
+    return CL_COUNTED(faults, clGetDeviceInfo, device, what, bytes, out, NULL) == CL_SUCCESS;
+}
+
+static bool ask_all(cg_faults *faults, found_device *f, bool *usable)
+{
+    cl_bool compiler = CL_FALSE;
+    const bool known =
+        ask(faults, f->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler) &&
+        ask(faults, f->device, CL_DEVICE_TYPE, sizeof f->type, &f->type) &&
+        ask(faults, f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units) &&
+        ask(faults, f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory) &&
+        ask(faults, f->device, CL_DEVICE_NAME, NAME_BYTES, f->name) &&
+        CL_COUNTED(faults, clGetPlatformInfo, f->platform, CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) == CL_SUCCESS;
+    *usable = known && compiler;
+    return known;
 }
 
 static int find_devices(found_device *found)
