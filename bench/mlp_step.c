@@ -1,10 +1,9 @@
 /* Times the training step of an MLP 784-512-512-10, batch 128: forward, cross-entropy, backward, Adam; input on the
  * device, loss read every tenth step. Prints one JSON object: median and best wall time of a step, CPU time of the
  * calling thread from the first op recorded to the last enqueue, kernels of the plan, bytes on the device. */
+#include "bench/measure.h"
 #include <clgrad/clgrad.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 enum { BATCH = 128, PIXELS = 784, HIDDEN = 512, CLASSES = 10, WARM_UP = 30 };
 
@@ -13,29 +12,16 @@ typedef struct network {
     cg_optimizer *optimizer;
 } network;
 
-static double seconds(clockid_t clock)
-{
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The CPU time that the calling thread spent. */
 static double step(cg_context *cg, network *net, cg_tensor x, cg_tensor y)
 {
-    const double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+    const double start = seconds_on(CLOCK_THREAD_CPUTIME_ID);
     cg_scope scope = cg_scope_begin(cg);
     cg_tensor h = cg_relu(cg_dense_call(net->layers[0], x));
     h = cg_relu(cg_dense_call(net->layers[1], h));
     cg_minimize(net->optimizer, cg_softmax_cross_entropy(cg_dense_call(net->layers[2], h), y));
     cg_scope_end(scope);
-    return seconds(CLOCK_THREAD_CPUTIME_ID) - start;
+    return seconds_on(CLOCK_THREAD_CPUTIME_ID) - start;
 }
 
 static void fill(float *pixels, int32_t *labels)
@@ -59,11 +45,11 @@ static int run(cg_context *cg, int steps)
     int64_t kernels = 0;
     cg_training(cg, true);
     for (int i = -WARM_UP; i < steps; i++) {
-        const double start = seconds(CLOCK_MONOTONIC), cpu = step(cg, &net, x, y);
+        const double start = seconds_on(CLOCK_MONOTONIC), cpu = step(cg, &net, x, y);
         if (i == -1) kernels = cg_counters_get(cg).last_plan_kernels;
         if ((i + WARM_UP) % 10 == 9) loss = cg_optimizer_objective(net.optimizer);
         if (i < 0) continue;
-        wall[i] = seconds(CLOCK_MONOTONIC) - start;
+        wall[i] = seconds_on(CLOCK_MONOTONIC) - start;
         host[i] = cpu;
     }
     cg_wait(cg);
@@ -74,12 +60,11 @@ static int run(cg_context *cg, int steps)
         for (int i = 0; i < 10; i++) sum += wall[10 * b + i];
         wall[b] = sum / 10;
     }
-    qsort(wall, (size_t)blocks, sizeof *wall, by_value);
-    qsort(host, (size_t)steps, sizeof *host, by_value);
+    const double step_median = median_of(wall, blocks), host_median = median_of(host, steps);
     const cg_counters counters = cg_counters_get(cg);
     printf("{\"case\": \"mlp\", \"median_us\": %.1f, \"best_us\": %.1f, \"host_us\": %.1f, \"host_best_us\": %.1f, "
            "\"kernels\": %lld, \"device_bytes\": %lld, \"loss\": %.4f}\n",
-           1e6 * wall[blocks / 2], 1e6 * wall[0], 1e6 * host[steps / 2], 1e6 * host[0], (long long)kernels,
+           1e6 * step_median, 1e6 * wall[0], 1e6 * host_median, 1e6 * host[0], (long long)kernels,
            (long long)counters.device_bytes, loss);
     free(wall);
     free(host);

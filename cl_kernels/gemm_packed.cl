@@ -18,6 +18,21 @@
 
 #define JOIN_NAMES(a, b) a##b
 #define JOIN(a, b) JOIN_NAMES(a, b)
+
+/* A program may hold several of these kernels: each has its functions under names of its own. */
+#define OWN(name) JOIN(KERNEL_NAME, name)
+#define transpose OWN(_transpose)
+#define pack_columns OWN(_pack_columns)
+#define pack_rows OWN(_pack_rows)
+#define multiply_full_tile OWN(_multiply_full_tile)
+#define multiply_8_rows OWN(_multiply_8_rows)
+#define multiply_4_rows OWN(_multiply_4_rows)
+#define multiply_1_row OWN(_multiply_1_row)
+#define tile_rows OWN(_tile_rows)
+#define multiply_tile OWN(_multiply_tile)
+#define store_rows OWN(_store_rows)
+#define multiply_panel OWN(_multiply_panel)
+
 #define VECTOR JOIN(REAL, LANES)
 #define LOAD JOIN(vload, LANES)
 #define STORE JOIN(vstore, LANES)
@@ -139,7 +154,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #define TILE_ARGUMENTS                                                                                                 \
     __global const REAL *restrict A, int stride_a, __global const REAL *restrict strip, int stride_b, int depth,       \
         __global REAL *restrict sums, bool accumulate, __global const REAL *ahead, int stride_ahead
-#define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A)                                                                               \
+#define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A)                                                                     \
     static void NAME(TILE_ARGUMENTS)                                                                                   \
     {                                                                                                                  \
         VECTOR sum[TILE][STRIP_VECTORS], b[STRIP_VECTORS];                                                             \
@@ -150,7 +165,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
             ahead += stride_ahead;                                                                                     \
             EACH(r, TILE)                                                                                              \
             {                                                                                                          \
-                const VECTOR a = A[TRANSPOSED_A ? (long)k * (STRIDE_A) + r : (long)r * (STRIDE_A) + k];                  \
+                const VECTOR a = A[TRANSPOSED_A ? (long)k * (STRIDE_A) + r : (long)r * (STRIDE_A) + k];                \
                 EACH(v, STRIP_VECTORS) sum[r][v] += a * b[v];                                                          \
             }                                                                                                          \
         }                                                                                                              \
@@ -218,13 +233,15 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
         if (block == blocks - 1) next = next_column < SIZE_N ? OPERAND_B(batch) + next_column : 0;
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             rows = tile_rows(bottom - i);
-            __global const REAL *A = OPERAND_A(batch) + (TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k);
+            __global const REAL *A = OPERAND_A(batch);
+            A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
             if (PACK_A && rows == TILE_ROWS) {
                 if (tile % PACKED_TILES == 0)
                     pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
                 A = packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
             }
             __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
+            /* The last rows fetch the next panel; elsewhere a few steps ahead helps where B is read in place. */
             const bool fetch = next && bottom - i < 2 * TILE_ROWS;
             for (int j = 0; j < columns; j += STRIP) {
                 __global const REAL *strip = j < direct ? B + j : packed_b + j * STRIP_DEPTH;
@@ -244,7 +261,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void KERNEL_NAME(PARAMET
     const long partial_size = (long)(SIZE_K > DEPTH ? ROWS : TILE_ROWS) * COLUMNS;
     const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
 
+    const int step = get_num_groups(1) * COLUMNS;
+
     for (int batch = get_group_id(2); batch < BATCHES; batch += get_num_groups(2))
-        for (int column = get_group_id(1) * COLUMNS; column < SIZE_N; column += get_num_groups(1) * COLUMNS)
-            multiply_panel(ARGUMENTS, batch, top, bottom, column, column + get_num_groups(1) * COLUMNS, SCRATCH + group * scratch_size);
+        for (int column = get_group_id(1) * COLUMNS; column < SIZE_N; column += step)
+            multiply_panel(ARGUMENTS, batch, top, bottom, column, column + step, SCRATCH + group * scratch_size);
 }

@@ -1,5 +1,5 @@
 /* What generated kernels may use: choosing, reporting bad indices, and random numbers, for scalars and vectors alike.
- * LANES is the vector width of this device's kernels, 1 where they are scalar. */
+ * CG_LANES is the vector width of this device's kernels, 1 where they are scalar. */
 
 #define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
@@ -56,11 +56,11 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 CG_PHILOX(cg_philox, uint, int, float, as_int, convert_float)
 #define PHILOX_BITS(p, s, t, n, m) cg_philox_bits((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
 #define PHILOX_NORMAL(p, s, t, n, m) cg_philox_normal((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
-#if LANES > 1
-#define CG_VECTOR(type) CG_JOIN(type, LANES)
-CG_PHILOX(cg_philox_vector, CG_VECTOR(uint), CG_VECTOR(int), CG_VECTOR(float), CG_JOIN(as_int, LANES),
-          CG_JOIN(convert_float, LANES))
-#define CG_AS_UINT CG_JOIN(as_uint, LANES)
+#if CG_LANES > 1
+#define CG_VECTOR(type) CG_JOIN(type, CG_LANES)
+CG_PHILOX(cg_philox_vector, CG_VECTOR(uint), CG_VECTOR(int), CG_VECTOR(float), CG_JOIN(as_int, CG_LANES),
+          CG_JOIN(convert_float, CG_LANES))
+#define CG_AS_UINT CG_JOIN(as_uint, CG_LANES)
 #define PHILOX_BITS_VECTOR(p, s, t, n, m)                                                                              \
     cg_philox_vector_bits(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
 #define PHILOX_NORMAL_VECTOR(p, s, t, n, m)                                                                            \

@@ -59,6 +59,13 @@ static cl_mem allocate(cg_context *cg, int64_t bytes)
     return memory;
 }
 
+static void release(cg_context *cg, cl_mem memory, int64_t bytes)
+{
+    clReleaseMemObject(memory);
+    count_device_bytes(cg, -bytes);
+    cg->memory_releases++;
+}
+
 static bool is_empty(const cg_pool *pool)
 {
     return pool->free_count == 1 && pool->free[0].bytes == pool->bytes;
@@ -66,8 +73,7 @@ static bool is_empty(const cg_pool *pool)
 
 static void pool_free(cg_context *cg, cg_pool *pool)
 {
-    clReleaseMemObject(pool->memory);
-    count_device_bytes(cg, -pool->bytes);
+    release(cg, pool->memory, pool->bytes);
     cg_host_free(cg, pool->free);
     cg_host_free(cg, pool);
 }
@@ -213,8 +219,7 @@ bool cg_arena_reserve(cg_context *cg, int64_t bytes)
         return out_of_memory(cg, wanted);
     /* Commands already queued keep the old arena alive until they are done. */
     if (cg->arena) {
-        clReleaseMemObject(cg->arena);
-        count_device_bytes(cg, -cg->arena_bytes);
+        release(cg, cg->arena, cg->arena_bytes);
         cg->arena = NULL;
         cg->arena_bytes = 0;
     }

@@ -311,8 +311,9 @@ static void print_index(generator *g, cg_text *out, int number, int lanes)
     cg_text_add(out, "(%s)((int)(", vector_type(CG_I32, lanes, type));
     print_form(g, out, &t->form, number);
     cg_text_append(out, "))");
-    if (stride == 1) cg_text_append(out, " + LANE_NUMBERS");
-    else if (stride != 0) cg_text_add(out, " + (int)args.%s * LANE_NUMBERS", lane_stride_field(g, &t->form, number));
+    if (stride == 1) cg_text_add(out, " + CG_LANE_NUMBERS_%d", lanes);
+    else if (stride != 0)
+        cg_text_add(out, " + (int)args.%s * CG_LANE_NUMBERS_%d", lane_stride_field(g, &t->form, number), lanes);
 }
 
 static bool is_word(char c)
@@ -921,7 +922,6 @@ static bool grow_build(cg_build *b)
     const int count = b->plan->step_count + 1;
     return CG_GROW(b->context, b->plan->steps, b->step_capacity, count) &&
            CG_GROW(b->context, b->sources, b->source_capacity, count) &&
-           CG_GROW(b->context, b->apart, b->apart_capacity, count) &&
            CG_GROW(b->context, b->groups, b->group_capacity, count);
 }
 
@@ -931,7 +931,6 @@ static cg_step *step_new(cg_build *b, const cg_group *group)
     if (!grow_build(b)) return NULL;
     const int number = b->plan->step_count++;
     b->sources[number] = NULL;
-    b->apart[number] = false;
     b->groups[number] = group->step;
     b->plan->steps[number] = (cg_step){0};
     return &b->plan->steps[number];
@@ -1265,6 +1264,30 @@ static void print_epilogue(generator *g, cg_text *out, int lanes)
     cg_text_append(out, "}\n");
 }
 
+/* Where the generated code has no vectors of the kernel's width, in f64 for one, lane by lane. */
+static void print_scalar_lanes(cg_text *out)
+{
+    cg_text_append(out, "static void epilogue_vector(PARAMETERS, int batch, int row, int column, CG_JOIN(REAL, LANES) core)\n{\n"
+                        "    REAL lane[LANES];\n    CG_JOIN(vstore, LANES)(core, 0, lane);\n"
+                        "    for (int i = 0; i < LANES; i++) epilogue_scalar(ARGUMENTS, batch, row, column + i, lane[i]);\n}\n");
+}
+
+/* Kernels are joined to programs: what one defines must not reach the next. */
+static void undefine_macros(generator *g, cg_text *source)
+{
+    static const char directive[] = "#define ";
+    cg_text undefined = {.context = g->context};
+    for (const char *line = source->data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncmp(line, directive, sizeof directive - 1) != 0) continue;
+        const char *name = line + sizeof directive - 1;
+        int length = 0;
+        while (is_word(name[length])) length++;
+        cg_text_add(&undefined, "#undef %.*s\n", length, name);
+    }
+    cg_text_append(source, undefined.data ? undefined.data : "");
+    cg_text_free(&undefined);
+}
+
 static bool generate_packed(generator *g, const cg_node *node)
 {
     cg_context *cg = g->context;
@@ -1291,8 +1314,9 @@ static bool generate_packed(generator *g, const cg_node *node)
     field_integer(g, 'i', "rows", 0, launch.rows);
     field_integer(g, 'i', "batches", 0, shape.batches);
     cg_text_add(&macros,
-                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
-                "#undef LANES\n#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
+                "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME "_epilogue_scalar\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
+                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
                 "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
                 shape.f64 ? "double" : "float", shape.f64, launch.lanes, device.registers, launch.columns, launch.depth,
                 shape.transposed_a, shape.transposed_b);
@@ -1303,30 +1327,31 @@ static bool generate_packed(generator *g, const cg_node *node)
     print_operand_macro(g, &macros, 0, "OPERAND_A");
     print_operand_macro(g, &macros, 1, "OPERAND_B");
     cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
-    print_epilogue(g, &epilogues, launch.lanes);
     print_epilogue(g, &epilogues, 1);
+    if (shape.f64 || launch.lanes != cg->vector_width) print_scalar_lanes(&epilogues);
+    else print_epilogue(g, &epilogues, launch.lanes);
     print_parameters(g, &macros);
     cg_text_append(&macros, "\n#define ARGUMENTS ");
     for (int i = 0; i < g->tensor_count; i++) cg_text_add(&macros, "b%d, ", i);
-    cg_text_add(&macros, "%sargs\n#undef LANE_NUMBERS\n#define LANE_NUMBERS CG_LANE_NUMBERS_%d\n", g->status ? "status_words, " : "", launch.lanes);
+    cg_text_add(&macros, "%sargs\n", g->status ? "status_words, " : "");
     memcpy(g->global, launch.global, sizeof g->global);
     g->dimensions = 3;
     count_bytes(g);
 
     const int bytes = lay_out(g);
-    if (g->failed || bytes > 900)
-        return cg_fail(cg, CG_ERROR_DEVICE, "internal: a matrix product needs %d bytes of arguments", bytes);
-    cg_step *step = step_new(g->build, g->group);
+    const bool fits = !g->failed && bytes <= 900;
+    if (!fits) cg_fail(cg, CG_ERROR_DEVICE, "internal: a matrix product needs %d bytes of arguments", bytes);
+    cg_step *step = fits ? step_new(g->build, g->group) : NULL;
     bool ok = step != NULL;
     if (ok) {
         print_signature(g, &source);
         cg_text_append(&source, macros.data ? macros.data : "");
         cg_text_append(&source, epilogues.data ? epilogues.data : "");
         cg_text_append(&source, cg_source_gemm_packed);
+        undefine_macros(g, &source);
         ok = fill_step(g, step, bytes) && add_scratch_request(g) && !macros.failed && !epilogues.failed && !source.failed;
         step->local[0] = 1;
         g->build->sources[g->build->plan->step_count - 1] = source.data;
-        g->build->apart[g->build->plan->step_count - 1] = true;
     }
     cg_text_free(&macros);
     cg_text_free(&epilogues);
@@ -1459,12 +1484,11 @@ bool cg_generate(cg_build *build, cg_group *group)
 void cg_prelude(cg_context *cg, cg_text *text)
 {
     if (cg->info.has_f64) cg_text_append(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
-    cg_text_add(text, "#define LANES %d\n", cg->vector_width);
+    cg_text_add(text, "#define CG_LANES %d\n", cg->vector_width);
     for (int lanes = 2; lanes <= 16; lanes *= 2) {
         cg_text_add(text, "#define CG_LANE_NUMBERS_%d ((int%d)(0", lanes, lanes);
         for (int i = 1; i < lanes; i++) cg_text_add(text, ", %d", i);
         cg_text_append(text, "))\n");
     }
-    if (cg->vector_width > 1) cg_text_add(text, "#define LANE_NUMBERS CG_LANE_NUMBERS_%d\n", cg->vector_width);
     cg_text_append(text, cg_source_prelude);
 }

@@ -18,8 +18,7 @@ typedef struct cg_build {
     cg_schedule *schedule;
     cg_plan *plan;
     char **sources; /* per step: text of its kernel, without its name; NULL for CLBlast */
-    bool *apart;    /* per step: the kernel must be a program of its own */
-    int step_capacity, source_capacity, apart_capacity;
+    int step_capacity, source_capacity;
     cg_scratch *scratch;
     int scratch_count, scratch_capacity;
     int *groups; /* per step: position in launch order of its group */

@@ -24,6 +24,7 @@ static void *reallocate_default(void *user, void *pointer, size_t bytes)
 void cg_fail_va(cg_context *cg, cg_error error, const char *prefix, const char *format, va_list arguments)
 {
     for (int s = 0; s < cg->scope_count; s++) cg->scopes[s].failed = true;
+    cg->failures++;
     if (cg->status != CG_OK) return;
     cg->status = error;
     int used = *prefix ? snprintf(cg->message, sizeof cg->message, "%s: ", prefix) : 0;
@@ -198,7 +199,7 @@ static bool open_parts(cg_context *cg, const cg_open_options *options)
     return cg_device_open(cg, wanted && *wanted ? wanted : NULL, limit) && cg_status_open(cg);
 }
 
-cg_context *cg_open_with(const cg_open_options *options)
+cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
 {
     void *(*reallocate)(void *, void *, size_t) = options->reallocate ? options->reallocate : reallocate_default;
     cg_context *cg = reallocate(options->user, NULL, sizeof *cg);
@@ -206,12 +207,18 @@ cg_context *cg_open_with(const cg_open_options *options)
     memset(cg, 0, sizeof *cg);
     cg->reallocate = reallocate;
     cg->user = options->user;
+    cg->faults = faults;
     if (!open_parts(cg, options)) {
         /* Everything but the error goes, so that a failed context holds nothing and refuses everything. */
         cg_device_close(cg);
         cg->queue = NULL;
     }
     return cg;
+}
+
+cg_context *cg_open_with(const cg_open_options *options)
+{
+    return cg_open_faulty(options, (cg_faults){0});
 }
 
 cg_context *cg_open(const char *device)

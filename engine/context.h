@@ -40,7 +40,8 @@ struct cg_variable {
     cg_shape shape;
     cg_node *current;   /* what cg_value yields; differs from `committed` while an assignment is pending */
     cg_node *committed; /* the last value that a plan has stored */
-    bool lost, pending;
+    cg_node *before;    /* pending from before the step scope in which it was assigned again, or NULL */
+    bool lost, pending, in_step; /* in_step: the pending assignment was made in a step scope, and fails with it */
     cg_variable *next, *previous;
 };
 
@@ -61,6 +62,7 @@ typedef struct cg_status_run {
 struct cg_context {
     /* Errors. */
     cg_error status;
+    int64_t failures; /* errors reported so far, cleared ones too */
     char message[CG_MESSAGE_BYTES];
     char texts[CG_TEXT_RING][CG_TEXT_BYTES];
     int next_text;
@@ -108,12 +110,14 @@ struct cg_context {
     cg_buffer *free_buffers;
     cl_mem arena;
     int64_t arena_bytes, device_bytes;
+    int64_t memory_releases; /* pools and arenas given back so far: their handles may come again */
     cg_staging_block *staging;
 
     /* Status words of runs, and events that bound how far the host runs ahead. */
     cl_mem status_words;
     cg_status_run status_runs[CG_STATUS_SLOTS];
     int status_next, status_unread;
+    bool status_stale; /* a slot that nobody will read may hold something */
     cl_event queued[CG_QUEUED_PLANS];
     double queued_at[CG_QUEUED_PLANS];
     int queued_next;
@@ -127,6 +131,9 @@ struct cg_context {
 
     cg_counters counters;
 };
+
+/* cg_open_with, with a fault armed before the first call: for tests. */
+cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults);
 
 /* Errors: the first one stays. All return false or NULL so that a caller can return them. */
 bool cg_fail(cg_context *cg, cg_error error, const char *format, ...) CG_FORMAT(3, 4);
@@ -155,7 +162,8 @@ void cg_variables_close(cg_context *cg);
 /* plan.c: runs everything pending, plus `wanted`; with `scalars`, every live rank-0 tensor too; `cutting` at the end of a
  * step scope, where history ends and old values may be overwritten. On failure pending assignments are dropped. */
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting);
-void cg_drop_pending(cg_context *cg);
+void cg_drop_pending(cg_context *cg, bool step);
+bool cg_in_step(const cg_context *cg); /* a step scope is open */
 void cg_plans_close(cg_context *cg);
 
 /* execute.c */

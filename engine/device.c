@@ -17,49 +17,47 @@ typedef struct found_device {
     cl_ulong memory;
 } found_device;
 
-/* What of a device or platform. A device of which something cannot be learnt is not used. */
 static bool ask(cg_faults *faults, cl_device_id device, cl_device_info what, size_t bytes, void *out)
 {
     return CL_COUNTED(faults, clGetDeviceInfo, device, what, bytes, out, NULL) == CL_SUCCESS;
 }
 
-static bool ask_all(cg_faults *faults, found_device *f, bool *usable)
+static void ask_text(cg_faults *faults, cl_device_id device, cl_device_info what, char *out)
 {
-    cl_bool compiler = CL_FALSE;
-    const bool known =
-        ask(faults, f->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler) &&
-        ask(faults, f->device, CL_DEVICE_TYPE, sizeof f->type, &f->type) &&
-        ask(faults, f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units) &&
-        ask(faults, f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory) &&
-        ask(faults, f->device, CL_DEVICE_NAME, NAME_BYTES, f->name) &&
-        CL_COUNTED(faults, clGetPlatformInfo, f->platform, CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) == CL_SUCCESS;
-    *usable = known && compiler;
-    return known;
+    if (!ask(faults, device, what, NAME_BYTES, out)) out[0] = '\0';
 }
 
-static int find_devices(found_device *found)
+/* A device is used only if it says what it is and can build kernels. */
+static bool is_usable(cg_faults *faults, found_device *f)
+{
+    cl_bool compiler = CL_FALSE;
+    return ask(faults, f->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler) && compiler &&
+           ask(faults, f->device, CL_DEVICE_TYPE, sizeof f->type, &f->type) &&
+           ask(faults, f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units) &&
+           ask(faults, f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory);
+}
+
+static int find_devices(cg_faults *faults, found_device *found)
 {
     cl_platform_id platforms[16];
     cl_uint platform_count = 0;
     int count = 0;
-    if (clGetPlatformIDs(16, platforms, &platform_count) != CL_SUCCESS) return 0;
+    if (CL_COUNTED(faults, clGetPlatformIDs, 16, platforms, &platform_count) != CL_SUCCESS) return 0;
     for (cl_uint p = 0; p < platform_count && p < 16; p++) {
         cl_device_id devices[MOST_DEVICES];
         cl_uint device_count = 0;
-        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &device_count) != CL_SUCCESS)
+        if (CL_COUNTED(faults, clGetDeviceIDs, platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &device_count) !=
+            CL_SUCCESS)
             continue;
-        for (cl_uint d = 0; d < device_count && count < MOST_DEVICES; d++) {
+        for (cl_uint d = 0; d < device_count && d < MOST_DEVICES && count < MOST_DEVICES; d++) {
             found_device *f = &found[count];
-            cl_bool compiler = CL_FALSE;
             *f = (found_device){.platform = platforms[p], .device = devices[d]};
-            clGetDeviceInfo(devices[d], CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
-            clGetDeviceInfo(devices[d], CL_DEVICE_TYPE, sizeof f->type, &f->type, NULL);
-            clGetDeviceInfo(devices[d], CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units, NULL);
-            clGetDeviceInfo(devices[d], CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory, NULL);
-            device_text(devices[d], CL_DEVICE_NAME, f->name);
-            if (clGetPlatformInfo(platforms[p], CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) != CL_SUCCESS)
+            if (!is_usable(faults, f)) continue;
+            ask_text(faults, devices[d], CL_DEVICE_NAME, f->name);
+            if (CL_COUNTED(faults, clGetPlatformInfo, platforms[p], CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) !=
+                CL_SUCCESS)
                 f->platform_name[0] = '\0';
-            if (compiler) count++;
+            count++;
         }
     }
     return count;
@@ -121,7 +119,8 @@ void cg_device_list(char *out, size_t bytes)
     found_device *found = malloc(array_bytes);
     if (bytes) out[0] = '\0';
     if (!found) return;
-    list_devices(found, find_devices(found), out, bytes);
+    cg_faults none = {0};
+    list_devices(found, find_devices(&none, found), out, bytes);
     free(found);
 }
 
@@ -131,22 +130,19 @@ static bool is_disabled(const char *feature)
     return list && contains_ignoring_case(list, feature);
 }
 
-static bool has_extension(cl_device_id device, const char *extension)
-{
-    char text[8192];
-    if (clGetDeviceInfo(device, CL_DEVICE_EXTENSIONS, sizeof text, text, NULL) != CL_SUCCESS) return false;
-    return contains_ignoring_case(text, extension);
-}
 
 static bool probe(cg_context *cg, const found_device *f, int64_t limit)
 {
-    char driver[NAME_BYTES];
+    char driver[NAME_BYTES], extensions[8192];
     cl_ulong largest = 0;
     cl_uint alignment_bits = 0, width = 1;
-    device_text(f->device, CL_DRIVER_VERSION, driver);
-    clGetDeviceInfo(f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof largest, &largest, NULL);
-    clGetDeviceInfo(f->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits, &alignment_bits, NULL);
-    clGetDeviceInfo(f->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width, NULL);
+    cg_faults *faults = &cg->faults;
+    ask_text(faults, f->device, CL_DRIVER_VERSION, driver);
+    if (!ask(faults, f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof largest, &largest) ||
+        !ask(faults, f->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits, &alignment_bits) ||
+        !ask(faults, f->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width) ||
+        !ask(faults, f->device, CL_DEVICE_EXTENSIONS, sizeof extensions, extensions))
+        return cg_fail(cg, CG_ERROR_DEVICE, "clGetDeviceInfo failed for %s", f->name);
     const char *texts[3] = {f->name, f->platform_name, driver};
     for (int i = 0; i < 3; i++)
         if (!(cg->info_text[i] = cg_copy_text(cg, texts[i]))) return false;
@@ -156,9 +152,9 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
                                 .platform = cg->info_text[1],
                                 .driver = cg->info_text[2],
                                 .is_gpu = gpu,
-                                .has_f64 = has_extension(f->device, "cl_khr_fp64") && !is_disabled("fp64"),
-                                .has_f16 = has_extension(f->device, "cl_khr_fp16") && !is_disabled("fp16"),
-                                .has_subgroups = has_extension(f->device, "cl_khr_subgroups") && !is_disabled("subgroups"),
+                                .has_f64 = contains_ignoring_case(extensions, "cl_khr_fp64") && !is_disabled("fp64"),
+                                .has_f16 = contains_ignoring_case(extensions, "cl_khr_fp16") && !is_disabled("fp16"),
+                                .has_subgroups = contains_ignoring_case(extensions, "cl_khr_subgroups") && !is_disabled("subgroups"),
                                 .compute_units = (int)f->units,
                                 .memory = memory,
                                 .largest_allocation = (int64_t)largest,
@@ -176,7 +172,7 @@ bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit)
 {
     found_device *found = cg_host_allocate(cg, MOST_DEVICES * sizeof *found);
     if (!found) return false;
-    const int count = find_devices(found);
+    const int count = find_devices(&cg->faults, found);
     const found_device *chosen = choose(found, count, wanted);
     bool ok = false;
     cl_int status = CL_SUCCESS;
@@ -206,4 +202,5 @@ void cg_device_close(cg_context *cg)
     cg->cl = NULL;
     for (int i = 0; i < 3; i++) cg_host_free(cg, cg->info_text[i]);
     memset(cg->info_text, 0, sizeof cg->info_text);
+    cg->info = (cg_device_info){.name = "", .platform = "", .driver = ""};
 }

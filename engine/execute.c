@@ -163,8 +163,30 @@ static bool bind_blas(cg_context *cg, cg_step *step)
     return true;
 }
 
+/* A new memory object may have the handle of one that was released: what was bound before that must be bound again. */
+static void forget_released(cg_context *cg, cg_plan *plan)
+{
+    if (plan->releases == cg->memory_releases) return;
+    for (int i = 0; i < plan->step_count; i++)
+        memset(plan->steps[i].bound, 0, (size_t)plan->steps[i].place_count * sizeof *plan->steps[i].bound);
+    plan->releases = cg->memory_releases;
+}
+
+/* The temporaries of CLBlast are parts of the arena, which would otherwise live on in them after it has grown. */
+static void release_temporaries(cg_context *cg)
+{
+    for (cg_plan *plan = cg->plan_newest; plan; plan = plan->older)
+        for (int i = 0; i < plan->step_count; i++) {
+            cg_blas_call *blas = plan->steps[i].blas;
+            if (!blas || !blas->temporary) continue;
+            clReleaseMemObject(blas->temporary);
+            blas->temporary = blas->temporary_of = NULL;
+        }
+}
+
 static bool bind_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t status_word)
 {
+    forget_released(cg, plan);
     for (int i = 0; i < plan->step_count; i++) {
         cg_step *step = &plan->steps[i];
         if (step->blas ? !bind_blas(cg, step) : !bind_step(cg, step, walk, status_word)) return false;
@@ -192,6 +214,15 @@ void cg_status_close(cg_context *cg)
     cg->status_words = NULL;
 }
 
+/* A run that failed between its kernels: what they set in its slot is nobody's business, but must be wiped. */
+static void waste_slot(cg_context *cg, const cg_plan *plan)
+{
+    if (!plan->reports) return;
+    cg->status_runs[cg->status_next].plan = NULL;
+    cg->status_next = (cg->status_next + 1) % CG_STATUS_SLOTS;
+    cg->status_unread++;
+}
+
 static void report_run(cg_context *cg, const cg_plan *plan, const cl_int *words)
 {
     const char *name = words[1] >= 0 && words[1] < plan->report_count ? plan->report_texts[words[1]].text : "kernel";
@@ -201,6 +232,18 @@ static void report_run(cg_context *cg, const cg_plan *plan, const cl_int *words)
     else cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range", name, (int)words[2]);
 }
 
+/* Zeros the words that runs have set. No slot is taken again before that. */
+static bool wipe_status(cg_context *cg)
+{
+    const cl_int zero = 0;
+    if (!cg->status_stale) return true;
+    const cl_int status = CL(cg, clEnqueueFillBuffer, cg->queue, cg->status_words, &zero, sizeof zero, 0,
+                             sizeof zero * CG_STATUS_SLOTS * CG_STATUS_WORDS, 0, NULL, NULL);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueFillBuffer", status);
+    cg->status_stale = false;
+    return true;
+}
+
 /* Waits, since the read is blocking. */
 bool cg_check_status(cg_context *cg)
 {
@@ -208,18 +251,15 @@ bool cg_check_status(cg_context *cg)
     cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
     cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
-    bool any = false;
     for (; cg->status_unread > 0; cg->status_unread--) {
         const int slot = (cg->status_next + CG_STATUS_SLOTS - cg->status_unread) % CG_STATUS_SLOTS;
         cg_plan *plan = cg->status_runs[slot].plan;
+        cg->status_stale |= words[slot * CG_STATUS_WORDS] != 0;
+        if (!plan) continue;
         if (words[slot * CG_STATUS_WORDS]) report_run(cg, plan, &words[slot * CG_STATUS_WORDS]);
-        any |= words[slot * CG_STATUS_WORDS] != 0;
         plan->unread_runs--;
     }
-    if (!any) return cg->status == CG_OK;
-    const cl_int zero = 0;
-    status = CL(cg, clEnqueueFillBuffer, cg->queue, cg->status_words, &zero, sizeof zero, 0, sizeof words, 0, NULL, NULL);
-    return status == CL_SUCCESS ? false : cg_fail_cl(cg, "clEnqueueFillBuffer", status);
+    return wipe_status(cg) && cg->status == CG_OK;
 }
 
 /* A slot for a run; every plan has one, so that its argument is always valid. */
@@ -228,6 +268,7 @@ static bool take_slot(cg_context *cg, cg_plan *plan, int32_t *word)
     *word = 0;
     if (!plan->reports) return true;
     if (cg->status_unread == CG_STATUS_SLOTS && !cg_check_status(cg)) return false;
+    if (!wipe_status(cg)) return false;
     *word = (int32_t)(cg->status_next * CG_STATUS_WORDS);
     return true;
 }
@@ -360,9 +401,12 @@ bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
     int32_t status_word;
     if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
     compute_numbers(plan, walk);
+    if (plan->arena_bytes > cg->arena_bytes) release_temporaries(cg);
     if (!cg_arena_reserve(cg, plan->arena_bytes) || !take_slot(cg, plan, &status_word)) return false;
     if (!make_targets(cg, plan, walk)) return false;
-    if (!bind_steps(cg, plan, walk, status_word) || !enqueue_steps(cg, plan, walk)) {
+    const bool bound = bind_steps(cg, plan, walk, status_word);
+    if (!bound || !enqueue_steps(cg, plan, walk)) {
+        if (bound) waste_slot(cg, plan);
         release_targets(cg, walk, plan->target_count);
         return false;
     }
@@ -393,16 +437,17 @@ static void forget(cg_context *cg, int slot)
 static void wait_for(cg_context *cg, int slot)
 {
     if (!cg->queued[slot]) return;
-    clWaitForEvents(1, &cg->queued[slot]);
+    (void)CL(cg, clWaitForEvents, 1, &cg->queued[slot]); /* not waiting does no harm */
     forget(cg, slot);
 }
 
-static bool is_done(const cg_context *cg, int slot)
+static bool is_done(cg_context *cg, int slot)
 {
     cl_int status = CL_COMPLETE;
     if (!cg->queued[slot]) return true;
-    clGetEventInfo(cg->queued[slot], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
-    return status <= CL_COMPLETE;
+    const cl_int asked =
+        CL(cg, clGetEventInfo, cg->queued[slot], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    return asked == CL_SUCCESS && status <= CL_COMPLETE;
 }
 
 /* Called at a step scope's end. Plans are slow if the one before the last was queued over 10 ms ago and is not done. */

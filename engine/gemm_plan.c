@@ -10,7 +10,8 @@ enum {
     WAKE_STEPS = 12000, /* having more than one work-group: other threads must be woken */
     TYPICAL_MINIBATCH = 128,
     MOST_ROWS = 1032, /* bounds the partial sums that a work-group keeps */
-    MOST_GROUPS_PER_UNIT = 4
+    MOST_GROUPS_PER_UNIT = 4,
+    PACKED_TILES = 8 /* of A stored [k,m], as in the kernel */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -37,7 +38,7 @@ static int tile_rows(const struct gemm_device *device)
 static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
 {
     const int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
-    const int64_t packed_a = (int64_t)(shape->transposed_a ? 8 : 1) * tile * (launch->depth + launch->lanes);
+    const int64_t packed_a = (int64_t)(shape->transposed_a ? PACKED_TILES : 1) * tile * (launch->depth + launch->lanes);
     const int64_t partial_rows = shape->k > launch->depth ? launch->rows : tile;
     return packed_b + packed_a + partial_rows * launch->columns;
 }
@@ -76,7 +77,10 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
             trial.global[1] = (size_t)smaller(panels, groups);
             const int64_t left = larger(1, most_groups / larger(1, (int64_t)(trial.global[0] * trial.global[1])));
             trial.global[2] = (size_t)smaller(shape->batches, left);
-            if (trial.global[0] * trial.global[1] * trial.global[2] == 0) return *launch = trial, 0;
+            if (trial.global[0] * trial.global[1] * trial.global[2] == 0) {
+                *launch = trial;
+                return 0;
+            }
             const double cost = launch_cost(&trial, shape, device->compute_units);
             if (best_cost == 0 || cost < best_cost) best = trial, best_cost = cost;
         }

@@ -25,11 +25,16 @@ bool cg_memory_places(cg_build *b)
     return true;
 }
 
+/* Every range is a multiple of the device's alignment: any of them may become a memory object of its own. */
+static int64_t aligned(const cg_build *b, int64_t bytes)
+{
+    const int64_t alignment = b->context->memory_alignment > 128 ? b->context->memory_alignment : 128;
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
 static int64_t bytes_of(const cg_build *b, const cg_node *node)
 {
-    const int64_t bytes = cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype);
-    const int64_t alignment = b->context->memory_alignment;
-    return (bytes + alignment - 1) / alignment * alignment;
+    return aligned(b, cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype));
 }
 
 /* From the step that writes it to the last that has it as an argument. */
@@ -57,34 +62,41 @@ static int by_size(const void *a, const void *b)
     return x->number - y->number;
 }
 
-static int by_offset(const void *a, const void *b)
-{
-    const range *x = *(range *const *)a, *y = *(range *const *)b;
-    return (x->offset > y->offset) - (x->offset < y->offset);
-}
-
-/* The lowest offset between those placed ranges that live at the same time. */
-static int64_t find_offset(const range *r, range **alive, int count)
+/* The lowest offset between those placed ranges that live at the same time; `placed` is sorted by offset. */
+static int64_t find_offset(const range *r, range *const *placed, int count)
 {
     int64_t offset = 0;
-    qsort(alive, (size_t)count, sizeof *alive, by_offset);
     for (int i = 0; i < count; i++) {
-        if (alive[i]->offset - offset >= r->bytes) return offset;
-        const int64_t end = alive[i]->offset + alive[i]->bytes;
+        const range *other = placed[i];
+        if (other->first > r->last || other->last < r->first) continue;
+        if (other->offset - offset >= r->bytes) return offset;
+        const int64_t end = other->offset + other->bytes;
         if (end > offset) offset = end;
     }
     return offset;
 }
 
-static int64_t place_ranges(range *ranges, int count, range **alive)
+/* Puts a range into the list behind those that begin no later. */
+static void insert_by_offset(range *r, range **placed, int count)
+{
+    int low = 0, high = count;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (placed[middle]->offset <= r->offset) low = middle + 1;
+        else high = middle;
+    }
+    memmove(&placed[low + 1], &placed[low], (size_t)(count - low) * sizeof *placed);
+    placed[low] = r;
+}
+
+static int64_t place_ranges(range *ranges, int count, range **placed)
 {
     int64_t peak = 0;
     for (int i = 0; i < count; i++) {
-        int neighbours = 0;
-        for (int j = 0; j < i; j++)
-            if (ranges[j].first <= ranges[i].last && ranges[i].first <= ranges[j].last) alive[neighbours++] = &ranges[j];
-        ranges[i].offset = find_offset(&ranges[i], alive, neighbours);
-        if (ranges[i].offset + ranges[i].bytes > peak) peak = ranges[i].offset + ranges[i].bytes;
+        range *r = &ranges[i];
+        r->offset = find_offset(r, placed, i);
+        insert_by_offset(r, placed, i);
+        if (r->offset + r->bytes > peak) peak = r->offset + r->bytes;
     }
     return peak;
 }
@@ -107,9 +119,9 @@ bool cg_memory_offsets(cg_build *b)
         count += s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA;
     const int total = count + b->scratch_count;
     range *ranges = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *ranges);
-    range **alive = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *alive);
+    range **placed = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *placed);
     int64_t *offsets = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *offsets);
-    const bool ok = ranges && alive && offsets;
+    const bool ok = ranges && placed && offsets;
     if (ok) {
         for (int i = 0; i < s->walk->count; i++)
             if (s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA) {
@@ -118,17 +130,17 @@ bool cg_memory_offsets(cg_build *b)
             }
         for (int i = 0; i < b->scratch_count; i++) {
             const cg_scratch *scratch = &b->scratch[i];
-            if (scratch->bytes > 0) ranges[number] = (range){.number = number, .bytes = (scratch->bytes + 127) / 128 * 128}, number++;
+            if (scratch->bytes > 0) ranges[number] = (range){.number = number, .bytes = aligned(b, scratch->bytes)}, number++;
             b->plan->steps[scratch->step].places[scratch->argument].index = number - 1;
         }
         find_lifetimes(b, ranges, number);
         qsort(ranges, (size_t)number, sizeof *ranges, by_size);
-        b->plan->arena_bytes = place_ranges(ranges, number, alive);
+        b->plan->arena_bytes = place_ranges(ranges, number, placed);
         for (int i = 0; i < number; i++) offsets[ranges[i].number] = ranges[i].offset;
         apply_offsets(b, offsets);
     }
     cg_host_free(cg, ranges);
-    cg_host_free(cg, alive);
+    cg_host_free(cg, placed);
     cg_host_free(cg, offsets);
     return ok;
 }

@@ -246,12 +246,14 @@ static bool add_keeping(cg_build *b)
 static bool compile(cg_build *b)
 {
     cg_schedule *s = b->schedule;
+    const int64_t failures = b->context->failures;
     if (!cg_schedule_make(s) || !add_host_steps(b->context, b->plan, s) || !add_targets(b->context, b->plan, s->walk) ||
         !cg_memory_places(b))
         return false;
     for (int i = 0; i < s->group_count; i++)
         if (!cg_generate(b, &s->groups[s->order[i]])) return false;
-    if (!add_keeping(b) || !cg_memory_offsets(b) || !cg_programs_make(b)) return false;
+    /* The text of a kernel may be cut short where memory for a part of it was missing. */
+    if (!add_keeping(b) || !cg_memory_offsets(b) || b->context->failures != failures || !cg_programs_make(b)) return false;
     for (int i = 0; i < b->plan->step_count; i++)
         if (b->plan->steps[i].blas && !cg_clblast_warm(b->context, b->plan->steps[i].blas)) return false;
     return true;
@@ -280,7 +282,6 @@ static void build_free(cg_build *b)
     cg_context *cg = b->context;
     for (int i = 0; b->sources && i < b->plan->step_count; i++) cg_host_free(cg, b->sources[i]);
     cg_host_free(cg, b->sources);
-    cg_host_free(cg, b->apart);
     cg_host_free(cg, b->groups);
     cg_host_free(cg, b->scratch);
     cg_schedule_free(b->schedule);
@@ -417,6 +418,9 @@ static void commit(cg_context *cg)
         cg_variable *v = cg->pending[i];
         v->pending = false;
         v->lost = false;
+        v->in_step = false;
+        if (v->before) cg_node_release(v->before);
+        v->before = NULL;
         if (v->committed == v->current) continue;
         if (v->committed) cg_node_release(v->committed);
         v->committed = v->current;
@@ -441,6 +445,6 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
         }
     }
     if (ok) commit(cg);
-    else cg_drop_pending(cg);
+    else cg_drop_pending(cg, cutting || cg_in_step(cg));
     return ok;
 }

@@ -132,6 +132,7 @@ struct cg_plan {
     cg_target *targets; /* one per root */
     int target_count;
     int64_t arena_bytes;
+    int64_t releases; /* the context's memory_releases when arguments were last set */
     bool reports;
     cg_report_entry *report_texts;
     int report_count;

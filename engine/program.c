@@ -65,9 +65,9 @@ static bool report_build(cg_context *cg, cl_program program, const char *text, c
 {
     char log[400] = "";
     size_t bytes = 0;
-    clGetProgramBuildInfo(program, cg->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
+    if (CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) bytes = 0;
     char *full = bytes ? cg_host_allocate(cg, bytes + 1) : NULL;
-    if (full && clGetProgramBuildInfo(program, cg->device, CL_PROGRAM_BUILD_LOG, bytes, full, NULL) == CL_SUCCESS) {
+    if (full && CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, bytes, full, NULL) == CL_SUCCESS) {
         const char *error = strstr(full, "error:");
         snprintf(log, sizeof log, "%s", error ? error : full);
         if (cg->log_kernels) fprintf(stderr, "%s\n%s\n", text, full);
@@ -115,10 +115,6 @@ static bool build_missing(cg_build *b, entry **entries)
     int count = 0;
     for (int i = 0; ok && i < b->plan->step_count; i++) {
         if (!entries[i] || entries[i]->program) continue;
-        if (b->apart[i]) {
-            ok = build_program(cg, &entries[i], 1);
-            continue;
-        }
         bool listed = false;
         for (int j = 0; j < count; j++) listed |= together[j] == entries[i];
         if (!listed) together[count++] = entries[i];

@@ -156,7 +156,7 @@ static void end_innermost(cg_context *cg)
     cg->scope_count--;
     if (!step) return;
     if (failed) {
-        cg_drop_pending(cg);
+        cg_drop_pending(cg, true);
     } else if (cg_force(cg, NULL, 0, false, true)) {
         cut_history(cg);
         cg_throttle(cg);

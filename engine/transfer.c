@@ -13,12 +13,13 @@ static cg_staging_block *block_of(void *data)
 }
 
 /* True when nothing reads the block any more; forgets the event of a finished upload. */
-static bool is_idle(cg_staging_block *block)
+static bool is_idle(cg_context *cg, cg_staging_block *block)
 {
     if (block->lent) return false;
     if (!block->uploaded) return true;
     cl_int status = CL_QUEUED;
-    if (clGetEventInfo(block->uploaded, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) != CL_SUCCESS)
+    if (CL(cg, clGetEventInfo, block->uploaded, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL) !=
+        CL_SUCCESS)
         return false;
     if (status > CL_COMPLETE) return false;
     clReleaseEvent(block->uploaded);
@@ -30,7 +31,7 @@ void *cg_staging(cg_context *cg, size_t bytes)
 {
     if (!cg || !cg->queue) return NULL;
     for (cg_staging_block *block = cg->staging; block; block = block->next) {
-        if (block->bytes < bytes || block->bytes / 4 > bytes || !is_idle(block)) continue;
+        if (block->bytes < bytes || block->bytes / 4 > bytes || !is_idle(cg, block)) continue;
         block->lent = true;
         return block->data;
     }

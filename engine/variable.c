@@ -41,6 +41,7 @@ void cg_variable_free(cg_variable *variable)
     forget_pending(variable);
     if (variable->current) cg_node_release(variable->current);
     if (variable->committed) cg_node_release(variable->committed);
+    if (variable->before) cg_node_release(variable->before);
     if (variable->previous) variable->previous->next = variable->next;
     else cg->variables = variable->next;
     if (variable->next) variable->next->previous = variable->previous;
@@ -54,6 +55,26 @@ void cg_variables_close(cg_context *cg)
     while (cg->variables) cg_variable_free(cg->variables);
     cg_host_free(cg, cg->pending);
     cg->pending = NULL;
+}
+
+bool cg_in_step(const cg_context *cg)
+{
+    for (int i = cg->scope_count - 1; i > 0; i--)
+        if (cg->scopes[i].step) return true;
+    return false;
+}
+
+/* What was assigned before the step scope began, as a rule a first value, stays at hand should the step fail. */
+static void replace_current(cg_variable *variable, cg_node *node)
+{
+    cg_context *cg = variable->context;
+    if (!variable->in_step && variable->current != variable->committed && cg_in_step(cg)) {
+        variable->before = variable->current;
+        variable->in_step = true;
+    } else if (variable->current) {
+        cg_node_release(variable->current);
+    }
+    variable->current = node;
 }
 
 bool cg_assign(cg_variable *variable, cg_tensor value)
@@ -74,10 +95,10 @@ bool cg_assign(cg_variable *variable, cg_tensor value)
         if (!CG_GROW(cg, cg->pending, cg->pending_capacity, cg->pending_count + 1)) return false;
         cg->pending[cg->pending_count++] = variable;
         variable->pending = true;
+        variable->in_step = cg_in_step(cg);
     }
     cg_node_retain(node);
-    if (variable->current) cg_node_release(variable->current);
-    variable->current = node;
+    replace_current(variable, node);
     return true;
 }
 
@@ -92,18 +113,36 @@ cg_tensor cg_value(cg_variable *variable)
     return cg_tensor_of(variable->current);
 }
 
-/* The assignments since the last forcing point did not happen. */
-void cg_drop_pending(cg_context *cg)
+/* The variable has its last stored value again or, after a failed step, what was assigned before that and not yet
+ * stored. True if that is still to be stored. */
+static bool drop(cg_variable *variable, bool step)
 {
+    if (step && !variable->in_step) return true;
+    cg_node *before = variable->before;
+    variable->before = NULL;
+    variable->in_step = false;
+    if (before && !step) {
+        cg_node_release(before);
+        before = NULL;
+    }
+    cg_node *value = before ? before : variable->committed;
+    if (value && !before) cg_node_retain(value);
+    if (variable->current) cg_node_release(variable->current);
+    variable->current = value;
+    return before != NULL;
+}
+
+/* The assignments since the last forcing point did not happen; those made in a step scope, if one is open or has just
+ * failed. */
+void cg_drop_pending(cg_context *cg, bool step)
+{
+    int kept = 0;
     for (int i = 0; i < cg->pending_count; i++) {
         cg_variable *variable = cg->pending[i];
-        variable->pending = false;
-        if (variable->current == variable->committed) continue;
-        cg_node_release(variable->current);
-        variable->current = variable->committed;
-        if (variable->current) cg_node_retain(variable->current);
+        variable->pending = drop(variable, step);
+        if (variable->pending) cg->pending[kept++] = variable;
     }
-    cg->pending_count = 0;
+    cg->pending_count = kept;
     for (int i = 0; i < cg->asked_count; i++) {
         cg->asked[i]->asked = false;
         cg_node_release(cg->asked[i]);

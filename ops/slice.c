@@ -286,7 +286,7 @@ static cg_tensor concat_chunks(const cg_tensor *tensors, int count, int64_t axis
 {
     if (count <= CG_MAX_INPUTS) return count == 1 ? tensors[0] : cg_apply(&concat_op, tensors, count, &axis, 1);
     int chunk = CG_MAX_INPUTS, chunks = 0;
-    while (count / chunk > CG_MAX_INPUTS - 1) chunk *= CG_MAX_INPUTS;
+    while ((count - 1) / chunk >= CG_MAX_INPUTS) chunk *= CG_MAX_INPUTS;
     cg_tensor joined[CG_MAX_INPUTS];
     for (int first = 0; first < count; first += chunk)
         joined[chunks++] = concat_chunks(tensors + first, count - first < chunk ? count - first : chunk, axis);

@@ -5,6 +5,58 @@
 
 enum { MOST_INPUTS = 8 };
 
+/* ---- Comparisons, made together ---------------------------------------------------------------------------------- */
+
+/* A result and what it should be: an array, or another result, which it should equal relative to the largest of its
+ * elements, since sums may cancel. */
+typedef struct comparison {
+    cg_tensor found, reference;
+    array wanted;
+    double relative;
+    char name[96];
+} comparison;
+
+enum { MOST_COMPARISONS = 256 };
+static comparison comparisons[MOST_COMPARISONS];
+static int comparison_count;
+
+static void compare_later(cg_tensor found, cg_tensor reference, array wanted, double relative, const char *name)
+{
+    ck_assert_int_lt(comparison_count, MOST_COMPARISONS);
+    comparison *c = &comparisons[comparison_count++];
+    *c = (comparison){found, reference, wanted, relative, ""};
+    snprintf(c->name, sizeof c->name, "%s", name);
+}
+
+static void compare(const comparison *c)
+{
+    if (cg_is_null(c->reference)) {
+        expect_close(c->found, c->wanted, c->relative, 0, c->name);
+        return;
+    }
+    array wanted = array_read(c->reference);
+    double largest = 0;
+    for (int64_t i = 0; i < wanted.count; i++)
+        if (isfinite(wanted.at[i])) largest = fmax(largest, fabs(wanted.at[i]));
+    wanted.dtype = cg_dtype_of(c->found);
+    bool floating = cg_is_floating(wanted.dtype);
+    expect_close(c->found, wanted, floating ? c->relative : 0, floating ? c->relative * largest + 1e-37 : 0, c->name);
+}
+
+/* One plan for all: its kernels are built as one program. */
+static void compare_now(void)
+{
+    cg_tensor tensors[2 * MOST_COMPARISONS];
+    int count = 0;
+    for (int i = 0; i < comparison_count; i++) {
+        tensors[count++] = comparisons[i].found;
+        if (!cg_is_null(comparisons[i].reference)) tensors[count++] = comparisons[i].reference;
+    }
+    ck_assert_msg(cg_eval(tensors, count), "%s", cg_message(cg));
+    for (int i = 0; i < comparison_count; i++) compare(&comparisons[i]);
+    comparison_count = 0;
+}
+
 static const cg_op *op_at(int index)
 {
     int count;
@@ -127,13 +179,14 @@ static void check_map(trial *t)
     cg_tensor result;
     call_plain(t, &result);
     array wanted = expected_map(t, cg_shape_of(result), cg_dtype_of(result));
-    expect_close(result, wanted, tolerance_of(wanted.dtype), 0, t->name);
+    compare_later(result, no_tensor, wanted, tolerance_of(wanted.dtype), t->name);
 }
 
 START_TEST(values_of_maps)
 {
     const cg_op *op = op_at(_i);
     if (op->kind == CG_OP_MAP && op->host) each_trial(op, check_map);
+    compare_now();
 }
 END_TEST
 
@@ -163,22 +216,11 @@ START_TEST(edge_values)
             trial t = edge_trial(op, &op->samples[i], (cg_dtype)dtype);
             check_map(&t);
         }
+    compare_now();
 }
 END_TEST
 
 /* ---- f32 against f64 --------------------------------------------------------------------------------------------- */
-
-/* Equal to f32's precision, relative to the largest: sums may cancel. */
-static void expect_same(cg_tensor found, cg_tensor wanted, double relative, const char *what)
-{
-    array reference = array_read(wanted);
-    double largest = 0;
-    for (int64_t i = 0; i < reference.count; i++)
-        if (isfinite(reference.at[i])) largest = fmax(largest, fabs(reference.at[i]));
-    reference.dtype = cg_dtype_of(found);
-    bool floating = cg_is_floating(reference.dtype);
-    expect_close(found, reference, floating ? relative : 0, floating ? relative * largest + 1e-37 : 0, what);
-}
 
 START_TEST(f32_against_f64)
 {
@@ -188,8 +230,9 @@ START_TEST(f32_against_f64)
         cg_tensor found[CG_MAX_OUTPUTS], wanted[CG_MAX_OUTPUTS];
         call_plain(&single, found);
         call_plain(&twice, wanted);
-        for (int k = 0; k < output_count(op); k++) expect_same(found[k], wanted[k], 1e-5, single.name);
+        for (int k = 0; k < output_count(op); k++) compare_later(found[k], wanted[k], (array){0}, 1e-5, single.name);
     }
+    compare_now();
 }
 END_TEST
 
@@ -206,8 +249,7 @@ static cg_tensor as_permuted(array a)
         for (int i = 0; i < a.shape.rank; i++) reversed[i] = coordinate[a.shape.rank - 1 - i];
         stored.at[ravel(stored.shape, reversed)] = a.at[k];
     }
-    cg_tensor view = cg_transpose(tensor_of(stored));
-    return view;
+    return cg_transpose(tensor_of(stored));
 }
 
 /* The same values, backwards and with gaps inside a larger tensor: what lies between is never asked for. */
@@ -227,15 +269,7 @@ static cg_tensor as_sliced(array a)
         for (int i = 0; i < shape.rank; i++) coordinate[i] = 2 * (a.shape.size[i] - 1 - coordinate[i]) + 1;
         stored.at[ravel(shape, coordinate)] = a.at[k];
     }
-    cg_tensor view = cg_slice_with(tensor_of(stored), ranges);
-    return view;
-}
-
-/* The same values as a node that has yet to be computed. */
-static cg_tensor as_computed(array a)
-{
-    cg_tensor zero = cg_constant(cg, CG_U8, 0);
-    return a.dtype == CG_BOOL ? cg_logical_or(tensor_of(a), zero) : cg_add(tensor_of(a), zero);
+    return cg_slice_with(tensor_of(stored), ranges);
 }
 
 /* The first row, broadcast. */
@@ -261,22 +295,20 @@ static void check_view(trial *t, cg_tensor (*view)(array), const char *what)
     for (int i = 0; i < t->count; i++) inputs[i] = view(t->inputs[i]);
     call(t, inputs, found);
     call_plain(t, wanted);
-    double relative = t->inputs[0].dtype == CG_F64 ? 1e-12 : 4e-6;
-    for (int k = 0; k < output_count(t->op); k++) expect_same(found[k], wanted[k], relative, name);
-}
-
-static void check_views(trial *t)
-{
-    check_view(t, as_permuted, "permuted");
-    check_view(t, as_sliced, "sliced");
-    check_view(t, as_computed, "computed");
-    for (int i = 0; i < t->count; i++) repeat_first_row(&t->inputs[i]);
-    check_view(t, as_broadcast, "broadcast");
+    for (int k = 0; k < output_count(t->op); k++) compare_later(found[k], wanted[k], (array){0}, 4e-6, name);
 }
 
 START_TEST(views_as_inputs)
 {
-    each_trial(op_at(_i), check_views);
+    const cg_op *op = op_at(_i);
+    for (int i = 0; i < op->sample_count; i++) {
+        trial t = trial_new(op, i, CG_F32, CG_F32);
+        check_view(&t, as_permuted, "permuted");
+        check_view(&t, as_sliced, "sliced");
+        for (int k = 0; k < t.count; k++) repeat_first_row(&t.inputs[k]);
+        check_view(&t, as_broadcast, "broadcast");
+    }
+    compare_now();
 }
 END_TEST
 
@@ -357,8 +389,9 @@ START_TEST(gradients_f32_against_f64)
             cg_tensor output = weighted_call(&t, floating);
             ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
         }
-        for (int k = 0; k < count; k++) expect_same(gradients[0][k], gradients[1][k], 5e-5, op->name);
+        for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
     }
+    compare_now();
 }
 END_TEST
 
@@ -381,6 +414,7 @@ START_TEST(maps_of_every_rank)
                 t.inputs[i] = array_random(input_dtype(sample, i, CG_F32), shape, sample->low, sample->high);
             check_map(&t);
         }
+    compare_now();
 }
 END_TEST
 
