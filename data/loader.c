@@ -173,11 +173,11 @@ static bool upload(cg_loader *loader, int64_t count, const lent_memory *lent)
 {
     const cg_dataset *dataset = loader->dataset;
     cg_context *cg = dataset->context;
-    const cg_input_options *options = CG_OPTIONS(cg_input_options, .has_batch_axis = true, .batch_axis = 0);
+    const cg_input_options options = {.has_batch_axis = true, .batch_axis = 0};
     cg_scope scope = cg_scope_local(cg);
-    cg_tensor x = cg_input_staged(cg, dataset->x_dtype, with_batch_axis(dataset->x_shape, count), lent->x, options);
+    cg_tensor x = cg_input_staged(cg, dataset->x_dtype, with_batch_axis(dataset->x_shape, count), lent->x, &options);
     cg_tensor y = {0};
-    if (lent->y) y = cg_input_staged(cg, dataset->y_dtype, with_batch_axis(dataset->y_shape, count), lent->y, options);
+    if (lent->y) y = cg_input_staged(cg, dataset->y_dtype, with_batch_axis(dataset->y_shape, count), lent->y, &options);
     x = convert(loader, x);
     bool done = !cg_is_null(x) && (!lent->y || !cg_is_null(y));
     if (done) loader->batch = (cg_batch){.x = cg_keep(x), .y = lent->y ? cg_keep(y) : y, .count = count};

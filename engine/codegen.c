@@ -1328,7 +1328,8 @@ static bool generate_packed(generator *g, const cg_node *node)
     print_operand_macro(g, &macros, 1, "OPERAND_B");
     cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
     print_epilogue(g, &epilogues, 1);
-    if (shape.f64 || launch.lanes != cg->vector_width) print_scalar_lanes(&epilogues);
+    const bool vectors = !shape.f64 && launch.lanes == cg->vector_width && allows_vectors(l, l->outer_count - 1);
+    if (!vectors) print_scalar_lanes(&epilogues);
     else print_epilogue(g, &epilogues, launch.lanes);
     print_parameters(g, &macros);
     cg_text_append(&macros, "\n#define ARGUMENTS ");

@@ -2,6 +2,7 @@
  * here. */
 #include "engine/buffer.h"
 #include "engine/context.h"
+#include "engine/hash.h"
 
 #include <string.h>
 
@@ -122,12 +123,6 @@ uint64_t cg_walk_new(cg_context *cg)
 
 /* --- hashing --- */
 
-static inline uint64_t mix(uint64_t hash, uint64_t value)
-{
-    const __uint128_t product = (__uint128_t)(hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 static uint64_t number_bits(double number)
 {
     uint64_t bits;
@@ -141,21 +136,21 @@ void cg_node_hash(cg_node *node)
 {
     const bool stored = node->buffer != NULL;
     if (stored || node->kind == CG_NODE_DATA) {
-        uint64_t hash = mix(UINT64_C(0x2127599bf4325c37), (uint64_t)node->dtype | (uint64_t)(uint8_t)node->batch_axis << 8 |
+        uint64_t hash = cg_mix(UINT64_C(0x2127599bf4325c37), (uint64_t)node->dtype | (uint64_t)(uint8_t)node->batch_axis << 8 |
                                                               (uint64_t)node->shape.rank << 16);
-        for (int i = 0; i < node->shape.rank; i++) hash = mix(hash, (uint64_t)node->shape.size[i]);
+        for (int i = 0; i < node->shape.rank; i++) hash = cg_mix(hash, (uint64_t)node->shape.size[i]);
         node->hash = hash;
         return;
     }
     uint64_t hash = UINT64_C(0x51ed270b0a1f39c1);
-    hash = mix(hash, (uint64_t)node->kind | (uint64_t)node->dtype << 8 | (uint64_t)node->weak << 16 |
+    hash = cg_mix(hash, (uint64_t)node->kind | (uint64_t)node->dtype << 8 | (uint64_t)node->weak << 16 |
                          (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32 |
                          (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56);
-    for (int i = 0; i < node->shape.rank; i++) hash = mix(hash, (uint64_t)node->shape.size[i]);
-    hash = mix(hash, (uint64_t)(uintptr_t)node->op);
+    for (int i = 0; i < node->shape.rank; i++) hash = cg_mix(hash, (uint64_t)node->shape.size[i]);
+    hash = cg_mix(hash, (uint64_t)(uintptr_t)node->op);
     const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
-    for (int i = shifts; i < node->attribute_count; i++) hash = mix(hash, (uint64_t)node->attributes[i]);
-    if (node->kind == CG_NODE_CONSTANT) hash = mix(hash, number_bits(node->number));
+    for (int i = shifts; i < node->attribute_count; i++) hash = cg_mix(hash, (uint64_t)node->attributes[i]);
+    if (node->kind == CG_NODE_CONSTANT) hash = cg_mix(hash, number_bits(node->number));
     node->hash = hash;
 }
 

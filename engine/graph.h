@@ -30,6 +30,7 @@ struct cg_node {
     bool owned;          /* its handle lives, in the list of scope `owner` */
     bool computed;       /* a plan has computed it before, without storing it */
     bool cut;            /* a value whose history ended with a scope */
+    bool assigned;       /* some variable was given this value */
     bool asked;          /* kept: stored at the next forcing point, in the context's list `asked` */
     int8_t batch_axis;   /* the axis that is the minibatch, or -1 */
     uint8_t input_count, output_count;

@@ -5,6 +5,7 @@
 #include "engine/buffer.h"
 #include "engine/codegen.h"
 #include "engine/execute.h"
+#include "engine/hash.h"
 #include "engine/memory.h"
 #include "engine/program.h"
 
@@ -20,16 +21,10 @@ typedef struct cg_walk_frame {
 
 /* --- walking --- */
 
-static inline uint64_t mix(uint64_t hash, uint64_t value)
-{
-    const __uint128_t product = (__uint128_t)(hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
 static inline void key_add(cg_walk *w, uint64_t value)
 {
-    w->key[0] = mix(w->key[0], value);
-    w->key[1] = mix(w->key[1] + UINT64_C(0x2545f4914f6cdd1d), value);
+    w->key[0] = cg_mix(w->key[0], value);
+    w->key[1] = cg_mix(w->key[1] + UINT64_C(0x2545f4914f6cdd1d), value);
 }
 
 static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
@@ -101,12 +96,12 @@ static bool root_add(cg_context *cg, cg_walk *w, cg_node *node, cg_variable *var
     return true;
 }
 
-/* Every live rank-0 tensor that would have to be computed. */
+/* Every live rank-0 tensor that would have to be computed. Weak ones are arguments of kernels and stay that. */
 static bool add_scalars(cg_context *cg, cg_walk *w, uint64_t collected)
 {
     for (int s = 0; s < cg->scope_count; s++)
         for (cg_node *node = cg->scopes[s].first; node; node = node->scope_next)
-            if (node->shape.rank == 0 && (node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT) &&
+            if (node->shape.rank == 0 && !node->weak && (node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT) &&
                 !root_add(cg, w, node, NULL, collected))
                 return false;
     return true;
@@ -129,12 +124,12 @@ static bool collect_roots(cg_context *cg, cg_walk *w, cg_node *const *wanted, in
 /* --- donation --- */
 
 /* At a step scope's end, references that end with it do not hold a value: those of the variables and of the list of
- * kept tensors to what is about to become a leaf. */
+ * kept tensors to what is about to become a leaf. A variable that takes over a value stored before does hold it. */
 static void discount_references(cg_context *cg, uint64_t walk)
 {
     for (int i = 0; i < cg->pending_count; i++) {
         cg_variable *v = cg->pending[i];
-        if (v->current->visit == walk) v->current->plan_references++;
+        if (v->current->visit == walk && !v->current->buffer) v->current->plan_references++;
         if (v->committed && v->committed->visit == walk) v->committed->plan_references++;
     }
     for (int i = 0; i < cg->asked_count; i++) {
@@ -168,6 +163,7 @@ static bool donate(cg_context *cg, cg_walk *w, uint64_t walk)
         const bool read = old->visit == walk;
         if (read) root->donor = old->position;
         root->donated = read ? !w->held[old->position] : old->references == 1;
+        if (read) w->held[old->position] = true; /* another variable with the same value needs a buffer of its own */
     }
     return true;
 }
@@ -399,8 +395,10 @@ void cg_plans_close(cg_context *cg)
 {
     while (cg->plan_newest) drop_plan(cg, cg->plan_newest);
     cg_host_free(cg, cg->plan_table);
+    cg->plan_table = NULL;
     cg_walk *w = cg->walk_memory;
     if (!w) return;
+    cg->walk_memory = NULL;
     cg_host_free(cg, w->nodes);
     cg_host_free(cg, w->stack);
     cg_host_free(cg, w->roots);
@@ -431,9 +429,9 @@ static void commit(cg_context *cg)
 
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting)
 {
-    if (!cg->walk_memory && !(cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory))) return false;
+    if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
     cg_walk *w = cg->walk_memory;
-    bool ok = collect_roots(cg, w, wanted, count, scalars);
+    bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {
         ok = walk_graph(cg, w, cutting);
         cg->counters.recomputed += ok ? w->recomputed : 0;

@@ -617,59 +617,67 @@ static bool plan_in_place(cg_schedule *s)
     return true;
 }
 
+/* A heap of groups, the one whose last item was recorded first on top. */
+typedef struct ready_heap {
+    const cg_group *groups;
+    int *of, count;
+} ready_heap;
+
+static bool is_before(const ready_heap *h, int a, int b)
+{
+    return h->groups[h->of[a]].last_item < h->groups[h->of[b]].last_item;
+}
+
+static void exchange(ready_heap *h, int a, int b)
+{
+    const int group = h->of[a];
+    h->of[a] = h->of[b];
+    h->of[b] = group;
+}
+
+static void push(ready_heap *h, int group)
+{
+    int at = h->count++;
+    h->of[at] = group;
+    for (; at > 0 && is_before(h, at, (at - 1) / 2); at = (at - 1) / 2) exchange(h, at, (at - 1) / 2);
+}
+
+static int pop(ready_heap *h)
+{
+    const int top = h->of[0];
+    h->of[0] = h->of[--h->count];
+    for (int at = 0;;) {
+        int least = at;
+        for (int child = 2 * at + 1; child <= 2 * at + 2 && child < h->count; child++)
+            if (is_before(h, child, least)) least = child;
+        if (least == at) return top;
+        exchange(h, at, least);
+        at = least;
+    }
+}
+
 /* Launch order: among the groups that may run, the one whose last item was recorded first. */
 static bool sort_groups(cg_schedule *s)
 {
     const int count = s->group_count;
-    int *waiting = cg_host_allocate(s->context, (size_t)(count + 1) * 3 * sizeof *waiting);
+    int *waiting = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *waiting), done = 0;
+    ready_heap ready = {.groups = s->groups, .of = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *ready.of)};
     s->order = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *s->order);
-    if (!waiting || !s->order) {
-        cg_host_free(s->context, waiting);
-        return false;
-    }
-    int *heap = waiting + count + 1, heap_count = 0, done = 0;
-    for (int g = 0; g < count; g++)
+    const bool ok = waiting && ready.of && s->order;
+    for (int g = 0; ok && g < count; g++)
         for (int e = s->groups[g].edges; e >= 0; e = s->edges[e].next) waiting[s->edges[e].to]++;
-#define LAST(g) s->groups[g].last_item
-    for (int g = 0; g <= count; g++) {
-        /* A binary heap by last item; first all that wait for nothing, then as groups finish. */
-        const bool start = g < count;
-        if (start && waiting[g] > 0) continue;
-        if (start) {
-            int at = heap_count++;
-            while (at > 0 && LAST(heap[(at - 1) / 2]) > LAST(g)) {
-                heap[at] = heap[(at - 1) / 2];
-                at = (at - 1) / 2;
-            }
-            heap[at] = g;
-            continue;
-        }
-        while (heap_count > 0) {
-            const int next = heap[0], moved = heap[--heap_count];
-            int at = 0;
-            for (int child = 1; child < heap_count; child = 2 * at + 1) {
-                if (child + 1 < heap_count && LAST(heap[child + 1]) < LAST(heap[child])) child++;
-                if (LAST(heap[child]) >= LAST(moved)) break;
-                heap[at] = heap[child];
-                at = child;
-            }
-            heap[at] = moved;
-            s->groups[next].step = done;
-            s->order[done++] = next;
-            for (int e = s->groups[next].edges; e >= 0; e = s->edges[e].next) {
-                const int to = s->edges[e].to;
-                if (--waiting[to] > 0) continue;
-                int up = heap_count++;
-                while (up > 0 && LAST(heap[(up - 1) / 2]) > LAST(to)) {
-                    heap[up] = heap[(up - 1) / 2];
-                    up = (up - 1) / 2;
-                }
-                heap[up] = to;
-            }
-        }
+    for (int g = 0; ok && g < count; g++)
+        if (waiting[g] == 0) push(&ready, g);
+    while (ok && ready.count > 0) {
+        const int next = pop(&ready);
+        s->groups[next].step = done;
+        s->order[done++] = next;
+        for (int e = s->groups[next].edges; e >= 0; e = s->edges[e].next)
+            if (--waiting[s->edges[e].to] == 0) push(&ready, s->edges[e].to);
     }
-#undef LAST
     cg_host_free(s->context, waiting);
+    cg_host_free(s->context, ready.of);
+    if (!ok) return false;
     return done == count ? true : cg_fail(s->context, CG_ERROR_DEVICE, "internal: kernels of a plan wait for each other");
 }
 

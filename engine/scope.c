@@ -191,8 +191,8 @@ void cg_scopes_close(cg_context *cg)
 /* Lists a tensor that leaves the step scope `scope`: the next forcing point stores it, the scope's end cuts it. */
 static bool ask(cg_context *cg, cg_node *node, int scope)
 {
+    if (node->asked) return true; /* the innermost scope that it leaves has been noted */
     node->cut_scope = (uint32_t)scope;
-    if (node->asked) return true;
     if (!CG_GROW(cg, cg->asked, cg->asked_capacity, cg->asked_count + 1)) return false;
     node->asked = true;
     cg_node_retain(node);

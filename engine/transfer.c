@@ -136,6 +136,14 @@ bool cg_wait(cg_context *cg)
     return cg_flush(cg) && cg_finish(cg);
 }
 
+/* A weak number that was read stays an argument of kernels, with all its digits. */
+static void unstore(cg_node *node)
+{
+    cg_buffer_release(node->context, node->buffer);
+    node->buffer = NULL;
+    cg_node_hash(node);
+}
+
 bool cg_read(cg_tensor tensor, void *out, size_t bytes)
 {
     cg_node *node = cg_node_of(tensor, "cg_read");
@@ -151,6 +159,7 @@ bool cg_read(cg_tensor tensor, void *out, size_t bytes)
                                  (size_t)node->buffer->offset, bytes, out, 0, NULL, NULL);
         if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
     }
+    if (node->weak) unstore(node);
     return cg_check_status(cg);
 }
 

@@ -77,6 +77,53 @@ static void replace_current(cg_variable *variable, cg_node *node)
     variable->current = node;
 }
 
+static bool copy_infer(const cg_call *call, cg_inferred *result)
+{
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static double copy_host(const double *operands)
+{
+    return operands[0];
+}
+
+static void copy_vjp(const cg_vjp *vjp, cg_tensor *result)
+{
+    result[0] = vjp->cotangents[0];
+}
+
+/* A value of a variable's own: two variables given one tensor need a buffer each, and each its old value should the plan
+ * find a bad index; and what a variable holds has the variable's dtype, whatever becomes of a weak number elsewhere. */
+static const cg_op copy_op = {.name = "copy",
+                              .kind = CG_OP_MAP,
+                              .inputs = 1,
+                              .infer = copy_infer,
+                              .expression = "a",
+                              .host = copy_host,
+                              .vjp = copy_vjp};
+
+static bool assign(cg_variable *variable, cg_node *node);
+
+static bool assign_copy(cg_variable *variable, cg_tensor value)
+{
+    cg_scope scope = cg_scope_local(variable->context);
+    cg_node *copy = cg_node_of(cg_apply(&copy_op, &value, 1, NULL, 0), variable->name);
+    const bool done = copy && assign(variable, copy);
+    cg_scope_end(scope);
+    return done;
+}
+
+/* A first value that is stored already needs no plan; having it at once, the first step's plan is that of all others. */
+static bool begin_with(cg_variable *variable, cg_node *stored)
+{
+    cg_node_retain(stored);
+    cg_node_retain(stored);
+    variable->current = variable->committed = stored;
+    return true;
+}
+
 bool cg_assign(cg_variable *variable, cg_tensor value)
 {
     cg_node *node = variable ? cg_node_of(value, variable->name) : NULL;
@@ -91,6 +138,14 @@ bool cg_assign(cg_variable *variable, cg_tensor value)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: variable %s is %s%s, the value %s%s", variable->name,
                        cg_dtype_name(variable->dtype), cg_shape_text(cg, variable->shape),
                        cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape));
+    return node->weak || (node->assigned && !node->buffer) ? assign_copy(variable, value) : assign(variable, node);
+}
+
+static bool assign(cg_variable *variable, cg_node *node)
+{
+    cg_context *cg = variable->context;
+    node->assigned = true;
+    if (!variable->current && node->kind == CG_NODE_DATA) return begin_with(variable, node);
     if (!variable->pending) {
         if (!CG_GROW(cg, cg->pending, cg->pending_capacity, cg->pending_count + 1)) return false;
         cg->pending[cg->pending_count++] = variable;

@@ -74,11 +74,13 @@ int main(int argc, char **argv)
                                      .seed = (uint64_t)s.seed);
     cg_loader *test = cg_loader_new(test_data, .batch_size = 1000, .scale = 1.0 / 255);
     cg_model *model = cg_model_new(cg);
+    cg_scope building = cg_scope_begin(cg);
     network net = {
         .fc1 = cg_dense_new(model, "fc1", 784, 512, .initializer = CG_HE_NORMAL, .kernel_penalty = cg_l2(1e-5)),
         .fc2 = cg_dense_new(model, "fc2", 512, 256, .initializer = CG_HE_NORMAL, .kernel_penalty = cg_l2(1e-5)),
         .fc3 = cg_dense_new(model, "fc3", 256, 10, .initializer = CG_HE_NORMAL, .kernel_penalty = cg_l2(1e-5)),
     };
+    cg_scope_end(building); /* runs what was recorded: the weights have their first values */
     cg_optimizer *opt = cg_adam_new(model);
     cg_average *averages[] = {cg_average_new(cg, "loss"), cg_average_new(cg, "accuracy")};
     cg_series series[] = {

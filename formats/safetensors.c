@@ -48,8 +48,9 @@ static json_t *describe(const cg_safetensors_entry *entry, int64_t begin)
             return NULL;
         }
     if (!shape) return NULL;
+    const json_int_t first = begin, end = begin + bytes_of(entry);
     return json_pack("{s:s, s:o, s:[I, I]}", "dtype", name_of_dtype(entry->dtype), "shape", shape, "data_offsets",
-                     (json_int_t)begin, (json_int_t)(begin + bytes_of(entry)));
+                     first, end);
 }
 
 /* Fills `order` with the entries' indices, those of larger elements first. Returns the number. */
@@ -88,8 +89,8 @@ static char *make_header(cg_context *cg, const char *path, const cg_safetensors_
     *length = (used + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     char *text = compact ? cg_host_allocate(cg, *length + 1) : NULL;
     if (text) {
-        memset(text, ' ', *length);
-        memcpy(text, compact, used);
+        memcpy(text, compact, used + 1);
+        memset(text + used, ' ', *length - used);
     } else if (!compact) {
         out_of_memory(cg, path);
     }

@@ -99,7 +99,7 @@ void cg_curves_table(const cg_curves *curves, FILE *file)
 }
 
 /* The drawing. Lengths are in tenths of a pixel. */
-enum { PANEL = 4600, PLOT = 3600, HEIGHT = 2600, LEFT = 700, TOP = 300, BOTTOM = 600 };
+enum { PANEL = 4600, PLOT = 3600, HEIGHT = 2600, LEFT = 700, TOP = 300, BOTTOM = 600, LEGEND_LINE = 180 };
 
 /* Okabe and Ito's colours, which colour-blind readers can tell apart. */
 static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"};
@@ -195,10 +195,10 @@ static void write_text(cg_output_file *file, int x, int y, const char *anchor, c
     cg_output_file_print(file, "</text>\n");
 }
 
-static void write_line(cg_output_file *file, int x1, int y1, int x2, int y2, const char *colour)
+static void write_line(cg_output_file *file, int x1, int y1, int x2, int y2, const char *colour, int width)
 {
-    cg_output_file_print(file, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"8\"/>\n", x1,
-                         y1, x2, y2, colour);
+    cg_output_file_print(file, "<line x1=\"%d\" y1=\"%d\" x2=\"%d\" y2=\"%d\" stroke=\"%s\" stroke-width=\"%d\"/>\n",
+                         x1, y1, x2, y2, colour, width);
 }
 
 static void write_axes(cg_output_file *file, const cg_curves *curves, int first, int left, scale x, scale y)
@@ -206,18 +206,18 @@ static void write_axes(cg_output_file *file, const cg_curves *curves, int first,
     char label[32];
     for (int i = 0; x.low + i * x.step <= x.high + x.step / 2; i++) {
         int place = place_x(x, left, x.low + i * x.step);
-        write_line(file, place, TOP + HEIGHT, place, TOP + HEIGHT + 50, "#444");
+        write_line(file, place, TOP + HEIGHT, place, TOP + HEIGHT + 50, "#444", 8);
         snprintf(label, sizeof label, "%.6g", x.low + i * x.step);
         write_text(file, place, TOP + HEIGHT + 190, "middle", label);
     }
     for (int i = 0; y.low + i * y.step <= y.high + y.step / 2; i++) {
         int place = place_y(y, y.low + i * y.step);
-        write_line(file, left, place, left + PLOT, place, "#ddd");
+        write_line(file, left, place, left + PLOT, place, "#ddd", 8);
         snprintf(label, sizeof label, "%.6g", fabs(y.low + i * y.step) < y.step / 1e6 ? 0 : y.low + i * y.step);
         write_text(file, left - 60, place + 40, "end", label);
     }
-    write_line(file, left, TOP, left, TOP + HEIGHT, "#444");
-    write_line(file, left, TOP + HEIGHT, left + PLOT, TOP + HEIGHT, "#444");
+    write_line(file, left, TOP, left, TOP + HEIGHT, "#444", 8);
+    write_line(file, left, TOP + HEIGHT, left + PLOT, TOP + HEIGHT, "#444", 8);
     write_text(file, left + PLOT / 2, TOP + HEIGHT + 400, "middle", curves->x_name);
     write_text(file, left, TOP - 100, "start", curves->series[first].panel);
 }
@@ -245,18 +245,28 @@ static void write_series(cg_output_file *file, const cg_curves *curves, int seri
     }
 }
 
+/* Where the legend's first line goes: above curves that fall, below curves that rise. */
+static int legend_top(const cg_curves *curves, int first)
+{
+    if (!curves->rows || !(row_of(curves, curves->rows - 1)[first + 1] > row_of(curves, 0)[first + 1]))
+        return TOP + 120;
+    int members = 0;
+    for (int i = first; i < curves->series_count; i++) members += in_panel(curves, i, first);
+    return TOP + HEIGHT - 120 - LEGEND_LINE * (members - 1);
+}
+
 static void write_panel(cg_output_file *file, const cg_curves *curves, int first, int left)
 {
     scale x = x_scale(curves), y = y_scale(curves, first);
     write_axes(file, curves, first, left, x, y);
-    int drawn = 0;
+    int drawn = 0, legend = legend_top(curves, first);
     for (int i = first; i < curves->series_count; i++) {
         if (!in_panel(curves, i, first)) continue;
-        const char *colour = colours[drawn % COLOURS];
-        int legend = TOP + 120 + 180 * drawn++;
+        const char *colour = colours[drawn++ % COLOURS];
         write_series(file, curves, i, left, x, y, colour);
-        write_line(file, left + PLOT - 330, legend, left + PLOT - 60, legend, colour);
+        write_line(file, left + PLOT - 330, legend, left + PLOT - 60, legend, colour, 20);
         write_text(file, left + PLOT - 380, legend + 40, "end", curves->series[i].name);
+        legend += LEGEND_LINE;
     }
 }
 

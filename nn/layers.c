@@ -54,6 +54,7 @@ cg_dense *cg_dense_new_with(cg_model *model, const char *name, int64_t inputs, i
     if (!check_layer(model, name, inputs, outputs)) return NULL;
     cg_dense *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
+    const int before = cg_model_count(model);
     layer->kernel = add_variable(
         model, name, "kernel", options->initializer, options->dtype, CG_SHAPE(inputs, outputs),
         CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->kernel_penalty));
@@ -65,6 +66,7 @@ cg_dense *cg_dense_new_with(cg_model *model, const char *name, int64_t inputs, i
             CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->bias_penalty));
     }
     if (layer->kernel && (layer->bias || options->no_bias)) return layer;
+    cg_model_truncate(model, before);
     cg_part_free(&layer->part);
     return NULL;
 }
@@ -109,17 +111,19 @@ cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, i
     if (!check_layer(model, name, features, features)) return NULL;
     cg_batch_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
+    const int before = cg_model_count(model);
     layer->momentum = cg_number_or(options->momentum, 0.99);
     layer->epsilon = cg_number_or(options->epsilon, 1e-3);
     cg_shape shape = CG_SHAPE(features);
-    const cg_model_add_options *frozen = CG_OPTIONS(cg_model_add_options, .frozen = true);
+    const cg_model_add_options frozen = {.frozen = true};
     layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
                                 CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
     layer->beta = add_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, shape,
                                CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
-    layer->moving_mean = add_variable(model, name, "moving_mean", CG_ALL_ZEROS, options->dtype, shape, frozen);
-    layer->moving_variance = add_variable(model, name, "moving_variance", CG_ALL_ONES, options->dtype, shape, frozen);
+    layer->moving_mean = add_variable(model, name, "moving_mean", CG_ALL_ZEROS, options->dtype, shape, &frozen);
+    layer->moving_variance = add_variable(model, name, "moving_variance", CG_ALL_ONES, options->dtype, shape, &frozen);
     if (layer->gamma && layer->beta && layer->moving_mean && layer->moving_variance) return layer;
+    cg_model_truncate(model, before);
     cg_part_free(&layer->part);
     return NULL;
 }

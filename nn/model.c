@@ -105,6 +105,11 @@ cg_variable *cg_model_add_with(cg_model *model, const char *name, cg_tensor init
     return variable;
 }
 
+void cg_model_truncate(cg_model *model, int count)
+{
+    while (model->count > count) cg_variable_free(model->entries[--model->count].variable);
+}
+
 cg_variable *cg_model_find(const cg_model *model, const char *name)
 {
     if (!model || !name) return NULL;

@@ -28,6 +28,9 @@ struct cg_model {
 void *cg_part_new(cg_model *model, size_t bytes, void (*destroy)(cg_part *part));
 void cg_part_free(cg_part *part);
 
+/* Frees the variables added after the first `count`: what a layer does that could not be made whole. */
+void cg_model_truncate(cg_model *model, int count);
+
 /* The entry of a variable, NULL if the model lacks it. `hint` is where it is looked for first. */
 const cg_model_entry *cg_model_entry_of(const cg_model *model, const cg_variable *variable, int hint);
 

@@ -440,6 +440,7 @@ static bool store_objective(cg_optimizer *optimizer, cg_tensor objective)
     if (!optimizer->objective)
         optimizer->objective = cg_variable_new(context_of(optimizer), "objective", cg_dtype_of(objective), CG_RANK0);
     if (!optimizer->objective) return false;
+    if (!cg_variable_has_value(optimizer->objective) && !assign_zeros(optimizer->objective)) return false;
     cg_dtype dtype = cg_variable_dtype(optimizer->objective);
     return cg_assign(optimizer->objective, cg_dtype_of(objective) == dtype ? objective : cg_cast(objective, dtype));
 }

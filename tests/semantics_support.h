@@ -137,10 +137,12 @@ static inline cg_tensor numbers(cg_shape shape, int salt)
     return cg_input_staged(cg, CG_F32, shape, values, CG_OPTIONS(cg_input_options, ));
 }
 
+/* Takes the handle: nothing but the variable holds the value then. */
 static inline cg_variable *variable_with(const char *name, cg_tensor value)
 {
     cg_variable *variable = cg_variable_new(cg, name, cg_dtype_of(value), cg_shape_of(value));
     ck_assert_msg(variable && cg_assign(variable, value) && cg_flush(cg), "%s", cg_message(cg));
+    cg_release(value);
     return variable;
 }
 

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static cg_context *cg;
 
@@ -477,18 +476,11 @@ END_TEST
 
 enum { DEPTH = 100000 };
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-/* A graph of 100,000 nodes one below the other, forwards and backwards: no recursion, and kernels of a bounded size,
- * few of which differ. */
+/* A graph of 100,000 nodes one below the other, forwards and backwards: no recursion, kernels of a bounded size, few of
+ * which differ, and no work that grows with the square of the depth, which would run into the test's time limit. */
 START_TEST(deep_graphs)
 {
-    double start = seconds(), value = 0.5, slope = 1;
+    double value = 0.5, slope = 1;
     for (int i = 0; i < DEPTH; i++) {
         slope *= cos(value);
         value = sin(value);
@@ -503,8 +495,8 @@ START_TEST(deep_graphs)
     cg_counters after = cg_counters_get(cg);
     ck_assert_int_lt(after.kernels_enqueued - before.kernels_enqueued, DEPTH / 2);
     ck_assert_int_gt(after.kernels_enqueued - before.kernels_enqueued, DEPTH / 1000);
+    ck_assert_int_lt(after.kernels_built - before.kernels_built, 100);
     cg_scope_end(scope);
-    ck_assert_double_lt(seconds() - start, 60);
 }
 END_TEST
 

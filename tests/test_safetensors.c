@@ -104,7 +104,7 @@ START_TEST(data_is_aligned_and_wide_elements_come_first)
     for (int i = 7; i >= 0; i--) length = length << 8 | (unsigned char)text[i];
     ck_assert(length % 8 == 0 && text[8] == '{');
     ck_assert_uint_eq(count, 8 + length + 3 + 2 + 8 + 24 + 8);
-    ck_assert(!memcmp(text + 8 + length, doubles, 8) && !memcmp(text + 8 + length + 8, floats, 24));
+    ck_assert(!memcmp(text + 8 + length, contents[1], 8) && !memcmp(text + 8 + length + 8, contents[3], 24));
     struct stat status;
     mode_t mask = umask(0);
     umask(mask);

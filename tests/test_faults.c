@@ -1,0 +1,541 @@
+/* Fault injection: a short training run is repeated with each OpenCL call, then each allocation, failing once, in
+ * turn. Whatever fails, there is a clean error, the model is as after a whole number of steps or marked lost, the same
+ * context then carries the run to its end with the same numbers bit for bit, and nothing leaks. Building programs takes
+ * so long that the training runs share a context that has them; what only a new one does has a smaller run. */
+#include "engine/buffer.h"
+#include <check.h>
+#include <clgrad/clgrad.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { INPUTS = 5, HIDDEN = 6, CLASSES = 3, BATCH = 4, STEPS = 3 };
+enum { VALUES = INPUTS * HIDDEN + HIDDEN + HIDDEN * CLASSES + CLASSES };
+enum { WEIGHTS = 4, STATES = 2 * WEIGHTS, MOST_VARIABLES = WEIGHTS + STATES, ALL_VALUES = 3 * VALUES };
+
+/* ---- Host memory that fails on demand ---------------------------------------------------------------------------- */
+
+typedef struct host {
+    int64_t calls, fail_at;
+    int64_t live; /* blocks */
+} host;
+static host memory;
+
+static void *reallocate(void *user, void *pointer, size_t bytes)
+{
+    host *h = user;
+    if (bytes == 0) {
+        h->live -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (++h->calls == h->fail_at) return NULL;
+    void *result = realloc(pointer, bytes);
+    h->live += result && !pointer;
+    return result;
+}
+
+/* ---- The training run -------------------------------------------------------------------------------------------- */
+
+/* All variables, one after the other; NaN bits never occur in them. */
+typedef struct snapshot {
+    float values[ALL_VALUES];
+    uint64_t random;
+} snapshot;
+
+/* What the run must do; found by a run in which nothing fails. */
+static struct reference {
+    snapshot after[STEPS + 1]; /* the number of steps */
+    snapshot end;
+    double objective;
+    int64_t live; /* host blocks that stay between runs */
+    char folder[64], model_path[128], first_path[128];
+} reference;
+
+typedef struct run {
+    cg_context *cg;
+    bool opencl_fails;
+    int failures, losses;
+    /* Training. */
+    cg_model *model;
+    cg_dense *first, *second;
+    cg_optimizer *optimizer;
+    int steps; /* completed */
+    double objective;
+    /* In a new context. */
+    const cg_faults faults;
+    cg_variable *variable;
+    int doublings;
+} run;
+
+/* What is under test, for messages. */
+static char fault[64];
+
+#define CHECK(condition) ck_assert_msg(condition, "%s: " #condition ": %s", fault, r->cg ? cg_message(r->cg) : "")
+
+static bool make_model(run *r)
+{
+    r->model = cg_model_new(r->cg);
+    return r->model != NULL;
+}
+
+static bool make_first(run *r)
+{
+    cg_random_set(r->cg, 0);
+    r->first = cg_dense_new(r->model, "first", INPUTS, HIDDEN, .initializer = CG_HE_NORMAL,
+                            .kernel_penalty = cg_l2(1e-2));
+    return r->first != NULL;
+}
+
+static bool make_second(run *r)
+{
+    cg_random_set(r->cg, 1);
+    r->second = cg_dense_new(r->model, "second", HIDDEN, CLASSES);
+    return r->second != NULL;
+}
+
+static bool make_optimizer(run *r)
+{
+    r->optimizer = cg_adam_new(r->model, .learning_rate = 0.05);
+    return r->optimizer != NULL;
+}
+
+static void fill_minibatch(int step, float *x, int32_t *y)
+{
+    for (int i = 0; i < BATCH * INPUTS; i++) x[i] = (float)((i * 7 + step * 13) % 11) / 5 - 1;
+    for (int i = 0; i < BATCH; i++) y[i] = (i + step) % CLASSES;
+}
+
+static bool train(run *r)
+{
+    float x[BATCH * INPUTS];
+    int32_t y[BATCH];
+    fill_minibatch(r->steps, x, y);
+    cg_random_set(r->cg, 2 + (uint64_t)r->steps);
+    cg_optimizer_set_steps(r->optimizer, r->steps);
+    cg_scope scope = cg_scope_begin(r->cg);
+    cg_tensor h = cg_relu(cg_dense_call(r->first, cg_input(r->cg, CG_F32, CG_SHAPE(BATCH, INPUTS), x)));
+    h = cg_dropout(h, .rate = 0.4);
+    cg_tensor labels = cg_input(r->cg, CG_I32, CG_SHAPE(BATCH), y);
+    cg_minimize(r->optimizer, cg_softmax_cross_entropy(cg_dense_call(r->second, h), labels));
+    cg_scope_end(scope);
+    if (cg_status(r->cg) != CG_OK) return false;
+    r->steps++;
+    return true;
+}
+
+static bool read_objective(run *r)
+{
+    r->objective = cg_optimizer_objective(r->optimizer);
+    return cg_status(r->cg) == CG_OK;
+}
+
+static bool save(run *r)
+{
+    return cg_model_save(r->model, reference.model_path);
+}
+
+/* The weights after the first step, which the reference run has saved. */
+static bool load(run *r)
+{
+    return cg_model_load(r->model, reference.first_path) && cg_wait(r->cg);
+}
+
+typedef bool line(run *r);
+static line *const training[] = {make_model, make_first, make_second,    make_optimizer, train,
+                                 train,      train,      read_objective, save,           load};
+enum { TRAINING = sizeof training / sizeof *training };
+
+/* ---- Looking at the variables ------------------------------------------------------------------------------------ */
+
+/* The model's variables, then the optimizer's state; NULL for state that was never made. */
+static void list_variables(const run *r, cg_variable **list)
+{
+    for (int i = 0; i < WEIGHTS; i++) {
+        char name[64];
+        list[i] = cg_model_at(r->model, i);
+        for (int k = 0; k < 2; k++) {
+            snprintf(name, sizeof name, "adam/%s/%s", cg_variable_name(list[i]), k ? "r" : "m");
+            list[WEIGHTS + 2 * i + k] = cg_optimizer_state(r->optimizer, name);
+        }
+    }
+}
+
+/* Where the values of variable `index` lie in a snapshot. */
+static void place_of(int index, int *first, int *count)
+{
+    static const int sizes[WEIGHTS] = {INPUTS * HIDDEN, HIDDEN, HIDDEN * CLASSES, CLASSES};
+    *first = 0;
+    for (int i = 0; i < index; i++) *first += sizes[i < WEIGHTS ? i : (i - WEIGHTS) / 2];
+    *count = sizes[index < WEIGHTS ? index : (index - WEIGHTS) / 2];
+}
+
+/* State that was never made, or whose first zeros went with a failed step, counts as zeros. */
+static void take_snapshot(run *r, snapshot *s)
+{
+    cg_variable *list[MOST_VARIABLES];
+    list_variables(r, list);
+    memset(s, 0, sizeof *s);
+    cg_scope scope = cg_scope_local(r->cg);
+    for (int i = 0; i < MOST_VARIABLES; i++) {
+        int first, count;
+        place_of(i, &first, &count);
+        if (i >= WEIGHTS && !cg_variable_has_value(list[i])) continue;
+        CHECK(cg_read_floats(cg_value(list[i]), s->values + first, count));
+    }
+    cg_scope_end(scope);
+}
+
+static bool same(const snapshot *a, const snapshot *b)
+{
+    return memcmp(a->values, b->values, sizeof a->values) == 0;
+}
+
+/* A lost variable refuses to be read and says so; then it gets its value back, with all the others. */
+static void restore_lost(run *r, cg_variable **list, const snapshot *s)
+{
+    cg_scope scope = cg_scope_local(r->cg);
+    for (int i = 0; i < MOST_VARIABLES; i++) {
+        if (!cg_variable_lost(list[i])) continue;
+        CHECK(cg_is_null(cg_value(list[i])));
+        CHECK(strstr(cg_message(r->cg), cg_variable_name(list[i])) && strstr(cg_message(r->cg), "lost"));
+        cg_clear_error(r->cg);
+    }
+    for (int i = 0; i < MOST_VARIABLES; i++) {
+        int first, count;
+        place_of(i, &first, &count);
+        if (list[i]) CHECK(cg_assign(list[i], cg_input(r->cg, CG_F32, cg_variable_shape(list[i]), s->values + first)));
+    }
+    CHECK(cg_wait(r->cg));
+    cg_scope_end(scope);
+}
+
+/* After a failure: as it was before the step that failed, or lost, which only OpenCL can cause. */
+static void check_model(run *r)
+{
+    if (!r->optimizer) return;
+    cg_variable *list[MOST_VARIABLES];
+    bool lost = false;
+    list_variables(r, list);
+    for (int i = 0; i < MOST_VARIABLES; i++) lost |= list[i] && cg_variable_lost(list[i]);
+    const snapshot *expected = &reference.after[r->steps];
+    if (lost) {
+        CHECK(r->opencl_fails);
+        r->losses++;
+        restore_lost(r, list, expected);
+    }
+    snapshot found;
+    take_snapshot(r, &found);
+    CHECK(same(&found, expected));
+}
+
+/* ---- A failure --------------------------------------------------------------------------------------------------- */
+
+/* The context works: something that no other part of the run computes. */
+static void check_usable(run *r)
+{
+    const float x[4] = {1, 2, 3, 4};
+    cg_scope scope = cg_scope_local(r->cg);
+    cg_tensor t = cg_input(r->cg, CG_F32, CG_SHAPE(4), x);
+    CHECK(cg_item(cg_sum(cg_square(t))) == 30);
+    cg_scope_end(scope);
+}
+
+static void check_failure(run *r, void (*check)(run *r))
+{
+    r->failures++;
+    CHECK(r->failures == 1);
+    CHECK(cg_status(r->cg) != CG_OK && cg_message(r->cg)[0] != '\0');
+    cg_clear_error(r->cg);
+    CHECK(cg_status(r->cg) == CG_OK && cg_message(r->cg)[0] == '\0');
+    check_usable(r);
+    check(r);
+}
+
+/* Each line until it succeeds, which it must the second time. */
+static void follow(run *r, line *const *script, int lines, void (*check)(run *r))
+{
+    for (int i = 0; i < lines; i++)
+        while (!script[i](r) || cg_status(r->cg) != CG_OK) check_failure(r, check);
+}
+
+static void name_fault(int64_t opencl_fail_at, int64_t allocation_fail_at)
+{
+    snprintf(fault, sizeof fault, "%s %lld", opencl_fail_at ? "OpenCL call" : "allocation",
+             (long long)(opencl_fail_at ? opencl_fail_at : allocation_fail_at));
+}
+
+/* ---- Training ---------------------------------------------------------------------------------------------------- */
+
+static cg_context *shared;
+
+static void check_folder(void)
+{
+    DIR *folder = opendir(reference.folder);
+    int files = 0;
+    ck_assert_ptr_nonnull(folder);
+    while (readdir(folder)) files++;
+    closedir(folder);
+    ck_assert_msg(files == 4, "%s: %d files, not ., .. and two models", fault, files);
+}
+
+static void check_end(run *r)
+{
+    snapshot found;
+    take_snapshot(r, &found);
+    CHECK(same(&found, &reference.end));
+    CHECK(r->objective == reference.objective);
+    check_folder();
+}
+
+/* Blocks that a context keeps for later use: as many as were needed at the same time, and two for each kernel. */
+static int64_t reserves(const cg_context *cg)
+{
+    int64_t count = cg->node_chunk_count + 2 * cg->counters.kernels_built;
+    for (const cg_staging_block *block = cg->staging; block; block = block->next) count++;
+    for (const cg_buffer *buffer = cg->free_buffers; buffer; buffer = buffer->next_free) count++;
+    return count;
+}
+
+/* Frees what the run made, and the plans, so that the next run makes them again. */
+static void end_training(run *r)
+{
+    cg_model_free(r->model);
+    CHECK(cg_wait(r->cg));
+    cg_plans_close(r->cg);
+    const cg_counters counters = cg_counters_get(r->cg);
+    CHECK(counters.nodes == 0 && counters.buffers == 0 && counters.variables == 0 && counters.used_bytes == 0);
+    const int64_t live = memory.live - reserves(r->cg);
+    if (!reference.live) reference.live = live;
+    ck_assert_msg(live == reference.live, "%s: %lld host blocks, not %lld", fault, (long long)live,
+                  (long long)reference.live);
+}
+
+/* Runs with one fault; false if the run ended before it. */
+static bool train_with(int64_t opencl_fail_at, int64_t allocation_fail_at, int *losses)
+{
+    run r = {.cg = shared, .opencl_fails = opencl_fail_at > 0};
+    name_fault(opencl_fail_at, allocation_fail_at);
+    memory.calls = 0;
+    memory.fail_at = allocation_fail_at;
+    shared->faults = (cg_faults){.opencl_fail_at = opencl_fail_at};
+    follow(&r, training, TRAINING, check_model);
+    const bool reached = opencl_fail_at ? shared->faults.opencl_calls >= opencl_fail_at
+                                        : memory.calls >= allocation_fail_at;
+    memory.fail_at = 0;
+    shared->faults = (cg_faults){0};
+    check_end(&r);
+    end_training(&r);
+    *losses += r.losses;
+    return reached;
+}
+
+/* The run in which nothing fails. It also builds all programs. */
+static void make_reference(void)
+{
+    run run = {.cg = shared}, *r = &run;
+    for (int i = 0; i < TRAINING; i++) {
+        CHECK(training[i](r));
+        if (training[i] == make_optimizer) take_snapshot(r, &reference.after[0]);
+        if (training[i] != train) continue;
+        take_snapshot(r, &reference.after[r->steps]);
+        if (r->steps == 1) CHECK(cg_model_save(r->model, reference.first_path));
+    }
+    take_snapshot(r, &reference.end);
+    reference.objective = r->objective;
+    check_usable(r);
+    end_training(r);
+}
+
+static void set_up(void)
+{
+    const char *temporary = getenv("TMPDIR");
+    memset(&reference, 0, sizeof reference);
+    snprintf(fault, sizeof fault, "nothing failing");
+    snprintf(reference.folder, sizeof reference.folder, "%s/clgrad-faults-XXXXXX", temporary ? temporary : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(reference.folder));
+    snprintf(reference.model_path, sizeof reference.model_path, "%s/model.safetensors", reference.folder);
+    snprintf(reference.first_path, sizeof reference.first_path, "%s/first.safetensors", reference.folder);
+    memory = (host){0};
+    shared = cg_open_with(&(cg_open_options){.reallocate = reallocate, .user = &memory});
+    ck_assert_msg(shared && cg_status(shared) == CG_OK, "%s", cg_message(shared));
+    cg_seed(shared, 7);
+    cg_training(shared, true);
+    make_reference();
+}
+
+static void set_up_clblast(void)
+{
+    setenv("CLGRAD_GEMM", "clblast", 1);
+    set_up();
+    unsetenv("CLGRAD_GEMM");
+}
+
+static void tear_down(void)
+{
+    unlink(reference.model_path);
+    unlink(reference.first_path);
+    rmdir(reference.folder);
+    cg_close(shared);
+    ck_assert_int_eq(memory.live, 0);
+}
+
+START_TEST(every_opencl_call_of_training)
+{
+    int losses = 0;
+    int64_t call = 1;
+    while (train_with(call, 0, &losses)) call++;
+    ck_assert_int_gt(call, 100);
+    ck_assert_int_gt(losses, 0);
+}
+END_TEST
+
+START_TEST(every_allocation_of_training)
+{
+    int losses = 0;
+    int64_t call = 1;
+    while (train_with(0, call, &losses)) call++;
+    ck_assert_int_gt(call, 100);
+    ck_assert_int_eq(losses, 0);
+}
+END_TEST
+
+/* ---- A new context ----------------------------------------------------------------------------------------------- */
+
+enum { SIDE = 2, DOUBLINGS = 2 };
+static const float initial[SIDE * SIDE] = {1, 2, 3, 4};
+
+static bool open_context(run *r)
+{
+    const cg_open_options options = {.reallocate = reallocate, .user = &memory};
+    cg_close(r->cg);
+    r->cg = cg_open_faulty(&options, r->failures ? (cg_faults){0} : r->faults);
+    return r->cg && cg_status(r->cg) == CG_OK;
+}
+
+static bool make_variable(run *r)
+{
+    cg_variable_free(r->variable);
+    r->variable = cg_variable_new(r->cg, "v", CG_F32, CG_SHAPE(SIDE, SIDE));
+    cg_scope scope = cg_scope_local(r->cg);
+    const bool done = r->variable && cg_assign(r->variable, cg_input(r->cg, CG_F32, CG_SHAPE(SIDE, SIDE), initial));
+    cg_scope_end(scope);
+    return done;
+}
+
+/* v + v times the identity: a program for the product, and one for the rest. */
+static bool double_variable(run *r)
+{
+    const float identity[SIDE * SIDE] = {1, 0, 0, 1};
+    cg_scope scope = cg_scope_begin(r->cg);
+    const cg_tensor v = cg_value(r->variable), i = cg_input(r->cg, CG_F32, CG_SHAPE(SIDE, SIDE), identity);
+    cg_assign(r->variable, cg_add(v, cg_matmul(v, i)));
+    cg_scope_end(scope);
+    if (cg_status(r->cg) != CG_OK) return false;
+    r->doublings++;
+    return true;
+}
+
+static bool read_variable(run *r)
+{
+    float found[SIDE * SIDE];
+    cg_scope scope = cg_scope_local(r->cg);
+    const bool done = cg_read_floats(cg_value(r->variable), found, SIDE * SIDE);
+    cg_scope_end(scope);
+    return done;
+}
+
+/* The value to come, or lost: then it is given again. */
+static void check_variable(run *r)
+{
+    float found[SIDE * SIDE], expected[SIDE * SIDE];
+    for (int i = 0; i < SIDE * SIDE; i++) expected[i] = ldexpf(initial[i], r->doublings);
+    if (!r->variable || (r->doublings == 0 && !cg_variable_has_value(r->variable))) return;
+    cg_scope scope = cg_scope_local(r->cg);
+    if (cg_variable_lost(r->variable)) {
+        CHECK(r->opencl_fails && cg_is_null(cg_value(r->variable)));
+        cg_clear_error(r->cg);
+        CHECK(cg_assign(r->variable, cg_input(r->cg, CG_F32, CG_SHAPE(SIDE, SIDE), expected)));
+    }
+    CHECK(cg_read_floats(cg_value(r->variable), found, SIDE * SIDE));
+    CHECK(memcmp(found, expected, sizeof found) == 0);
+    cg_scope_end(scope);
+}
+
+/* A context that did not open refuses everything, whatever is cleared, and holds nothing once closed. */
+static void check_failed_opening(run *r)
+{
+    r->failures++;
+    if (!r->cg) return;
+    CHECK(cg_status(r->cg) != CG_OK && cg_message(r->cg)[0] != '\0');
+    cg_clear_error(r->cg);
+    CHECK(cg_status(r->cg) != CG_OK);
+    CHECK(cg_is_null(cg_scalar(r->cg, 1)) && !cg_wait(r->cg) && !cg_variable_new(r->cg, "v", CG_F32, CG_RANK0));
+    CHECK(cg_is_null(cg_input(r->cg, CG_F32, CG_SHAPE(4), initial)));
+    CHECK(cg_device(r->cg)->name[0] == '\0');
+    cg_scope_end(cg_scope_begin(r->cg));
+    cg_close(r->cg);
+    r->cg = NULL;
+    ck_assert_msg(memory.live == 0, "%s: %lld host blocks leak", fault, (long long)memory.live);
+}
+
+static bool open_with(int64_t opencl_fail_at, int64_t allocation_fail_at)
+{
+    static line *const script[] = {make_variable, double_variable, read_variable, double_variable};
+    run run = {.opencl_fails = opencl_fail_at > 0, .faults = {.opencl_fail_at = opencl_fail_at}}, *r = &run;
+    name_fault(opencl_fail_at, allocation_fail_at);
+    memory = (host){.fail_at = allocation_fail_at};
+    while (!open_context(r)) check_failed_opening(r);
+    follow(r, script, sizeof script / sizeof *script, check_variable);
+    const bool reached = r->failures || (opencl_fail_at ? r->cg->faults.opencl_calls >= opencl_fail_at
+                                                        : memory.calls >= allocation_fail_at);
+    memory.fail_at = 0;
+    r->cg->faults = (cg_faults){0};
+    check_variable(r);
+    cg_close(r->cg);
+    ck_assert_msg(memory.live == 0, "%s: %lld host blocks leak", fault, (long long)memory.live);
+    return reached;
+}
+
+START_TEST(every_opencl_call_of_a_new_context)
+{
+    int64_t call = 1;
+    while (open_with(call, 0)) call++;
+    ck_assert_int_gt(call, 30);
+}
+END_TEST
+
+START_TEST(every_allocation_of_a_new_context)
+{
+    int64_t call = 1;
+    while (open_with(0, call)) call++;
+    ck_assert_int_gt(call, 30);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("faults");
+    TCase *opening = tcase_create("a new context"), *packed = tcase_create("training");
+    TCase *clblast = tcase_create("training with CLBlast");
+    tcase_add_test(opening, every_opencl_call_of_a_new_context);
+    tcase_add_test(opening, every_allocation_of_a_new_context);
+    tcase_add_checked_fixture(packed, set_up, tear_down);
+    tcase_add_test(packed, every_opencl_call_of_training);
+    tcase_add_test(packed, every_allocation_of_training);
+    tcase_add_checked_fixture(clblast, set_up_clblast, tear_down);
+    tcase_add_test(clblast, every_opencl_call_of_training);
+    tcase_add_test(clblast, every_allocation_of_training);
+    suite_add_tcase(suite, opening);
+    suite_add_tcase(suite, packed);
+    suite_add_tcase(suite, clblast);
+    SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK);
+    srunner_run_all(runner, CK_ENV);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
