@@ -1298,7 +1298,7 @@ static bool generate_packed(generator *g, const cg_node *node)
                                        .lanes_f32 = width,
                                        .lanes_f64 = width > 4 ? width / 2 : 4,
                                        .registers = width == 16 ? 32 : 16};
-    const struct gemm_launch launch = gemm_plan(&shape, &device);
+    const struct gemm_launch launch = cg_gemm_plan(&shape, &device);
     cg_text macros = {.context = cg}, epilogues = {.context = cg}, source = {.context = cg};
     const int real_bytes = shape.f64 ? 8 : 4;
     start_kernel(g);

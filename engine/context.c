@@ -162,9 +162,9 @@ static bool is_set(const char *name)
 
 static void read_environment(cg_context *cg)
 {
-    cg->eager = is_set("CLGRAD_EAGER");
     cg->check = is_set("CLGRAD_CHECK");
     cg->check_nan = cg->check && has_word(getenv("CLGRAD_CHECK"), "nan");
+    cg->eager = is_set("CLGRAD_EAGER") || cg->check_nan; /* so that each op's result is there to be looked at */
     cg->log_plan = has_word(getenv("CLGRAD_LOG"), "plan");
     cg->log_kernels = has_word(getenv("CLGRAD_LOG"), "kernels");
     const char *gemm = getenv("CLGRAD_GEMM");

@@ -164,10 +164,12 @@ void cg_variables_close(cg_context *cg);
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting);
 void cg_drop_pending(cg_context *cg, bool step);
 bool cg_in_step(const cg_context *cg); /* a step scope is open */
+bool cg_step_failed(const cg_context *cg); /* and an error was recorded in the innermost of them */
 void cg_plans_close(cg_context *cg);
 
 /* execute.c */
-bool cg_check_status(cg_context *cg); /* reads the status words of finished runs; reports bad indices */
+bool cg_read_status(cg_context *cg);  /* waits for the runs so far and reports bad indices; false if it cannot look */
+bool cg_check_status(cg_context *cg); /* the same; false if there is an error, found now or before */
 bool cg_finish(cg_context *cg);       /* waits for the queue, then cg_check_status */
 void cg_throttle(cg_context *cg);
 

@@ -245,9 +245,9 @@ static bool wipe_status(cg_context *cg)
 }
 
 /* Waits, since the read is blocking. */
-bool cg_check_status(cg_context *cg)
+bool cg_read_status(cg_context *cg)
 {
-    if (cg->status_unread == 0) return cg->status == CG_OK;
+    if (cg->status_unread == 0) return true;
     cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
     cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
@@ -259,7 +259,12 @@ bool cg_check_status(cg_context *cg)
         if (words[slot * CG_STATUS_WORDS]) report_run(cg, plan, &words[slot * CG_STATUS_WORDS]);
         plan->unread_runs--;
     }
-    return wipe_status(cg) && cg->status == CG_OK;
+    return wipe_status(cg);
+}
+
+bool cg_check_status(cg_context *cg)
+{
+    return cg_read_status(cg) && cg->status == CG_OK;
 }
 
 /* A slot for a run; every plan has one, so that its argument is always valid. */
@@ -267,7 +272,7 @@ static bool take_slot(cg_context *cg, cg_plan *plan, int32_t *word)
 {
     *word = 0;
     if (!plan->reports) return true;
-    if (cg->status_unread == CG_STATUS_SLOTS && !cg_check_status(cg)) return false;
+    if (cg->status_unread == CG_STATUS_SLOTS && !cg_read_status(cg)) return false;
     if (!wipe_status(cg)) return false;
     *word = (int32_t)(cg->status_next * CG_STATUS_WORDS);
     return true;

@@ -108,7 +108,7 @@ static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, co
     return best;
 }
 
-struct gemm_launch gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
+struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
 {
     /* A strip this deep takes 64 KiB with 16 floats or 8 doubles a vector, and 16 vectors of them half of a
      * second-level cache of 1 MiB. */

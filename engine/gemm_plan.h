@@ -30,6 +30,6 @@ struct gemm_launch {
 };
 
 /* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
-struct gemm_launch gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);
+struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);
 
 #endif

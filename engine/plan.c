@@ -365,7 +365,7 @@ static void drop_plan(cg_context *cg, cg_plan *plan)
 static bool make_room(cg_context *cg)
 {
     if (cg->plan_count < MOST_PLANS) return true;
-    if (cg->plan_oldest->unread_runs > 0 && !cg_check_status(cg)) return false;
+    if (cg->plan_oldest->unread_runs > 0 && !cg_read_status(cg)) return false;
     drop_plan(cg, cg->plan_oldest);
     return true;
 }
@@ -431,6 +431,7 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
 {
     if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
     cg_walk *w = cg->walk_memory;
+    if (!cutting && cg_step_failed(cg)) cg_drop_pending(cg, true);
     bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {
         ok = walk_graph(cg, w, cutting);

@@ -112,6 +112,8 @@ const char *cg_dtype_name(cg_dtype dtype)
 static cg_scope begin(cg_context *cg, bool step)
 {
     if (!cg || !cg->queue) return (cg_scope){0};
+    /* What a scope that failed has assigned must not run at the end of one inside it. */
+    if (step && cg_step_failed(cg)) cg_drop_pending(cg, true);
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, cg->scope_count + 1)) return (cg_scope){0};
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial, .step = step};
     return (cg_scope){cg, cg->next_serial};

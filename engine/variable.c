@@ -64,6 +64,13 @@ bool cg_in_step(const cg_context *cg)
     return false;
 }
 
+bool cg_step_failed(const cg_context *cg)
+{
+    for (int i = cg->scope_count - 1; i > 0; i--)
+        if (cg->scopes[i].step) return cg->scopes[i].failed;
+    return false;
+}
+
 /* What was assigned before the step scope began, as a rule a first value, stays at hand should the step fail. */
 static void replace_current(cg_variable *variable, cg_node *node)
 {

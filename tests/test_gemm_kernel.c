@@ -285,7 +285,7 @@ static void check_extents(struct gemm_shape shape, const struct gemm_device *tar
     struct gemm_launch first = {0};
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2], shape.batches = extents[i][3];
-        const struct gemm_launch launch = gemm_plan(&shape, target);
+        const struct gemm_launch launch = cg_gemm_plan(&shape, target);
         if (!kernel) {
             first = launch;
             kernel = build(&shape, &launch, target->registers);
@@ -330,7 +330,7 @@ START_TEST(narrow_products)
     cl_kernel kernel = NULL;
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2];
-        const struct gemm_launch launch = gemm_plan(&shape, &avx512);
+        const struct gemm_launch launch = cg_gemm_plan(&shape, &avx512);
         if (!kernel) kernel = build(&shape, &launch, avx512.registers);
         ck_assert_int_eq(launch.columns, avx512.lanes_f32);
         check_product(kernel, &shape, &launch, true);
@@ -343,9 +343,9 @@ END_TEST
 START_TEST(source_does_not_depend_on_a_minibatch)
 {
     struct gemm_shape shape = {.m = 128, .n = 512, .k = 784, .batches = 1, .m_varies = true};
-    const struct gemm_launch full = gemm_plan(&shape, &avx512);
+    const struct gemm_launch full = cg_gemm_plan(&shape, &avx512);
     for (shape.m = 1; shape.m < 300; shape.m++) {
-        const struct gemm_launch last = gemm_plan(&shape, &avx512);
+        const struct gemm_launch last = cg_gemm_plan(&shape, &avx512);
         ck_assert(last.columns == full.columns && last.depth == full.depth && last.lanes == full.lanes);
         ck_assert_uint_ge(last.global[0] * (size_t)last.rows, (size_t)shape.m);
         ck_assert_int_gt(last.scratch_elements, 0);
