@@ -44,8 +44,10 @@ static cl_mem allocate(cg_context *cg, int64_t bytes)
     cl_int status = CL_SUCCESS;
     cl_mem memory = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)bytes, NULL);
     if (!memory) {
-        if (status == CL_MEM_OBJECT_ALLOCATION_FAILURE || status == CL_INVALID_BUFFER_SIZE) out_of_memory(cg, bytes);
-        else cg_fail_cl(cg, "clCreateBuffer", status);
+        if (status == CL_MEM_OBJECT_ALLOCATION_FAILURE || status == CL_INVALID_BUFFER_SIZE)
+            out_of_memory(cg, bytes);
+        else
+            cg_fail_cl(cg, "clCreateBuffer", status);
         return NULL;
     }
     const cl_uchar zero = 0;
@@ -159,8 +161,10 @@ cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes)
     }
     if (!pool) return NULL;
     cg_buffer *buffer = cg->free_buffers;
-    if (buffer) cg->free_buffers = buffer->next_free;
-    else buffer = cg_host_allocate(cg, sizeof *buffer);
+    if (buffer)
+        cg->free_buffers = buffer->next_free;
+    else
+        buffer = cg_host_allocate(cg, sizeof *buffer);
     /* Room to give the range back is made now, since giving back must not fail. */
     if (!buffer || !CG_GROW(cg, pool->free, pool->free_capacity, pool->free_count + 2 + (int)cg->counters.buffers)) {
         cg_host_free(cg, buffer);

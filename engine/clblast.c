@@ -11,20 +11,22 @@ static CLBlastTranspose transposition(bool transposed)
 
 static bool check(cg_context *cg, CLBlastStatusCode status)
 {
-    return status == CLBlastSuccess ? true : cg_fail(cg, CG_ERROR_DEVICE, "matmul: CLBlast failed with status %d", (int)status);
+    return status == CLBlastSuccess
+               ? true
+               : cg_fail(cg, CG_ERROR_DEVICE, "matmul: CLBlast failed with status %d", (int)status);
 }
 
 bool cg_clblast_temporary(cg_context *cg, cg_blas_call *call)
 {
     size_t bytes = 0;
     if (call->k == 0 || call->m == 0 || call->n == 0 || call->batches == 0) return true;
-    CLBlastStatusCode (*size_of)(CLBlastLayout, CLBlastTranspose, CLBlastTranspose, size_t, size_t, size_t, size_t, size_t,
-                                 size_t, size_t, size_t, size_t, cl_command_queue *, size_t *) =
-        call->f64 ? CLBlastDGemmTempBufferSize : CLBlastSGemmTempBufferSize;
-    const CLBlastStatusCode status =
-        CL(cg, size_of, CLBlastLayoutRowMajor, transposition(call->transposed_a), transposition(call->transposed_b),
-           (size_t)call->m, (size_t)call->n, (size_t)call->k, 0, (size_t)call->leading_a, 0, (size_t)call->leading_b, 0,
-           (size_t)call->n, &cg->queue, &bytes);
+    CLBlastStatusCode (*size_of)(CLBlastLayout, CLBlastTranspose, CLBlastTranspose, size_t, size_t, size_t, size_t,
+                                 size_t, size_t, size_t, size_t, size_t, cl_command_queue *,
+                                 size_t *) = call->f64 ? CLBlastDGemmTempBufferSize : CLBlastSGemmTempBufferSize;
+    const CLBlastStatusCode status = CL(cg, size_of, CLBlastLayoutRowMajor, transposition(call->transposed_a),
+                                        transposition(call->transposed_b), (size_t)call->m, (size_t)call->n,
+                                        (size_t)call->k, 0, (size_t)call->leading_a, 0, (size_t)call->leading_b, 0,
+                                        (size_t)call->n, &cg->queue, &bytes);
     call->temporary_bytes = (int64_t)bytes;
     return check(cg, status);
 }
@@ -35,11 +37,11 @@ static CLBlastStatusCode product(cg_context *cg, const cg_blas_call *call, const
     const size_t m = (size_t)call->m, n = (size_t)call->n, k = (size_t)call->k;
     if (call->f64)
         return CL(cg, CLBlastDgemmWithTempBuffer, CLBlastLayoutRowMajor, a, b, m, n, k, 1.0, memory[0], (size_t)at[0],
-                  (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0, memory[2], (size_t)at[2],
-                  n, &cg->queue, NULL, call->temporary);
+                  (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0, memory[2],
+                  (size_t)at[2], n, &cg->queue, NULL, call->temporary);
     return CL(cg, CLBlastSgemmWithTempBuffer, CLBlastLayoutRowMajor, a, b, m, n, k, 1.0f, memory[0], (size_t)at[0],
-              (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0f, memory[2], (size_t)at[2], n,
-              &cg->queue, NULL, call->temporary);
+              (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0f, memory[2],
+              (size_t)at[2], n, &cg->queue, NULL, call->temporary);
 }
 
 /* A product over nothing is zero, which CLBlast takes for an error. */
@@ -47,8 +49,8 @@ static bool zero_result(cg_context *cg, const cg_blas_call *call, const cl_mem m
 {
     const size_t element = call->f64 ? 8 : 4, count = (size_t)(call->m * call->n * call->batches);
     const cl_uint zero = 0;
-    const cl_int status = CL(cg, clEnqueueFillBuffer, cg->queue, memory[2], &zero, sizeof zero, (size_t)first[2] * element,
-                             count * element, 0, NULL, NULL);
+    const cl_int status = CL(cg, clEnqueueFillBuffer, cg->queue, memory[2], &zero, sizeof zero,
+                             (size_t)first[2] * element, count * element, 0, NULL, NULL);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueFillBuffer", status);
 }
 
@@ -74,10 +76,13 @@ bool cg_clblast_warm(cg_context *cg, const cg_blas_call *call)
     cl_int status = CL_SUCCESS;
     cg_blas_call warm = *call;
     for (int i = 0; i < 3 && status == CL_SUCCESS; i++)
-        memory[i] = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)(rows[i] * leading[i]) * element, NULL);
+        memory[i] = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE,
+                           (size_t)(rows[i] * leading[i]) * element, NULL);
     if (status == CL_SUCCESS && call->temporary_bytes)
-        warm.temporary = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)call->temporary_bytes, NULL);
-    bool ok = status == CL_SUCCESS ? check(cg, product(cg, &warm, memory, start)) : cg_fail_cl(cg, "clCreateBuffer", status);
+        warm.temporary = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)call->temporary_bytes,
+                                NULL);
+    bool ok = status == CL_SUCCESS ? check(cg, product(cg, &warm, memory, start))
+                                   : cg_fail_cl(cg, "clCreateBuffer", status);
     for (int i = 0; i < 3; i++)
         if (memory[i]) clReleaseMemObject(memory[i]);
     if (call->temporary_bytes && warm.temporary) clReleaseMemObject(warm.temporary);

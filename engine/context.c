@@ -89,7 +89,8 @@ void cg_clear_error(cg_context *cg)
 void *cg_resize(cg_context *cg, void *pointer, size_t bytes)
 {
     cg_faults *faults = &cg->faults;
-    void *result = ++faults->allocations == faults->allocation_fail_at ? NULL : cg->reallocate(cg->user, pointer, bytes);
+    void *result = ++faults->allocations == faults->allocation_fail_at ? NULL
+                                                                       : cg->reallocate(cg->user, pointer, bytes);
     if (!result) cg_fail(cg, CG_ERROR_MEMORY, "no host memory for %zu bytes", bytes);
     return result;
 }
@@ -184,7 +185,8 @@ static int64_t memory_limit_from(cg_context *cg, int64_t option)
     const double number = strtod(text, &end);
     const double unit = *end == 'K' ? 0x1p10 : *end == 'M' ? 0x1p20 : *end == 'G' ? 0x1p30 : 1;
     if (end == text || !(number > 0) || (*end && (unit == 1 || end[1])))
-        cg_fail(cg, CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"%s\"; it takes bytes, with K, M or G after them", text);
+        cg_fail(cg, CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"%s\"; it takes bytes, with K, M or G after them",
+                text);
     return (int64_t)(number * unit);
 }
 

@@ -38,9 +38,9 @@ struct cg_variable {
     char *name;
     cg_dtype dtype;
     cg_shape shape;
-    cg_node *current;   /* what cg_value yields; differs from `committed` while an assignment is pending */
-    cg_node *committed; /* the last value that a plan has stored */
-    cg_node *before;    /* pending from before the step scope in which it was assigned again, or NULL */
+    cg_node *current;            /* what cg_value yields; differs from `committed` while an assignment is pending */
+    cg_node *committed;          /* the last value that a plan has stored */
+    cg_node *before;             /* pending from before the step scope in which it was assigned again, or NULL */
     bool lost, pending, in_step; /* in_step: the pending assignment was made in a step scope, and fails with it */
     cg_variable *next, *previous;
 };
@@ -83,8 +83,8 @@ struct cg_context {
     cg_device_info info;
     char *info_text[3];
     bool pocl;
-    int vector_width;   /* lanes of f32 in generated CPU code; 1 on GPUs */
-    size_t local_size;  /* work-group size of generated kernels */
+    int vector_width;  /* lanes of f32 in generated CPU code; 1 on GPUs */
+    size_t local_size; /* work-group size of generated kernels */
     int64_t memory_alignment;
 
     /* State. */
@@ -159,11 +159,11 @@ void cg_scopes_close(cg_context *cg);
 void cg_nodes_close(cg_context *cg);
 void cg_variables_close(cg_context *cg);
 
-/* plan.c: runs everything pending, plus `wanted`; with `scalars`, every live rank-0 tensor too; `cutting` at the end of a
- * step scope, where history ends and old values may be overwritten. On failure pending assignments are dropped. */
+/* plan.c: runs everything pending, plus `wanted`; with `scalars`, every live rank-0 tensor too; `cutting` at the end of
+ * a step scope, where history ends and old values may be overwritten. On failure pending assignments are dropped. */
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting);
 void cg_drop_pending(cg_context *cg, bool step);
-bool cg_in_step(const cg_context *cg); /* a step scope is open */
+bool cg_in_step(const cg_context *cg);     /* a step scope is open */
 bool cg_step_failed(const cg_context *cg); /* and an error was recorded in the innermost of them */
 void cg_plans_close(cg_context *cg);
 

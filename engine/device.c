@@ -46,16 +46,16 @@ static int find_devices(cg_faults *faults, found_device *found)
     for (cl_uint p = 0; p < platform_count && p < 16; p++) {
         cl_device_id devices[MOST_DEVICES];
         cl_uint device_count = 0;
-        if (CL_COUNTED(faults, clGetDeviceIDs, platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices, &device_count) !=
-            CL_SUCCESS)
+        if (CL_COUNTED(faults, clGetDeviceIDs, platforms[p], CL_DEVICE_TYPE_ALL, MOST_DEVICES, devices,
+                       &device_count) != CL_SUCCESS)
             continue;
         for (cl_uint d = 0; d < device_count && d < MOST_DEVICES && count < MOST_DEVICES; d++) {
             found_device *f = &found[count];
             *f = (found_device){.platform = platforms[p], .device = devices[d]};
             if (!is_usable(faults, f)) continue;
             ask_text(faults, devices[d], CL_DEVICE_NAME, f->name);
-            if (CL_COUNTED(faults, clGetPlatformInfo, platforms[p], CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) !=
-                CL_SUCCESS)
+            if (CL_COUNTED(faults, clGetPlatformInfo, platforms[p], CL_PLATFORM_NAME, NAME_BYTES, f->platform_name,
+                           NULL) != CL_SUCCESS)
                 f->platform_name[0] = '\0';
             count++;
         }
@@ -105,7 +105,9 @@ static void list_devices(const found_device *found, int count, char *out, size_t
     size_t used = 0;
     if (bytes) out[0] = '\0';
     for (int i = 0; i < count && used < bytes; i++) {
-        const char *kind = found[i].type & CL_DEVICE_TYPE_GPU ? "gpu" : found[i].type & CL_DEVICE_TYPE_CPU ? "cpu" : "other";
+        const char *kind = found[i].type & CL_DEVICE_TYPE_GPU   ? "gpu"
+                           : found[i].type & CL_DEVICE_TYPE_CPU ? "cpu"
+                                                                : "other";
         const int n = snprintf(out + used, bytes - used, "%d  %-5s %s (%s), %u compute units, %.1f GiB\n", i, kind,
                                found[i].name, found[i].platform_name, (unsigned)found[i].units,
                                (double)found[i].memory / 0x1p30);
@@ -130,7 +132,6 @@ static bool is_disabled(const char *feature)
     return list && contains_ignoring_case(list, feature);
 }
 
-
 static bool probe(cg_context *cg, const found_device *f, int64_t limit)
 {
     char driver[NAME_BYTES], extensions[8192];
@@ -154,7 +155,8 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
                                 .is_gpu = gpu,
                                 .has_f64 = contains_ignoring_case(extensions, "cl_khr_fp64") && !is_disabled("fp64"),
                                 .has_f16 = contains_ignoring_case(extensions, "cl_khr_fp16") && !is_disabled("fp16"),
-                                .has_subgroups = contains_ignoring_case(extensions, "cl_khr_subgroups") && !is_disabled("subgroups"),
+                                .has_subgroups = contains_ignoring_case(extensions, "cl_khr_subgroups") &&
+                                                 !is_disabled("subgroups"),
                                 .compute_units = (int)f->units,
                                 .memory = memory,
                                 .largest_allocation = (int64_t)largest,

@@ -19,7 +19,8 @@ static double rounded(double number, cg_dtype dtype)
 /* Scalars keep their double precision while the host computes with them; kernels round them once. */
 static void compute_numbers(const cg_plan *plan, cg_walk *walk)
 {
-    for (int i = 0; i < plan->scalar_count; i++) walk->numbers[plan->scalars[i]] = walk->nodes[plan->scalars[i]]->number;
+    for (int i = 0; i < plan->scalar_count; i++)
+        walk->numbers[plan->scalars[i]] = walk->nodes[plan->scalars[i]]->number;
     for (int i = 0; i < plan->host_count; i++) {
         const cg_host_step *step = &plan->host_steps[i];
         double operands[4];
@@ -65,10 +66,18 @@ static cl_mem resolve(const cg_context *cg, const cg_walk *walk, const cg_place 
 {
     const cg_buffer *buffer = NULL;
     switch (place->kind) {
-    case CG_PLACE_ARENA: *offset = place->offset; return cg->arena;
-    case CG_PLACE_LEAF: buffer = walk->nodes[place->index]->buffer; break;
-    case CG_PLACE_ROOT: buffer = walk->targets[place->index]; break;
-    case CG_PLACE_OLD: buffer = old_buffer(&walk->roots[place->index]); break;
+    case CG_PLACE_ARENA:
+        *offset = place->offset;
+        return cg->arena;
+    case CG_PLACE_LEAF:
+        buffer = walk->nodes[place->index]->buffer;
+        break;
+    case CG_PLACE_ROOT:
+        buffer = walk->targets[place->index];
+        break;
+    case CG_PLACE_OLD:
+        buffer = old_buffer(&walk->roots[place->index]);
+        break;
     }
     *offset = buffer->offset;
     return buffer->memory;
@@ -98,7 +107,8 @@ static int64_t shifted(const cg_shift_sum *sum, const cg_walk *walk)
     return offset;
 }
 
-static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets, const cg_walk *walk, int32_t status_word)
+static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets, const cg_walk *walk,
+                        int32_t status_word)
 {
     switch (p->kind) {
     case CG_PATCH_TENSOR: {
@@ -109,7 +119,8 @@ static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets
         const float number = (float)walk->numbers[p->index];
         return patch(step, p->at, &number, sizeof number);
     }
-    case CG_PATCH_F64: return patch(step, p->at, &walk->numbers[p->index], sizeof(double));
+    case CG_PATCH_F64:
+        return patch(step, p->at, &walk->numbers[p->index], sizeof(double));
     case CG_PATCH_I32: {
         const int32_t number = (int32_t)walk->numbers[p->index];
         return patch(step, p->at, &number, sizeof number);
@@ -120,7 +131,8 @@ static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets
         const int32_t narrow = (int32_t)offset;
         return sum->wide ? patch(step, p->at, &offset, sizeof offset) : patch(step, p->at, &narrow, sizeof narrow);
     }
-    case CG_PATCH_STATUS: return patch(step, p->at, &status_word, sizeof status_word);
+    case CG_PATCH_STATUS:
+        return patch(step, p->at, &status_word, sizeof status_word);
     }
     return false;
 }
@@ -135,7 +147,8 @@ static bool bind_step(cg_context *cg, cg_step *step, const cg_walk *walk, int32_
         step->bound[i] = memory;
     }
     if (step->status && !step->status_bound) {
-        if (!set_argument(cg, step, (cl_uint)step->place_count, sizeof cg->status_words, &cg->status_words)) return false;
+        if (!set_argument(cg, step, (cl_uint)step->place_count, sizeof cg->status_words, &cg->status_words))
+            return false;
         step->status_bound = true;
     }
     bool changed = !step->block_bound;
@@ -143,7 +156,8 @@ static bool bind_step(cg_context *cg, cg_step *step, const cg_walk *walk, int32_
         changed |= apply_patch(step, &step->patches[i], offsets, walk, status_word);
     if (!changed) return true;
     step->block_bound = false;
-    if (!set_argument(cg, step, (cl_uint)(step->place_count + step->status), (size_t)step->block_bytes, step->block)) return false;
+    if (!set_argument(cg, step, (cl_uint)(step->place_count + step->status), (size_t)step->block_bytes, step->block))
+        return false;
     step->block_bound = true;
     return true;
 }
@@ -157,7 +171,8 @@ static bool bind_blas(cg_context *cg, cg_step *step)
     const cl_buffer_region region = {(size_t)step->places[3].offset, (size_t)blas->temporary_bytes};
     if (blas->temporary) clReleaseMemObject(blas->temporary);
     blas->temporary_of = NULL;
-    blas->temporary = CL_NEW(cg, &status, clCreateSubBuffer, cg->arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region);
+    blas->temporary = CL_NEW(cg, &status, clCreateSubBuffer, cg->arena, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION,
+                             &region);
     if (!blas->temporary) return cg_fail_cl(cg, "clCreateSubBuffer", status);
     blas->temporary_of = cg->arena;
     return true;
@@ -200,8 +215,8 @@ bool cg_status_open(cg_context *cg)
 {
     static const cl_int zeros[CG_STATUS_SLOTS * CG_STATUS_WORDS];
     cl_int status = CL_SUCCESS;
-    cg->status_words = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR, sizeof zeros,
-                              (void *)zeros);
+    cg->status_words = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR,
+                              sizeof zeros, (void *)zeros);
     return cg->status_words ? true : cg_fail_cl(cg, "clCreateBuffer", status);
 }
 
@@ -229,7 +244,8 @@ static void report_run(cg_context *cg, const cg_plan *plan, const cl_int *words)
     if (words[3] > 0)
         cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range: it must be at least 0 and less than %d", name,
                 (int)words[2], (int)words[3]);
-    else cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range", name, (int)words[2]);
+    else
+        cg_fail(cg, CG_ERROR_ARGUMENT, "%s: index %d is out of range", name, (int)words[2]);
 }
 
 /* Zeros the words that runs have set. No slot is taken again before that. */
@@ -249,7 +265,8 @@ bool cg_read_status(cg_context *cg)
 {
     if (cg->status_unread == 0) return true;
     cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
-    cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL, NULL);
+    cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL,
+                       NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
     for (; cg->status_unread > 0; cg->status_unread--) {
         const int slot = (cg->status_next + CG_STATUS_SLOTS - cg->status_unread) % CG_STATUS_SLOTS;
@@ -313,7 +330,8 @@ static int64_t find_nan(cg_context *cg, const cg_walk *walk, const cg_node *node
     const cl_mem memory = resolve(cg, walk, place, &offset);
     void *data = cg_host_allocate(cg, bytes);
     if (!data) return -2;
-    const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, memory, CL_TRUE, (size_t)offset, bytes, data, 0, NULL, NULL);
+    const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, memory, CL_TRUE, (size_t)offset, bytes, data, 0, NULL,
+                             NULL);
     if (status == CL_SUCCESS) {
         result = first_nan(data, (cg_dtype)node->dtype, count);
     } else {
@@ -352,9 +370,9 @@ static bool check_step(cg_context *cg, const cg_walk *walk, const cg_step *step)
         const int64_t at = find_nan(cg, walk, node, place_of_output(step, i));
         if (at == -2) return false;
         if (at >= 0)
-            return cg_fail(cg, CG_ERROR_NUMBER, "%s: made the first NaN, at element %lld of %s%s%s%s", step->label, (long long)at,
-                           cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape), node->label ? " " : "",
-                           node->label ? node->label : "");
+            return cg_fail(cg, CG_ERROR_NUMBER, "%s: made the first NaN, at element %lld of %s%s%s%s", step->label,
+                           (long long)at, cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape),
+                           node->label ? " " : "", node->label ? node->label : "");
     }
     return true;
 }
@@ -450,8 +468,8 @@ static bool is_done(cg_context *cg, int slot)
 {
     cl_int status = CL_COMPLETE;
     if (!cg->queued[slot]) return true;
-    const cl_int asked =
-        CL(cg, clGetEventInfo, cg->queued[slot], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    const cl_int asked = CL(cg, clGetEventInfo, cg->queued[slot], CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status,
+                            &status, NULL);
     return asked == CL_SUCCESS && status <= CL_COMPLETE;
 }
 

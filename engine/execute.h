@@ -4,8 +4,8 @@
 
 #include "engine/plan.h"
 
-/* Binds and enqueues. False after reporting: variables are then unchanged, or marked lost if a kernel that writes one in
- * place was enqueued. On success the roots' nodes have their buffers. */
+/* Binds and enqueues. False after reporting: variables are then unchanged, or marked lost if a kernel that writes one
+ * in place was enqueued. On success the roots' nodes have their buffers. */
 bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk);
 
 /* The status words that kernels report bad indices in. */

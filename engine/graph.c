@@ -132,25 +132,27 @@ static uint64_t number_bits(double number)
 
 /* The number of a SCALAR is an argument and stays out of the key; that of a CONSTANT is structure. Whatever is stored
  * is a leaf: its history does not matter. */
+int cg_node_words(const cg_node *node, uint64_t *words)
+{
+    const bool stored = node->buffer || node->kind == CG_NODE_DATA;
+    int count = 1;
+    words[0] = (uint64_t)(stored ? CG_NODE_DATA : node->kind) | (uint64_t)node->dtype << 8 |
+               (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32;
+    for (int i = 0; i < node->shape.rank; i++) words[count++] = (uint64_t)node->shape.size[i];
+    if (stored) return count;
+    words[0] |= (uint64_t)node->weak << 16 | (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56;
+    words[count++] = (uint64_t)(uintptr_t)node->op;
+    const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
+    for (int i = shifts; i < node->attribute_count; i++) words[count++] = (uint64_t)node->attributes[i];
+    if (node->kind == CG_NODE_CONSTANT) words[count++] = number_bits(node->number);
+    return count;
+}
+
 void cg_node_hash(cg_node *node)
 {
-    const bool stored = node->buffer != NULL;
-    if (stored || node->kind == CG_NODE_DATA) {
-        uint64_t hash = cg_mix(UINT64_C(0x2127599bf4325c37), (uint64_t)node->dtype | (uint64_t)(uint8_t)node->batch_axis << 8 |
-                                                              (uint64_t)node->shape.rank << 16);
-        for (int i = 0; i < node->shape.rank; i++) hash = cg_mix(hash, (uint64_t)node->shape.size[i]);
-        node->hash = hash;
-        return;
-    }
-    uint64_t hash = UINT64_C(0x51ed270b0a1f39c1);
-    hash = cg_mix(hash, (uint64_t)node->kind | (uint64_t)node->dtype << 8 | (uint64_t)node->weak << 16 |
-                         (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32 |
-                         (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56);
-    for (int i = 0; i < node->shape.rank; i++) hash = cg_mix(hash, (uint64_t)node->shape.size[i]);
-    hash = cg_mix(hash, (uint64_t)(uintptr_t)node->op);
-    const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
-    for (int i = shifts; i < node->attribute_count; i++) hash = cg_mix(hash, (uint64_t)node->attributes[i]);
-    if (node->kind == CG_NODE_CONSTANT) hash = cg_mix(hash, number_bits(node->number));
+    uint64_t words[CG_MOST_WORDS], hash = UINT64_C(0x51ed270b0a1f39c1);
+    const int count = cg_node_words(node, words);
+    for (int i = 0; i < count; i++) hash = cg_mix(hash, words[i]);
     node->hash = hash;
 }
 
@@ -283,11 +285,16 @@ static int batch_axis_of(const cg_call *call, cg_node *const *inputs, const cg_s
     for (int i = 0; i < call->input_count; i++) any |= inputs[i]->batch_axis >= 0;
     if (!any) return -1;
     switch (call->op->kind) {
-    case CG_OP_MAP: return batch_axis_of_map(inputs, call->input_count, result->rank);
-    case CG_OP_MOVE: return batch_axis_of_move(call, inputs[0], result->rank);
-    case CG_OP_REDUCE: return batch_axis_of_reduce(call, inputs[0]);
-    case CG_OP_CONTRACT: return batch_axis_of_contract(inputs, result->rank);
-    default: return -1;
+    case CG_OP_MAP:
+        return batch_axis_of_map(inputs, call->input_count, result->rank);
+    case CG_OP_MOVE:
+        return batch_axis_of_move(call, inputs[0], result->rank);
+    case CG_OP_REDUCE:
+        return batch_axis_of_reduce(call, inputs[0]);
+    case CG_OP_CONTRACT:
+        return batch_axis_of_contract(inputs, result->rank);
+    default:
+        return -1;
     }
 }
 
@@ -378,7 +385,8 @@ static void discard(cg_node *node)
 cg_tensor cg_output_of(cg_node *call, int index)
 {
     const int64_t attribute = index;
-    cg_node *output = cg_node_new(call->context, CG_NODE_OUTPUT, call->output_dtypes[index], &call->output_shapes[index]);
+    cg_node *output = cg_node_new(call->context, CG_NODE_OUTPUT, call->output_dtypes[index],
+                                  &call->output_shapes[index]);
     if (!output) return (cg_tensor){0};
     if (!store_attributes(output, &attribute, 1) || !store_inputs(output, &call, 1)) {
         discard(output);
@@ -388,7 +396,8 @@ cg_tensor cg_output_of(cg_node *call, int index)
     return cg_tensor_of(output);
 }
 
-static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak, cg_tensor *result)
+static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak,
+                   cg_tensor *result)
 {
     cg_context *cg = call->context;
     const int outputs = call->op->outputs ? call->op->outputs : 1;
@@ -456,7 +465,8 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
     cg_node *nodes[CG_MAX_INPUTS];
     cg_inferred inferred;
     bool weak;
-    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes)) return false;
+    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes))
+        return false;
     cg_context *cg = view.call.context;
     if (op->inputs >= 0 && input_count != op->inputs)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: takes %d inputs, not %d", op->name, op->inputs, input_count);
@@ -531,7 +541,8 @@ cg_tensor cg_size_scalar(cg_context *cg, cg_dtype dtype, double value)
 cg_tensor cg_index(cg_context *cg, cg_shape shape)
 {
     if (cg_shape_size(shape) > INT32_MAX)
-        return cg_report(cg, CG_ERROR_ARGUMENT, "index", "%s has more than 2^31 - 1 positions", cg_shape_text(cg, shape));
+        return cg_report(cg, CG_ERROR_ARGUMENT, "index", "%s has more than 2^31 - 1 positions",
+                         cg_shape_text(cg, shape));
     return leaf(cg, CG_NODE_INDEX, CG_I32, shape, 0, false);
 }
 
@@ -541,8 +552,7 @@ void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_tensor op
     if (!cg) return;
     const uint64_t number = has_key ? key : cg->random_number++;
     const uint64_t halves[4] = {cg->seed & UINT32_MAX, cg->seed >> 32, number & UINT32_MAX, number >> 32};
-    for (int i = 0; i < 4; i++)
-        operands[i] = cg_size_scalar(cg, CG_I32, (double)(int32_t)(uint32_t)halves[i]);
+    for (int i = 0; i < 4; i++) operands[i] = cg_size_scalar(cg, CG_I32, (double)(int32_t)(uint32_t)halves[i]);
 }
 
 cg_tensor cg_named(cg_tensor tensor, const char *name)

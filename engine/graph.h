@@ -26,29 +26,29 @@ struct cg_node {
     const cg_op *op;     /* calls only */
     uint32_t references; /* from nodes that read it, from variables, and one while its handle lives */
     uint8_t kind, dtype;
-    bool weak;           /* dtype gives way to that of the other operands */
-    bool owned;          /* its handle lives, in the list of scope `owner` */
-    bool computed;       /* a plan has computed it before, without storing it */
-    bool cut;            /* a value whose history ended with a scope */
-    bool assigned;       /* some variable was given this value */
-    bool asked;          /* kept: stored at the next forcing point, in the context's list `asked` */
-    int8_t batch_axis;   /* the axis that is the minibatch, or -1 */
+    bool weak;         /* dtype gives way to that of the other operands */
+    bool owned;        /* its handle lives, in the list of scope `owner` */
+    bool computed;     /* a plan has computed it before, without storing it */
+    bool cut;          /* a value whose history ended with a scope */
+    bool assigned;     /* some variable was given this value */
+    bool asked;        /* kept: stored at the next forcing point, in the context's list `asked` */
+    int8_t batch_axis; /* the axis that is the minibatch, or -1 */
     uint8_t input_count, output_count;
     uint16_t attribute_count;
-    uint32_t owner;      /* index of the owning scope */
-    uint32_t cut_scope;  /* of an asked node: the scope whose end makes it a leaf */
+    uint32_t owner;     /* index of the owning scope */
+    uint32_t cut_scope; /* of an asked node: the scope whose end makes it a leaf */
     cg_shape shape;
     cg_node *inline_inputs[CG_INLINE_INPUTS], **inputs;
     int64_t inline_attributes[CG_INLINE_ATTRIBUTES], *attributes;
-    double number;             /* CONSTANT, SCALAR; a call of such only is folded on the host */
-    struct cg_buffer *buffer;  /* set once the value is stored; a CALL with a buffer still has its history */
-    char *label;               /* name for messages, or NULL */
+    double number;                        /* CONSTANT, SCALAR; a call of such only is folded on the host */
+    struct cg_buffer *buffer;             /* set once the value is stored; a CALL with a buffer still has its history */
+    char *label;                          /* name for messages, or NULL */
     cg_node *scope_next, *scope_previous; /* list of the owning scope */
-    uint64_t hash;             /* of kind, op, dtype, shape and attributes: what the key needs but the inputs */
-    uint64_t visit;            /* epoch of the walk that saw it last... */
-    int32_t position;          /* ...and its number there */
-    int32_t plan_references;   /* references from within that walk */
-    cg_shape *output_shapes;   /* calls with several outputs */
+    uint64_t hash;           /* of kind, op, dtype, shape and attributes: what the key needs but the inputs */
+    uint64_t visit;          /* epoch of the walk that saw it last... */
+    int32_t position;        /* ...and its number there */
+    int32_t plan_references; /* references from within that walk */
+    cg_shape *output_shapes; /* calls with several outputs */
     cg_dtype *output_dtypes;
 };
 
@@ -68,6 +68,16 @@ cg_tensor cg_output_of(cg_node *call, int index);
 
 void cg_node_retain(cg_node *node);
 void cg_node_release(cg_node *node);
+
+/* What of a node is structure, apart from its inputs: the words that its hash is made of. Returns how many. */
+enum { CG_MOST_WORDS = CG_MAX_RANK + CG_MAX_ATTRIBUTES + 3 };
+int cg_node_words(const cg_node *node, uint64_t *words);
+
+/* How many of its inputs running a node reads. A move reads the first; any others are there for its derivative rule. */
+static inline int cg_reads(const cg_node *node)
+{
+    return node->kind == CG_NODE_CALL && node->op->kind == CG_OP_MOVE ? 1 : node->input_count;
+}
 
 /* A new number for a walk; a node whose `visit` equals it has been seen by that walk. */
 uint64_t cg_walk_new(cg_context *cg);

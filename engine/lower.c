@@ -20,7 +20,8 @@ static int lower_item(cg_lowered *l, int position, const access *at, int guard, 
 static bool too_large(cg_lowered *l)
 {
     l->failed = true;
-    cg_fail(l->schedule->context, CG_ERROR_DEVICE, "internal: a kernel of %d values exceeds its limits", l->value_count);
+    cg_fail(l->schedule->context, CG_ERROR_DEVICE, "internal: a kernel of %d values exceeds its limits",
+            l->value_count);
     return false;
 }
 
@@ -171,8 +172,10 @@ static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, in
         int64_t least = at->offset[j], most = at->offset[j];
         for (int k = 0; k < l->outer_count + l->inner_count; k++) {
             const int64_t reach = at->factor[j][k] * (l->extent[k] - 1);
-            if (reach < 0) least += reach;
-            else most += reach;
+            if (reach < 0)
+                least += reach;
+            else
+                most += reach;
         }
         bool shifted = false;
         for (int n = 0; n < at->shifts.count; n++) shifted |= at->shifts.of[n].factor[j] != 0;
@@ -187,7 +190,8 @@ static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, in
         memcpy(g->form.stride, at->factor[j], sizeof g->form.stride);
         g->form.shift_count = at->shifts.count;
         for (int n = 0; n < at->shifts.count; n++)
-            g->form.shifts[n] = (cg_shift){at->shifts.of[n].item, at->shifts.of[n].attribute, at->shifts.of[n].factor[j]};
+            g->form.shifts[n] = (cg_shift){at->shifts.of[n].item, at->shifts.of[n].attribute,
+                                           at->shifts.of[n].factor[j]};
         guard = l->guard_count++;
     }
     return guard;

@@ -28,7 +28,7 @@ typedef enum cg_term_kind {
 typedef struct cg_term {
     cg_term_kind kind;
     cg_dtype dtype;
-    bool inner;  /* computed inside the reduction's loops */
+    bool inner; /* computed inside the reduction's loops */
     int item, tensor, guard;
     cg_form form;
     double number;
@@ -46,7 +46,7 @@ typedef struct cg_guard {
 
 /* A buffer that the kernel reads or writes. */
 typedef struct cg_kernel_tensor {
-    int item;      /* storage, or -1: the place below */
+    int item; /* storage, or -1: the place below */
     cg_dtype dtype;
     bool written;
     cg_place place;

@@ -6,8 +6,8 @@
 #include <string.h>
 
 typedef struct range {
-    int number;        /* as in cg_place.index of the arena */
-    int first, last;   /* steps, inclusive */
+    int number;      /* as in cg_place.index of the arena */
+    int first, last; /* steps, inclusive */
     int64_t bytes, offset;
 } range;
 
@@ -19,8 +19,10 @@ bool cg_memory_places(cg_build *b)
     for (int i = 0; i < s->walk->count; i++) {
         cg_entry *item = &s->items[i];
         if (item->kind == CG_ITEM_BUFFER || !item->stored) continue;
-        if (item->root >= 0) item->place = (cg_place){.kind = CG_PLACE_ROOT, .index = item->root};
-        else item->place = (cg_place){.kind = CG_PLACE_ARENA, .index = number++};
+        if (item->root >= 0)
+            item->place = (cg_place){.kind = CG_PLACE_ROOT, .index = item->root};
+        else
+            item->place = (cg_place){.kind = CG_PLACE_ARENA, .index = number++};
     }
     return true;
 }
@@ -82,8 +84,10 @@ static void insert_by_offset(range *r, range **placed, int count)
     int low = 0, high = count;
     while (low < high) {
         const int middle = (low + high) / 2;
-        if (placed[middle]->offset <= r->offset) low = middle + 1;
-        else high = middle;
+        if (placed[middle]->offset <= r->offset)
+            low = middle + 1;
+        else
+            high = middle;
     }
     memmove(&placed[low + 1], &placed[low], (size_t)(count - low) * sizeof *placed);
     placed[low] = r;
@@ -130,7 +134,8 @@ bool cg_memory_offsets(cg_build *b)
             }
         for (int i = 0; i < b->scratch_count; i++) {
             const cg_scratch *scratch = &b->scratch[i];
-            if (scratch->bytes > 0) ranges[number] = (range){.number = number, .bytes = aligned(b, scratch->bytes)}, number++;
+            if (scratch->bytes > 0)
+                ranges[number] = (range){.number = number, .bytes = aligned(b, scratch->bytes)}, number++;
             b->plan->steps[scratch->step].places[scratch->argument].index = number - 1;
         }
         find_lifetimes(b, ranges, number);

@@ -25,7 +25,7 @@ static inline bool cg_fault_opencl(cg_faults *faults)
 #define CL(cg, function, ...) CL_COUNTED(&(cg)->faults, function, __VA_ARGS__)
 #define CL_COUNTED(faults, function, ...) (cg_fault_opencl(faults) ? CL_OUT_OF_RESOURCES : function(__VA_ARGS__))
 /* CL_NEW(cg, &status, clCreateBuffer, context, ...): for calls that return an object and take a status last. */
-#define CL_NEW(cg, status, function, ...)                                                                              \
+#define CL_NEW(cg, status, function, ...) \
     (cg_fault_opencl(&(cg)->faults) ? (*(status) = CL_OUT_OF_RESOURCES, NULL) : function(__VA_ARGS__, status))
 
 #endif

@@ -1,8 +1,8 @@
-/* Forcing points: walks what is pending, makes the key of its structure, finds or makes the plan, runs it, and hands the
- * results to nodes and variables. */
+/* Forcing points: walks what is pending, makes the key of its structure, finds or makes the plan, runs it, and hands
+ * the results to nodes and variables. */
 #include "engine/plan.h"
-#include "engine/clblast.h"
 #include "engine/buffer.h"
+#include "engine/clblast.h"
 #include "engine/codegen.h"
 #include "engine/execute.h"
 #include "engine/hash.h"
@@ -21,23 +21,39 @@ typedef struct cg_walk_frame {
 
 /* --- walking --- */
 
+/* Keys of 128 bits do not meet by chance; in debug builds plans are compared in full all the same. */
+#ifdef NDEBUG
+enum { RECORDS_KEYS = 0 };
+#else
+enum { RECORDS_KEYS = 1 };
+#endif
+
+static bool record_grow(cg_context *cg, cg_walk *w, int words)
+{
+    return !RECORDS_KEYS || CG_GROW(cg, w->record, w->record_capacity, w->record_count + words);
+}
+
+/* Room in the record must have been made. */
 static inline void key_add(cg_walk *w, uint64_t value)
 {
     w->key[0] = cg_mix(w->key[0], value);
     w->key[1] = cg_mix(w->key[1] + UINT64_C(0x2545f4914f6cdd1d), value);
+    if (RECORDS_KEYS) w->record[w->record_count++] = value;
 }
 
 static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
 {
     if (!CG_GROW(cg, w->nodes, w->capacity, w->count + 1)) return false;
+    if (!record_grow(cg, w, CG_MOST_WORDS + CG_MAX_INPUTS + 1)) return false;
     node->position = w->count;
     w->nodes[w->count++] = node;
     key_add(w, node->hash);
+    if (RECORDS_KEYS) w->record_count += cg_node_words(node, w->record + w->record_count);
     if (node->buffer || node->kind != CG_NODE_CALL) {
         if (node->kind == CG_NODE_OUTPUT && !node->buffer) key_add(w, (uint64_t)node->inputs[0]->position);
         return true;
     }
-    for (int i = 0; i < node->input_count; i++) key_add(w, (uint64_t)node->inputs[i]->position);
+    for (int i = 0; i < cg_reads(node); i++) key_add(w, (uint64_t)node->inputs[i]->position);
     w->recomputed += node->computed;
     node->computed = true;
     return true;
@@ -65,7 +81,7 @@ static bool walk_from(cg_context *cg, cg_walk *w, cg_node *root, uint64_t walk)
     w->stack[depth++] = (frame){root, 0};
     while (depth > 0) {
         frame *top = &w->stack[depth - 1];
-        if (top->next == top->node->input_count) {
+        if (top->next == cg_reads(top->node)) {
             if (!number_node(cg, w, top->node)) return false;
             depth--;
             continue;
@@ -124,7 +140,7 @@ static bool collect_roots(cg_context *cg, cg_walk *w, cg_node *const *wanted, in
 /* --- donation --- */
 
 /* At a step scope's end, references that end with it do not hold a value: those of the variables and of the list of
- * kept tensors to what is about to become a leaf. A variable that takes over a value stored before does hold it. */
+ * kept tensors to what is about to become a leaf. What takes over a value stored before does hold it. */
 static void discount_references(cg_context *cg, uint64_t walk)
 {
     for (int i = 0; i < cg->pending_count; i++) {
@@ -134,7 +150,8 @@ static void discount_references(cg_context *cg, uint64_t walk)
     }
     for (int i = 0; i < cg->asked_count; i++) {
         cg_node *node = cg->asked[i];
-        if (node->visit == walk && (int)node->cut_scope >= cg->scope_count) node->plan_references += 1 + node->owned;
+        const bool cut = (int)node->cut_scope >= cg->scope_count;
+        if (node->visit == walk && cut && !node->buffer) node->plan_references += 1 + node->owned;
     }
 }
 
@@ -147,7 +164,7 @@ static bool find_held(cg_context *cg, cg_walk *w)
         const cg_node *node = w->nodes[i];
         if ((int64_t)node->references > node->plan_references) w->held[i] = true;
         if (!w->held[i] || is_leaf(node)) continue;
-        for (int k = 0; k < node->input_count; k++) w->held[node->inputs[k]->position] = true;
+        for (int k = 0; k < cg_reads(node); k++) w->held[node->inputs[k]->position] = true;
     }
     return true;
 }
@@ -173,11 +190,13 @@ static bool walk_graph(cg_context *cg, cg_walk *w, bool cutting)
     const uint64_t walk = cg_walk_new(cg);
     w->count = 0;
     w->recomputed = 0;
+    w->record_count = 0;
     w->key[0] = UINT64_C(0x8f14e45fceea167a);
     w->key[1] = UINT64_C(0x5ca1ab1e0ddba11);
     for (int i = 0; i < w->root_count; i++)
         if (!walk_from(cg, w, w->roots[i].node, walk)) return false;
     if (cutting && !cg->check && !donate(cg, w, walk)) return false;
+    if (!record_grow(cg, w, 2 * w->root_count + 1)) return false;
     for (int i = 0; i < w->root_count; i++) {
         cg_root *root = &w->roots[i];
         root->position = root->node->position;
@@ -206,7 +225,8 @@ static bool add_host_steps(cg_context *cg, cg_plan *plan, const cg_schedule *s)
             continue;
         }
         cg_host_step *step = &plan->host_steps[host++];
-        *step = (cg_host_step){.op = node->op, .position = i, .input_count = node->input_count, .dtype = (cg_dtype)node->dtype};
+        *step = (cg_host_step){
+            .op = node->op, .position = i, .input_count = node->input_count, .dtype = (cg_dtype)node->dtype};
         for (int k = 0; k < node->input_count; k++) step->inputs[k] = node->inputs[k]->position;
     }
     plan->host_count = host;
@@ -222,7 +242,8 @@ static bool add_targets(cg_context *cg, cg_plan *plan, const cg_walk *w)
     for (int i = 0; i < w->root_count; i++) {
         const cg_node *node = w->roots[i].node;
         plan->targets[i] = (cg_target){.in_place = w->roots[i].donated,
-                                       .bytes = cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype)};
+                                       .bytes = cg_shape_size(node->shape) *
+                                                (int64_t)cg_dtype_bytes((cg_dtype)node->dtype)};
     }
     return true;
 }
@@ -233,7 +254,8 @@ static bool add_keeping(cg_build *b)
     const cg_walk *w = b->schedule->walk;
     for (int i = 0; b->schedule->reports && i < w->root_count; i++) {
         const cg_root *root = &w->roots[i];
-        if (!root->variable || root->donated || !root->variable->committed || !root->variable->committed->buffer) continue;
+        if (!root->variable || root->donated || !root->variable->committed || !root->variable->committed->buffer)
+            continue;
         if (b->plan->targets[i].bytes > 0 && !cg_generate_keep(b, i, b->plan->targets[i].bytes)) return false;
     }
     return true;
@@ -249,7 +271,8 @@ static bool compile(cg_build *b)
     for (int i = 0; i < s->group_count; i++)
         if (!cg_generate(b, &s->groups[s->order[i]])) return false;
     /* The text of a kernel may be cut short where memory for a part of it was missing. */
-    if (!add_keeping(b) || !cg_memory_offsets(b) || b->context->failures != failures || !cg_programs_make(b)) return false;
+    if (!add_keeping(b) || !cg_memory_offsets(b) || b->context->failures != failures || !cg_programs_make(b))
+        return false;
     for (int i = 0; i < b->plan->step_count; i++)
         if (b->plan->steps[i].blas && !cg_clblast_warm(b->context, b->plan->steps[i].blas)) return false;
     return true;
@@ -260,13 +283,15 @@ static void log_plan(const cg_build *b)
     const cg_plan *plan = b->plan;
     int64_t kept = 0;
     for (int i = 0; i < plan->target_count; i++) kept += plan->targets[i].in_place ? 0 : plan->targets[i].bytes;
-    fprintf(stderr, "clgrad: plan %016llx: %d nodes, %d kernels, %d results (%lld bytes in new buffers), arena %lld bytes\n",
-            (unsigned long long)plan->key[0], b->schedule->walk->count, plan->step_count, plan->target_count, (long long)kept,
-            (long long)plan->arena_bytes);
+    fprintf(stderr,
+            "clgrad: plan %016llx: %d nodes, %d kernels, %d results (%lld bytes in new buffers), arena %lld bytes\n",
+            (unsigned long long)plan->key[0], b->schedule->walk->count, plan->step_count, plan->target_count,
+            (long long)kept, (long long)plan->arena_bytes);
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
-        fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s\n", i, step->label, (long long)step->bytes,
-                step->global[0], step->global[1], step->global[2], step->commits ? ", in place" : "");
+        fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s\n", i, step->label,
+                (long long)step->bytes, step->global[0], step->global[1], step->global[2],
+                step->commits ? ", in place" : "");
     }
     if (b->schedule->walk->recomputed)
         fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",
@@ -283,6 +308,16 @@ static void build_free(cg_build *b)
     cg_schedule_free(b->schedule);
 }
 
+static bool keep_record(cg_context *cg, cg_plan *plan, const cg_walk *w)
+{
+    if (!RECORDS_KEYS) return true;
+    plan->record = cg_host_allocate(cg, (size_t)w->record_count * sizeof *plan->record);
+    if (!plan->record) return false;
+    memcpy(plan->record, w->record, (size_t)w->record_count * sizeof *plan->record);
+    plan->record_count = w->record_count;
+    return true;
+}
+
 cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
 {
     cg_schedule schedule = {.context = cg, .walk = w};
@@ -290,7 +325,7 @@ cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
     build.plan = cg_host_allocate(cg, sizeof *build.plan);
     if (!build.plan) return NULL;
     memcpy(build.plan->key, w->key, sizeof w->key);
-    const bool ok = compile(&build);
+    const bool ok = keep_record(cg, build.plan, w) && compile(&build);
     if (ok && cg->log_plan) log_plan(&build);
     build_free(&build);
     if (ok) return build.plan;
@@ -320,6 +355,7 @@ void cg_plan_free(cg_context *cg, cg_plan *plan)
     for (int i = 0; i < plan->step_count; i++) step_free(cg, &plan->steps[i]);
     for (int i = 0; i < plan->report_count; i++) cg_host_free(cg, plan->report_texts[i].text);
     cg_host_free(cg, plan->report_texts);
+    cg_host_free(cg, plan->record);
     cg_host_free(cg, plan->steps);
     cg_host_free(cg, plan->host_steps);
     cg_host_free(cg, plan->scalars);
@@ -331,18 +367,24 @@ void cg_plan_free(cg_context *cg, cg_plan *plan)
 
 static void unlink_plan(cg_context *cg, cg_plan *plan)
 {
-    if (plan->newer) plan->newer->older = plan->older;
-    else cg->plan_newest = plan->older;
-    if (plan->older) plan->older->newer = plan->newer;
-    else cg->plan_oldest = plan->newer;
+    if (plan->newer)
+        plan->newer->older = plan->older;
+    else
+        cg->plan_newest = plan->older;
+    if (plan->older)
+        plan->older->newer = plan->newer;
+    else
+        cg->plan_oldest = plan->newer;
 }
 
 static void link_newest(cg_context *cg, cg_plan *plan)
 {
     plan->newer = NULL;
     plan->older = cg->plan_newest;
-    if (cg->plan_newest) cg->plan_newest->newer = plan;
-    else cg->plan_oldest = plan;
+    if (cg->plan_newest)
+        cg->plan_newest->newer = plan;
+    else
+        cg->plan_oldest = plan;
     cg->plan_newest = plan;
 }
 
@@ -370,11 +412,20 @@ static bool make_room(cg_context *cg)
     return true;
 }
 
+static bool check_record(cg_context *cg, const cg_plan *plan, const cg_walk *w)
+{
+    if (!RECORDS_KEYS || (plan->record_count == w->record_count &&
+                          memcmp(plan->record, w->record, (size_t)w->record_count * sizeof *w->record) == 0))
+        return true;
+    return cg_fail(cg, CG_ERROR_DEVICE, "internal: two plans have one key");
+}
+
 static cg_plan *find_plan(cg_context *cg, cg_walk *w)
 {
     if (!cg->plan_table && !(cg->plan_table = cg_host_allocate(cg, PLAN_BUCKETS * sizeof *cg->plan_table))) return NULL;
     for (cg_plan *plan = *bucket_of(cg, w->key); plan; plan = plan->chain) {
         if (memcmp(plan->key, w->key, sizeof w->key) != 0) continue;
+        if (!check_record(cg, plan, w)) return NULL;
         cg->counters.plan_hits++;
         unlink_plan(cg, plan);
         link_newest(cg, plan);
@@ -400,6 +451,7 @@ void cg_plans_close(cg_context *cg)
     if (!w) return;
     cg->walk_memory = NULL;
     cg_host_free(cg, w->nodes);
+    cg_host_free(cg, w->record);
     cg_host_free(cg, w->stack);
     cg_host_free(cg, w->roots);
     cg_host_free(cg, w->held);
@@ -443,7 +495,9 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
             cg->counters.last_plan_peak_bytes = plan->arena_bytes;
         }
     }
-    if (ok) commit(cg);
-    else cg_drop_pending(cg, cutting || cg_in_step(cg));
+    if (ok)
+        commit(cg);
+    else
+        cg_drop_pending(cg, cutting || cg_in_step(cg));
     return ok;
 }

@@ -29,6 +29,8 @@ typedef struct cg_walk {
     cg_buffer **targets; /* per root: where its value goes, while running */
     int targets_capacity;
     uint64_t key[2];
+    uint64_t *record; /* in debug builds: all that the key was made from */
+    int record_count, record_capacity;
     int64_t recomputed;
 } cg_walk;
 
@@ -46,12 +48,19 @@ typedef struct cg_place {
 } cg_place;
 
 /* A field of a kernel's argument block that each run fills in: the element offset of a tensor, or a number. */
-typedef enum cg_patch_kind { CG_PATCH_TENSOR, CG_PATCH_F32, CG_PATCH_F64, CG_PATCH_I32, CG_PATCH_STATUS, CG_PATCH_SHIFT } cg_patch_kind;
+typedef enum cg_patch_kind {
+    CG_PATCH_TENSOR,
+    CG_PATCH_F32,
+    CG_PATCH_F64,
+    CG_PATCH_I32,
+    CG_PATCH_STATUS,
+    CG_PATCH_SHIFT
+} cg_patch_kind;
 typedef struct cg_patch {
     cg_patch_kind kind;
-    uint16_t at;          /* byte in the block */
-    uint16_t element;     /* TENSOR: bytes of one */
-    int index;            /* TENSOR: number of the argument; SHIFT: of the sum; numbers: position in the walk */
+    uint16_t at;      /* byte in the block */
+    uint16_t element; /* TENSOR: bytes of one */
+    int index;        /* TENSOR: number of the argument; SHIFT: of the sum; numbers: position in the walk */
 } cg_patch;
 
 /* An offset that depends on where slices start: base + sum of factor * attribute of a node. */
@@ -72,10 +81,10 @@ typedef struct cg_blas_call {
     bool f64, transposed_a, transposed_b;
     int64_t m, n, k, leading_a, leading_b;
     int64_t batches;
-    int64_t *offsets;    /* 3 per batch: first elements of A, B and C, from their places */
+    int64_t *offsets;      /* 3 per batch: first elements of A, B and C, from their places */
     cg_shift_sum first[2]; /* of the operands, besides */
     int64_t temporary_bytes;
-    cl_mem temporary;    /* a range of the arena `of`, as CLBlast takes no offset */
+    cl_mem temporary; /* a range of the arena `of`, as CLBlast takes no offset */
     cl_mem temporary_of;
 } cg_blas_call;
 
@@ -95,11 +104,11 @@ typedef struct cg_step {
     int patch_count;
     cg_shift_sum *sums;
     cg_blas_call *blas;
-    bool commits;       /* writes a variable's buffer in place */
-    int *outputs;       /* positions of the values that it stores, for the NaN check */
+    bool commits; /* writes a variable's buffer in place */
+    int *outputs; /* positions of the values that it stores, for the NaN check */
     int output_count;
-    char *label;        /* the ops in it, for logs and messages */
-    int64_t bytes;      /* read and written */
+    char *label;   /* the ops in it, for logs and messages */
+    int64_t bytes; /* read and written */
 } cg_step;
 
 /* A number computed on the host at each run from others. */
@@ -122,6 +131,8 @@ typedef struct cg_report_entry {
 
 struct cg_plan {
     uint64_t key[2];
+    uint64_t *record; /* in debug builds: all that the key was made from */
+    int record_count;
     cg_plan *chain, *newer, *older;
     cg_step *steps;
     int step_count;

@@ -65,9 +65,11 @@ static bool report_build(cg_context *cg, cl_program program, const char *text, c
 {
     char log[400] = "";
     size_t bytes = 0;
-    if (CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS) bytes = 0;
+    if (CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes) != CL_SUCCESS)
+        bytes = 0;
     char *full = bytes ? cg_host_allocate(cg, bytes + 1) : NULL;
-    if (full && CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, bytes, full, NULL) == CL_SUCCESS) {
+    if (full &&
+        CL(cg, clGetProgramBuildInfo, program, cg->device, CL_PROGRAM_BUILD_LOG, bytes, full, NULL) == CL_SUCCESS) {
         const char *error = strstr(full, "error:");
         snprintf(log, sizeof log, "%s", error ? error : full);
         if (cg->log_kernels) fprintf(stderr, "%s\n%s\n", text, full);
@@ -93,7 +95,7 @@ static bool build_program(cg_context *cg, entry **which, int count)
     bool ok = program != NULL;
     if (!ok) cg_fail_cl(cg, "clCreateProgramWithSource", status);
     if (ok) {
-        status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2", NULL, NULL);
+        status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2 -w", NULL, NULL);
         ok = status == CL_SUCCESS ? true : report_build(cg, program, text.data, status);
     }
     for (int i = 0; ok && i < count; i++) {

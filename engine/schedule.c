@@ -10,8 +10,8 @@
 #include <string.h>
 
 enum {
-    CHEAP = 4,                  /* a map up to this cost is computed again rather than stored */
-    WORTH_A_LAUNCH = 1 << 16,   /* additions that cost about as much as one more kernel */
+    CHEAP = 4,                /* a map up to this cost is computed again rather than stored */
+    WORTH_A_LAUNCH = 1 << 16, /* additions that cost about as much as one more kernel */
     NOMINAL_BATCH = 64
 };
 
@@ -66,9 +66,12 @@ static cg_entry_kind kind_of(const cg_schedule *s, cg_node *node, bool *host)
         cg_call_of(node, &view);
         node->op->move(&view.call, &mapping);
         return mapping.copies ? CG_ITEM_ALIAS : CG_ITEM_VIEW;
-    case CG_OP_REDUCE: return CG_ITEM_REDUCE;
-    case CG_OP_CONTRACT: return CG_ITEM_CONTRACT;
-    default: return CG_ITEM_KERNEL;
+    case CG_OP_REDUCE:
+        return CG_ITEM_REDUCE;
+    case CG_OP_CONTRACT:
+        return CG_ITEM_CONTRACT;
+    default:
+        return CG_ITEM_KERNEL;
     }
 }
 
@@ -76,7 +79,7 @@ static int cost_of(const cg_schedule *s, const cg_entry *item)
 {
     if (item->kind != CG_ITEM_MAP && item->kind != CG_ITEM_VIEW) return 0;
     int cost = item->kind == CG_ITEM_MAP ? (item->node->op->cost ? item->node->op->cost : 1) : 0;
-    for (int i = 0; i < item->node->input_count; i++) cost += input_of(s, item, i)->cost;
+    for (int i = 0; i < cg_reads(item->node); i++) cost += input_of(s, item, i)->cost;
     return cost < 1 << 20 ? cost : 1 << 20;
 }
 
@@ -90,7 +93,8 @@ static void count_shifts(cg_schedule *s, cg_entry *item)
 {
     cg_entry *input = input_of(s, item, 0);
     int own = 0;
-    for (int j = 0; j < item->node->inputs[0]->shape.rank && item->node->op->shifts; j++) own += cg_is_shifted(item->node, j);
+    for (int j = 0; j < item->node->inputs[0]->shape.rank && item->node->op->shifts; j++)
+        own += cg_is_shifted(item->node, j);
     const int below = input->kind == CG_ITEM_VIEW && !input->forced ? input->shifts : 0;
     input->forced |= own + below > CG_MOST_SHIFTS;
     item->shifts = own + below > CG_MOST_SHIFTS ? own : own + below;
@@ -209,7 +213,7 @@ static bool reads_identically(const cg_entry *item, int input)
 static bool pass_on(cg_schedule *s, int item, int group, bool identity, int64_t elements)
 {
     const cg_entry *it = &s->items[item];
-    for (int i = 0; i < it->node->input_count; i++) {
+    for (int i = 0; i < cg_reads(it->node); i++) {
         const int input = it->node->inputs[i]->position;
         const bool same = identity && reads_identically(it, i);
         /* An alias is a name for a buffer, so what it names must be in one. */
@@ -247,7 +251,7 @@ static bool has_room_for_inputs(const cg_schedule *s, const cg_entry *item)
 {
     for (int u = item->uses; u >= 0; u = s->uses[u].next) {
         const cg_group *g = &s->groups[s->uses[u].group];
-        if (g->ops + 1 > CG_MOST_OPS || g->tensors - 1 + item->node->input_count > CG_MOST_TENSORS) return false;
+        if (g->ops + 1 > CG_MOST_OPS || g->tensors - 1 + cg_reads(item->node) > CG_MOST_TENSORS) return false;
     }
     return true;
 }
@@ -298,7 +302,7 @@ static bool can_join(cg_schedule *s, const cg_entry *item, int group)
     if (use && (!use->identity || use->needs_buffer)) return false;
     if (!cg_same_elements(&g->space, &item->node->shape)) return false;
     if (g->member_count == CG_MOST_MEMBERS || g->ops + 1 > CG_MOST_OPS) return false;
-    if (g->tensors + item->node->input_count > CG_MOST_TENSORS) return false;
+    if (g->tensors + cg_reads(item->node) > CG_MOST_TENSORS) return false;
     return !makes_cycle(s, item, group);
 }
 
@@ -318,7 +322,7 @@ static bool member_add(cg_schedule *s, int group, int position)
 /* A group that already reads one of the item's inputs over the same elements: a sibling worth merging with. */
 static int find_sibling(cg_schedule *s, const cg_entry *item)
 {
-    for (int i = 0; i < item->node->input_count; i++) {
+    for (int i = 0; i < cg_reads(item->node); i++) {
         const cg_entry *input = input_of(s, item, i);
         for (int u = input->uses; u >= 0; u = s->uses[u].next)
             if (s->uses[u].identity && can_join(s, item, s->uses[u].group)) return s->uses[u].group;
@@ -448,15 +452,22 @@ static bool decide(cg_schedule *s, int position)
 {
     const cg_entry *item = &s->items[position];
     switch (item->kind) {
-    case CG_ITEM_BUFFER: return true;
-    case CG_ITEM_VALUE: return item->root >= 0 || needs_buffer(s, item) ? store_item(s, position) : true;
+    case CG_ITEM_BUFFER:
+        return true;
+    case CG_ITEM_VALUE:
+        return item->root >= 0 || needs_buffer(s, item) ? store_item(s, position) : true;
     case CG_ITEM_MAP:
     case CG_ITEM_VIEW:
-    case CG_ITEM_ALIAS: return decide_elementwise(s, position);
-    case CG_ITEM_REDUCE: return decide_reduce(s, position);
-    case CG_ITEM_CONTRACT: return decide_contract(s, position);
-    case CG_ITEM_KERNEL: return decide_kernel(s, position);
-    case CG_ITEM_OUTPUT: return decide_output(s, position);
+    case CG_ITEM_ALIAS:
+        return decide_elementwise(s, position);
+    case CG_ITEM_REDUCE:
+        return decide_reduce(s, position);
+    case CG_ITEM_CONTRACT:
+        return decide_contract(s, position);
+    case CG_ITEM_KERNEL:
+        return decide_kernel(s, position);
+    case CG_ITEM_OUTPUT:
+        return decide_output(s, position);
     }
     return true;
 }
@@ -547,7 +558,8 @@ cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
     int64_t stride[CG_MAX_RANK] = {0}, contiguous = 1;
     found.first.count = shifts.count;
     found.first.wide = true;
-    for (int i = 0; i < shifts.count; i++) found.first.shifts[i] = (cg_shift){shifts.of[i].item, shifts.of[i].attribute, 0};
+    for (int i = 0; i < shifts.count; i++)
+        found.first.shifts[i] = (cg_shift){shifts.of[i].item, shifts.of[i].attribute, 0};
     for (int j = base->node->shape.rank - 1; j >= 0; j--) {
         for (int k = 0; k < rank; k++) stride[k] += contiguous * mapping.factor[j][k];
         found.first.base += contiguous * mapping.offset[j];
@@ -661,7 +673,8 @@ static bool sort_groups(cg_schedule *s)
 {
     const int count = s->group_count;
     int *waiting = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *waiting), done = 0;
-    ready_heap ready = {.groups = s->groups, .of = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *ready.of)};
+    ready_heap ready = {.groups = s->groups,
+                        .of = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *ready.of)};
     s->order = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *s->order);
     const bool ok = waiting && ready.of && s->order;
     for (int g = 0; ok && g < count; g++)
@@ -678,7 +691,8 @@ static bool sort_groups(cg_schedule *s)
     cg_host_free(s->context, waiting);
     cg_host_free(s->context, ready.of);
     if (!ok) return false;
-    return done == count ? true : cg_fail(s->context, CG_ERROR_DEVICE, "internal: kernels of a plan wait for each other");
+    return done == count ? true
+                         : cg_fail(s->context, CG_ERROR_DEVICE, "internal: kernels of a plan wait for each other");
 }
 
 bool cg_schedule_make(cg_schedule *s)

@@ -12,29 +12,29 @@ enum {
 };
 
 typedef enum cg_entry_kind {
-    CG_ITEM_BUFFER,   /* stored before the plan runs */
-    CG_ITEM_VALUE,    /* a constant, a scalar argument, host arithmetic on those, or the index */
+    CG_ITEM_BUFFER, /* stored before the plan runs */
+    CG_ITEM_VALUE,  /* a constant, a scalar argument, host arithmetic on those, or the index */
     CG_ITEM_MAP,
-    CG_ITEM_VIEW,     /* a move that an index expression can express */
-    CG_ITEM_ALIAS,    /* a reshape that only a contiguous buffer can express: another name for its input's buffer */
+    CG_ITEM_VIEW,  /* a move that an index expression can express */
+    CG_ITEM_ALIAS, /* a reshape that only a contiguous buffer can express: another name for its input's buffer */
     CG_ITEM_REDUCE,
     CG_ITEM_CONTRACT,
     CG_ITEM_KERNEL,
-    CG_ITEM_OUTPUT    /* of a kernel with several outputs: stored where the kernel stores it */
+    CG_ITEM_OUTPUT /* of a kernel with several outputs: stored where the kernel stores it */
 } cg_entry_kind;
 
 /* One node of the walk. */
 typedef struct cg_entry {
     cg_node *node;
     cg_entry_kind kind;
-    bool host;     /* VALUE: computed on the host */
-    bool forced;   /* VIEW: stored, since views on it shift too often */
-    int shifts;    /* VIEW: offsets on the way down that are arguments */
-    bool stored;   /* has a buffer of its own in this plan */
-    int group;     /* that computes it, or -1 */
-    int root;      /* number of the root that it is, or -1 */
-    int uses;      /* list in cg_schedule.uses, or -1 */
-    int cost;      /* of one element, with what would be inlined into it */
+    bool host;      /* VALUE: computed on the host */
+    bool forced;    /* VIEW: stored, since views on it shift too often */
+    int shifts;     /* VIEW: offsets on the way down that are arguments */
+    bool stored;    /* has a buffer of its own in this plan */
+    int group;      /* that computes it, or -1 */
+    int root;       /* number of the root that it is, or -1 */
+    int uses;       /* list in cg_schedule.uses, or -1 */
+    int cost;       /* of one element, with what would be inlined into it */
     cg_place place; /* once stored or a BUFFER */
     int64_t arena_bytes;
     int first_step, last_step; /* lifetime, in launch order */
@@ -43,9 +43,9 @@ typedef struct cg_entry {
 /* A group reading an item. */
 typedef struct cg_use {
     int group, next;
-    bool identity;      /* element by element, in the group's output space */
+    bool identity; /* element by element, in the group's output space */
     bool needs_buffer;
-    int64_t elements;   /* at how many points it is evaluated */
+    int64_t elements; /* at how many points it is evaluated */
 } cg_use;
 
 typedef enum cg_group_kind { CG_GROUP_MAP, CG_GROUP_REDUCE, CG_GROUP_CONTRACT, CG_GROUP_KERNEL } cg_group_kind;
@@ -53,16 +53,16 @@ typedef enum cg_group_kind { CG_GROUP_MAP, CG_GROUP_REDUCE, CG_GROUP_CONTRACT, C
 /* One kernel to be: an optional anchor (reduction, contraction or kernel op) and the maps around it. */
 typedef struct cg_group {
     cg_group_kind kind;
-    int anchor;                     /* item, or -1 */
-    cg_shape space;                 /* what its work-items range over when they store */
-    int members[CG_MOST_MEMBERS];   /* stored items, in the order in which they were found: last first */
+    int anchor;                   /* item, or -1 */
+    cg_shape space;               /* what its work-items range over when they store */
+    int members[CG_MOST_MEMBERS]; /* stored items, in the order in which they were found: last first */
     int member_count;
     int ops, tensors;
-    int edges;                      /* list of groups that must run after it */
-    int first_item, last_item;      /* positions, to prune searches */
+    int edges;                 /* list of groups that must run after it */
+    int first_item, last_item; /* positions, to prune searches */
     uint64_t visit;
     bool reports, in_place;
-    int step;                       /* its place in the launch order */
+    int step; /* its place in the launch order */
 } cg_group;
 
 typedef struct cg_edge {
@@ -107,9 +107,9 @@ bool cg_is_shifted(const cg_node *node, int axis);
 typedef struct cg_operand {
     int item;
     bool transposed;
-    int64_t leading;                    /* elements from one row of the storage to the next */
-    cg_shift_sum first;                 /* element */
-    int64_t batch_stride[CG_MAX_RANK];  /* per leading axis of the result */
+    int64_t leading;                   /* elements from one row of the storage to the next */
+    cg_shift_sum first;                /* element */
+    int64_t batch_stride[CG_MAX_RANK]; /* per leading axis of the result */
 } cg_operand;
 cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int which);
 

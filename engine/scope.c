@@ -17,8 +17,10 @@ static void link_to(cg_node *node, int scope)
 
 static void unlink_from_scope(cg_node *node)
 {
-    if (node->scope_previous) node->scope_previous->scope_next = node->scope_next;
-    else node->context->scopes[node->owner].first = node->scope_next;
+    if (node->scope_previous)
+        node->scope_previous->scope_next = node->scope_next;
+    else
+        node->context->scopes[node->owner].first = node->scope_next;
     if (node->scope_next) node->scope_next->scope_previous = node->scope_previous;
 }
 

@@ -60,8 +60,8 @@ void cg_staging_close(cg_context *cg)
 static bool upload(cg_context *cg, cg_buffer *buffer, cg_staging_block *block, size_t bytes)
 {
     if (bytes == 0) return true;
-    const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, buffer->memory, CL_FALSE, (size_t)buffer->offset, bytes,
-                             block->data, 0, NULL, &block->uploaded);
+    const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, buffer->memory, CL_FALSE, (size_t)buffer->offset,
+                             bytes, block->data, 0, NULL, &block->uploaded);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueWriteBuffer", status);
 }
 
@@ -166,20 +166,30 @@ bool cg_read(cg_tensor tensor, void *out, size_t bytes)
 static double element(const void *data, cg_dtype dtype, int64_t i)
 {
     switch (dtype) {
-    case CG_F32: return (double)((const float *)data)[i];
-    case CG_F64: return ((const double *)data)[i];
-    case CG_I32: return ((const int32_t *)data)[i];
+    case CG_F32:
+        return (double)((const float *)data)[i];
+    case CG_F64:
+        return ((const double *)data)[i];
+    case CG_I32:
+        return ((const int32_t *)data)[i];
     case CG_U8:
-    case CG_BOOL: return ((const uint8_t *)data)[i];
+    case CG_BOOL:
+        return ((const uint8_t *)data)[i];
     }
     return NAN;
 }
 
 static void store_element(void *out, cg_dtype to, int64_t i, double value)
 {
-    if (to == CG_F32) ((float *)out)[i] = (float)value;
-    else if (to == CG_F64) ((double *)out)[i] = value;
-    else ((int32_t *)out)[i] = value != value ? 0 : value > INT32_MAX ? INT32_MAX : value < INT32_MIN ? INT32_MIN : (int32_t)value;
+    if (to == CG_F32)
+        ((float *)out)[i] = (float)value;
+    else if (to == CG_F64)
+        ((double *)out)[i] = value;
+    else
+        ((int32_t *)out)[i] = value != value      ? 0
+                              : value > INT32_MAX ? INT32_MAX
+                              : value < INT32_MIN ? INT32_MIN
+                                                  : (int32_t)value;
 }
 
 static bool read_as(cg_tensor tensor, void *out, int64_t count, cg_dtype to)

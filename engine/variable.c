@@ -42,8 +42,10 @@ void cg_variable_free(cg_variable *variable)
     if (variable->current) cg_node_release(variable->current);
     if (variable->committed) cg_node_release(variable->committed);
     if (variable->before) cg_node_release(variable->before);
-    if (variable->previous) variable->previous->next = variable->next;
-    else cg->variables = variable->next;
+    if (variable->previous)
+        variable->previous->next = variable->next;
+    else
+        cg->variables = variable->next;
     if (variable->next) variable->next->previous = variable->previous;
     cg_host_free(cg, variable->name);
     cg_host_free(cg, variable);
@@ -101,8 +103,9 @@ static void copy_vjp(const cg_vjp *vjp, cg_tensor *result)
     result[0] = vjp->cotangents[0];
 }
 
-/* A value of a variable's own: two variables given one tensor need a buffer each, and each its old value should the plan
- * find a bad index; and what a variable holds has the variable's dtype, whatever becomes of a weak number elsewhere. */
+/* A value of a variable's own: two variables given one tensor need a buffer each, and each its old value should the
+ * plan find a bad index; and what a variable holds has the variable's dtype, whatever becomes of a weak number
+ * elsewhere. */
 static const cg_op copy_op = {.name = "copy",
                               .kind = CG_OP_MAP,
                               .inputs = 1,
@@ -122,7 +125,8 @@ static bool assign_copy(cg_variable *variable, cg_tensor value)
     return done;
 }
 
-/* A first value that is stored already needs no plan; having it at once, the first step's plan is that of all others. */
+/* A first value that is stored already needs no plan; having it at once, the first step's plan is that of all others.
+ */
 static bool begin_with(cg_variable *variable, cg_node *stored)
 {
     cg_node_retain(stored);

@@ -188,14 +188,19 @@ static bool usable(const program *p, const value *v)
     return v->kind != REAL || v->host.error < (p->real == CG_F64 ? 1e-4 : 1e-3);
 }
 
-/* A value of a kind, or a new one. */
+static value *mark_used(value *v)
+{
+    v->used = true;
+    return v;
+}
+
 value *random_pick(program *p, kind kind)
 {
     for (int attempt = 0; attempt < 8 && p->value_count; attempt++) {
         value *v = &p->values[random_choose(p, p->value_count)];
-        if (v->kind == kind && usable(p, v)) return v;
+        if (v->kind == kind && usable(p, v)) return mark_used(v);
     }
-    return random_leaf(p, kind, random_shape(p));
+    return mark_used(random_leaf(p, kind, random_shape(p)));
 }
 
 kind random_kind(program *p)
@@ -218,10 +223,11 @@ value *random_partner(program *p, kind kind, const value *v)
     for (int attempt = 0; attempt < 12; attempt++) {
         value *other = &p->values[random_choose(p, p->value_count)];
         if (other->kind != kind || !usable(p, other)) continue;
-        if (host_broadcasts(&own, &other->host.shape, &shape) && random_size(shape) <= MOST_ELEMENTS) return other;
+        if (host_broadcasts(&own, &other->host.shape, &shape) && random_size(shape) <= MOST_ELEMENTS)
+            return mark_used(other);
     }
     int skipped = own.rank ? random_choose(p, own.rank + 1) : 0;
     shape = (cg_shape){.rank = own.rank - skipped};
     for (int i = 0; i < shape.rank; i++) shape.size[i] = random_chance(p, 30) ? 1 : own.size[i + skipped];
-    return random_leaf(p, kind, shape);
+    return mark_used(random_leaf(p, kind, shape));
 }

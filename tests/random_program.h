@@ -24,6 +24,7 @@ typedef struct value {
     host_tensor host;
     kind kind;
     int depth; /* of the scope that owns it */
+    bool used; /* by an op */
 } value;
 
 typedef struct state {
@@ -69,7 +70,7 @@ int64_t random_size(cg_shape shape);
 value *random_add(program *p, kind kind, cg_tensor tensor, host_tensor host);
 cg_tensor random_upload(program *p, kind kind, const host_tensor *host);
 value *random_leaf(program *p, kind kind, cg_shape shape);
-/* A value of a kind to compute with; a new one where there is none. */
+/* A value of a kind to compute with, then marked as used; a new one where there is none. */
 value *random_pick(program *p, kind kind);
 /* The same, of a shape that broadcasts with that of `v`. */
 value *random_partner(program *p, kind kind, const value *v);

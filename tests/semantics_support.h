@@ -118,7 +118,11 @@ static inline int recomputed(void)
 
 /* ---- Tensors and variables --------------------------------------------------------------------------------------- */
 
-#define FLOATS(...) (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), (float[]){__VA_ARGS__}
+#define FLOATS(...) \
+    (int)(sizeof((float[]){__VA_ARGS__}) / sizeof(float)), (float[]) \
+    { \
+        __VA_ARGS__ \
+    }
 #define VECTOR(...) vector_of(FLOATS(__VA_ARGS__))
 static inline cg_tensor vector_of(int count, const float *values)
 {
@@ -158,8 +162,8 @@ static inline void expect_floats(cg_tensor tensor, int count, const float *wante
     ck_assert_int_le(count, 64);
     ck_assert_msg(cg_read_floats(tensor, found, count), "line %d: %s", line, cg_message(cg));
     for (int i = 0; i < count; i++)
-        ck_assert_msg(fabsf(found[i] - wanted[i]) <= 1e-6f + 1e-5f * fabsf(wanted[i]), "line %d: [%d] is %.9g, not %.9g",
-                      line, i, (double)found[i], (double)wanted[i]);
+        ck_assert_msg(fabsf(found[i] - wanted[i]) <= 1e-6f + 1e-5f * fabsf(wanted[i]),
+                      "line %d: [%d] is %.9g, not %.9g", line, i, (double)found[i], (double)wanted[i]);
 }
 
 #define EXPECT_VALUE(variable, ...) expect_value(variable, FLOATS(__VA_ARGS__), __LINE__)

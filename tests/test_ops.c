@@ -1,137 +1,6 @@
 /* Tests every op of the table on the samples of its descriptor: values against libm in double, edge values included;
- * first and second derivatives against central differences in f64; f32 against f64; and inputs that are permuted,
- * sliced or broadcast views. An op without samples fails. */
-#include "op_support.h"
-
-enum { MOST_INPUTS = 8 };
-
-/* ---- Comparisons, made together ---------------------------------------------------------------------------------- */
-
-/* A result and what it should be: an array, or another result, which it should equal relative to the largest of its
- * elements, since sums may cancel. */
-typedef struct comparison {
-    cg_tensor found, reference;
-    array wanted;
-    double relative;
-    char name[96];
-} comparison;
-
-enum { MOST_COMPARISONS = 256 };
-static comparison comparisons[MOST_COMPARISONS];
-static int comparison_count;
-
-static void compare_later(cg_tensor found, cg_tensor reference, array wanted, double relative, const char *name)
-{
-    ck_assert_int_lt(comparison_count, MOST_COMPARISONS);
-    comparison *c = &comparisons[comparison_count++];
-    *c = (comparison){found, reference, wanted, relative, ""};
-    snprintf(c->name, sizeof c->name, "%s", name);
-}
-
-static void compare(const comparison *c)
-{
-    if (cg_is_null(c->reference)) {
-        expect_close(c->found, c->wanted, c->relative, 0, c->name);
-        return;
-    }
-    array wanted = array_read(c->reference);
-    double largest = 0;
-    for (int64_t i = 0; i < wanted.count; i++)
-        if (isfinite(wanted.at[i])) largest = fmax(largest, fabs(wanted.at[i]));
-    wanted.dtype = cg_dtype_of(c->found);
-    bool floating = cg_is_floating(wanted.dtype);
-    expect_close(c->found, wanted, floating ? c->relative : 0, floating ? c->relative * largest + 1e-37 : 0, c->name);
-}
-
-/* One plan for all: its kernels are built as one program. */
-static void compare_now(void)
-{
-    cg_tensor tensors[2 * MOST_COMPARISONS];
-    int count = 0;
-    for (int i = 0; i < comparison_count; i++) {
-        tensors[count++] = comparisons[i].found;
-        if (!cg_is_null(comparisons[i].reference)) tensors[count++] = comparisons[i].reference;
-    }
-    ck_assert_msg(cg_eval(tensors, count), "%s", cg_message(cg));
-    for (int i = 0; i < comparison_count; i++) compare(&comparisons[i]);
-    comparison_count = 0;
-}
-
-static const cg_op *op_at(int index)
-{
-    int count;
-    const cg_op *const *table = cg_op_table(&count);
-    ck_assert_int_lt(index, count);
-    random_state = (uint64_t)index + 1;
-    return table[index];
-}
-
-static int op_count(void)
-{
-    int count;
-    cg_op_table(&count);
-    return count;
-}
-
-/* ---- Calls described by samples ---------------------------------------------------------------------------------- */
-
-/* One call: the op and its inputs. */
-typedef struct trial {
-    const cg_op *op;
-    const cg_sample *sample;
-    int count;
-    array inputs[MOST_INPUTS];
-    char name[64];
-} trial;
-
-/* Inputs beyond the fourth are as the fourth; an op with any number of inputs has as many as have axes. */
-static int input_count(const cg_op *op, const cg_sample *sample)
-{
-    int count = op->inputs;
-    if (count < 0)
-        for (count = 0; count < 4 && sample->shapes[count].rank; count++) continue;
-    ck_assert_int_le(count, MOST_INPUTS);
-    return count;
-}
-
-static cg_dtype input_dtype(const cg_sample *sample, int input, cg_dtype floating)
-{
-    cg_dtype dtype = sample->dtypes[input < 4 ? input : 3];
-    return dtype == CG_F32 ? floating : dtype;
-}
-
-/* `digits`: the dtype to whose precision the inputs are rounded, so that two trials can have the same ones. */
-static trial trial_new(const cg_op *op, int index, cg_dtype floating, cg_dtype digits)
-{
-    const cg_sample *sample = &op->samples[index];
-    trial t = {.op = op, .sample = sample, .count = input_count(op, sample)};
-    snprintf(t.name, sizeof t.name, "%s, sample %d, %s", op->name, index, cg_dtype_name(floating));
-    random_state = (uint64_t)index * 1000 + 7;
-    for (int i = 0; i < t.count; i++) {
-        cg_dtype dtype = input_dtype(sample, i, digits);
-        t.inputs[i] = array_random(dtype, sample->shapes[i < 4 ? i : 3], sample->low, sample->high);
-        t.inputs[i].dtype = input_dtype(sample, i, floating);
-    }
-    return t;
-}
-
-static void call(const trial *t, const cg_tensor *inputs, cg_tensor *outputs)
-{
-    bool fine = cg_apply_all(t->op, inputs, t->count, t->sample->attributes, t->sample->attribute_count, outputs);
-    ck_assert_msg(fine, "%s: %s", t->name, cg_message(cg));
-}
-
-static void call_plain(const trial *t, cg_tensor *outputs)
-{
-    cg_tensor inputs[MOST_INPUTS];
-    for (int i = 0; i < t->count; i++) inputs[i] = tensor_of(t->inputs[i]);
-    call(t, inputs, outputs);
-}
-
-static int output_count(const cg_op *op)
-{
-    return op->outputs ? op->outputs : 1;
-}
+ * f32 against f64; and inputs that are permuted, sliced or broadcast views. An op without samples fails. */
+#include "op_trials.h"
 
 /* Runs `check` for each sample in each floating dtype. */
 static void each_trial(const cg_op *op, void (*check)(trial *))
@@ -194,7 +63,8 @@ END_TEST
 static trial edge_trial(const cg_op *op, const cg_sample *sample, cg_dtype dtype)
 {
     const bool single = dtype == CG_F32;
-    const double least = single ? FLT_MIN : DBL_MIN, most = single ? 3e38 : 1e308;
+    /* Twice the largest is still finite, in f32 as in the double that it is compared with. */
+    const double least = single ? FLT_MIN : DBL_MIN, most = single ? 1e38 : 1e308;
     const double values[] = {0, -0.0, 1, -1, 0.5, -2.5, INFINITY, -INFINITY, NAN, least, -least, most, -most};
     enum { VALUES = sizeof values / sizeof *values };
     trial t = {.op = op, .sample = sample, .count = input_count(op, sample)};
@@ -294,6 +164,11 @@ static void check_view(trial *t, cg_tensor (*view)(array), const char *what)
     cg_tensor inputs[MOST_INPUTS], found[CG_MAX_OUTPUTS], wanted[CG_MAX_OUTPUTS];
     for (int i = 0; i < t->count; i++) inputs[i] = view(t->inputs[i]);
     call(t, inputs, found);
+    if (t->op->kind == CG_OP_MAP && t->op->host) {
+        array exact = expected_map(t, cg_shape_of(found[0]), cg_dtype_of(found[0]));
+        compare_later(found[0], no_tensor, exact, tolerance_of(exact.dtype), name);
+        return;
+    }
     call_plain(t, wanted);
     for (int k = 0; k < output_count(t->op); k++) compare_later(found[k], wanted[k], (array){0}, 4e-6, name);
 }
@@ -312,108 +187,26 @@ START_TEST(views_as_inputs)
 }
 END_TEST
 
-/* ---- Derivatives ------------------------------------------------------------------------------------------------- */
-
-/* Different numbers for different positions, so that no two outputs' derivatives can cancel. */
-static cg_tensor weights(cg_shape shape, cg_dtype dtype)
-{
-    cg_tensor position = cg_cast(cg_index(cg, shape), dtype);
-    return cg_sin(cg_add(cg_mul(position, cg_constant(cg, dtype, 0.7)), cg_constant(cg, dtype, 0.3)));
-}
-
-/* The call as a function of its floating inputs to a number: a weighted sum of all its outputs. */
-static cg_tensor weighted_call(void *user, const cg_tensor *floating)
-{
-    const trial *t = user;
-    cg_tensor inputs[MOST_INPUTS], total = {0};
-    cg_dtype dtype = CG_F64;
-    for (int i = 0; i < t->count; i++) {
-        bool varied = cg_is_floating(t->inputs[i].dtype);
-        inputs[i] = varied ? *floating++ : tensor_of(t->inputs[i]);
-        if (varied) dtype = t->inputs[i].dtype;
-    }
-    cg_tensor outputs[CG_MAX_OUTPUTS];
-    call(t, inputs, outputs);
-    for (int k = 0; k < output_count(t->op); k++) {
-        cg_tensor output = cg_cast(outputs[k], dtype);
-        cg_tensor sum = cg_sum(cg_mul(output, weights(cg_shape_of(output), dtype)));
-        total = k ? cg_add(total, sum) : sum;
-    }
-    return total;
-}
-
-static int floating_inputs(const trial *t, cg_tensor *floating)
-{
-    int count = 0;
-    for (int i = 0; i < t->count; i++)
-        if (cg_is_floating(t->inputs[i].dtype)) floating[count++] = tensor_of(t->inputs[i]);
-    return count;
-}
-
-static void check_derivatives(const cg_op *op, int order)
-{
-    for (int i = 0; has_f64() && i < op->sample_count; i++) {
-        if (!op->samples[i].smooth) continue;
-        trial t = trial_new(op, i, CG_F64, CG_F64);
-        cg_tensor floating[MOST_INPUTS];
-        int count = floating_inputs(&t, floating);
-        double error = cg_gradient_error(weighted_call, &t, floating, count, order);
-        ck_assert_msg(error >= 0 && error < 1e-6, "%s: the derivative of order %d is off by %g. %s", t.name, order,
-                      error, cg_message(cg));
-    }
-}
-
-START_TEST(first_derivative)
-{
-    check_derivatives(op_at(_i), 1);
-}
-END_TEST
-
-START_TEST(second_derivative)
-{
-    check_derivatives(op_at(_i), 2);
-}
-END_TEST
-
-START_TEST(gradients_f32_against_f64)
-{
-    const cg_op *op = op_at(_i);
-    for (int i = 0; has_f64() && i < op->sample_count; i++) {
-        if (!op->samples[i].smooth) continue;
-        cg_tensor gradients[2][MOST_INPUTS];
-        int count = 0;
-        for (int twice = 0; twice < 2; twice++) {
-            trial t = trial_new(op, i, twice ? CG_F64 : CG_F32, CG_F32);
-            cg_tensor floating[MOST_INPUTS];
-            count = floating_inputs(&t, floating);
-            cg_tensor output = weighted_call(&t, floating);
-            ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
-        }
-        for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
-    }
-    compare_now();
-}
-END_TEST
-
 /* ---- Sizes and ranks --------------------------------------------------------------------------------------------- */
 
-/* A map of inputs of any shape, in each rank, and with an axis of extent 0. */
+/* Maps of one, two and three operands in each rank, and with an axis of extent 0. */
 START_TEST(maps_of_every_rank)
 {
-    const cg_op *op = op_at(_i);
-    if (op->kind != CG_OP_MAP || !op->host) return;
-    const cg_sample *sample = &op->samples[0];
-    for (int rank = 0; rank <= CG_MAX_RANK; rank++)
-        for (int empty = 0; empty <= (rank > 0); empty++) {
+    for (int n = 0; n < op_count(); n++) {
+        const cg_op *op = op_at(n);
+        if (strcmp(op->name, "neg") != 0 && strcmp(op->name, "add") != 0 && strcmp(op->name, "where") != 0) continue;
+        const cg_sample *sample = &op->samples[0];
+        cg_shape shape = {.rank = _i};
+        for (int i = 0; i < _i; i++) shape.size[i] = i % 3 + 1;
+        for (int empty = 0; empty <= (_i > 0); empty++) {
+            if (empty) shape.size[_i / 2] = 0;
             trial t = {.op = op, .sample = sample, .count = input_count(op, sample)};
-            cg_shape shape = {.rank = rank};
-            for (int i = 0; i < rank; i++) shape.size[i] = i % 3 + 1;
-            if (empty) shape.size[rank / 2] = 0;
             snprintf(t.name, sizeof t.name, "%s %s", op->name, cg_shape_text(cg, shape));
             for (int i = 0; i < t.count; i++)
                 t.inputs[i] = array_random(input_dtype(sample, i, CG_F32), shape, sample->low, sample->high);
             check_map(&t);
         }
+    }
     compare_now();
 }
 END_TEST
@@ -430,10 +223,7 @@ static TCase *table_case(void)
     tcase_add_loop_test(tests, edge_values, 0, count);
     tcase_add_loop_test(tests, f32_against_f64, 0, count);
     tcase_add_loop_test(tests, views_as_inputs, 0, count);
-    tcase_add_loop_test(tests, first_derivative, 0, count);
-    tcase_add_loop_test(tests, second_derivative, 0, count);
-    tcase_add_loop_test(tests, gradients_f32_against_f64, 0, count);
-    tcase_add_loop_test(tests, maps_of_every_rank, 0, count);
+    tcase_add_loop_test(tests, maps_of_every_rank, 0, CG_MAX_RANK + 1);
     return tests;
 }
 

@@ -365,6 +365,14 @@ END_TEST
 
 /* ---- Donation ---------------------------------------------------------------------------------------------------- */
 
+static double item_of_sum(cg_variable *variable)
+{
+    cg_scope scope = cg_scope_local(cg);
+    const double sum = cg_item(cg_sum(cg_value(variable)));
+    cg_scope_end(scope);
+    return sum;
+}
+
 /* With nothing else alive that needs the old value, the end of a step scope writes into the old buffer. */
 START_TEST(a_step_updates_in_place)
 {
@@ -385,7 +393,8 @@ START_TEST(a_step_updates_in_place)
 }
 END_TEST
 
-/* A read in mid-scope, while handles to the old value live, writes to a second buffer: the handles keep their values. */
+/* A read in mid-scope, while handles to the old value live, writes to a second buffer: the handles keep their values.
+ */
 START_TEST(a_read_in_mid_scope_uses_a_second_buffer)
 {
     cg_variable *w = variable_with("w", VECTOR(1, 2));
@@ -431,6 +440,56 @@ START_TEST(a_kept_reader_is_stored_first)
     ck_assert_ptr_eq(buffer_of(w), buffer);
     EXPECT(kept, 5);
     EXPECT_VALUE(w, 11, 12);
+    cg_variable_free(w);
+}
+END_TEST
+
+/* Nor does one that is recorded after the update and takes longer: writing in place waits for every reader. */
+START_TEST(a_reader_recorded_after_the_update_runs_first)
+{
+    enum { N = 64 };
+    cg_variable *w = variable_with("w", numbers(CG_SHAPE(N, N), 2));
+    const cg_buffer *buffer = buffer_of(w);
+    const double before = item_of_sum(w);
+    cg_scope scope = cg_scope_begin(cg);
+    cg_tensor old = cg_value(w);
+    cg_assign(w, times(old, 0));
+    cg_tensor product = cg_matmul(cg_ones(cg, CG_SHAPE(1, N)), cg_matmul(old, cg_ones(cg, CG_SHAPE(N, 1))));
+    cg_tensor kept = cg_keep(cg_sum(product));
+    cg_scope_end(scope);
+    ck_assert_ptr_eq(buffer_of(w), buffer);
+    ck_assert_double_eq_tol(cg_item(kept), before, 1e-3);
+    ck_assert_double_eq(item_of_sum(w), 0);
+    cg_variable_free(w);
+}
+END_TEST
+
+/* The old value itself may be kept: then the update goes to a second buffer. */
+START_TEST(a_kept_old_value_survives_the_update)
+{
+    cg_variable *w = variable_with("w", VECTOR(1, 2));
+    cg_scope scope = cg_scope_begin(cg);
+    cg_tensor kept = cg_keep(cg_value(w));
+    cg_assign(w, plus(cg_value(w), 10));
+    cg_scope_end(scope);
+    EXPECT(kept, 1, 2);
+    EXPECT_VALUE(w, 11, 12);
+    cg_variable_free(w);
+}
+END_TEST
+
+/* A tensor may be kept that was stored in mid-scope and that the update reads. */
+START_TEST(a_kept_stored_tensor_survives_the_update)
+{
+    cg_variable *w = variable_with("w", VECTOR(1, 2));
+    cg_scope scope = cg_scope_begin(cg);
+    cg_assign(w, plus(cg_value(w), 10));
+    cg_tensor kept = cg_keep(cg_value(w));
+    ck_assert(cg_flush(cg));
+    cg_assign(w, plus(cg_value(w), 10));
+    cg_scope_end(scope);
+    EXPECT(kept, 11, 12);
+    EXPECT_VALUE(w, 21, 22);
     cg_variable_free(w);
 }
 END_TEST
@@ -664,8 +723,12 @@ START_TEST(updates_that_read_elsewhere_see_the_old_value)
         cg_tensor (*update)(cg_tensor);
         float after[4];
     } cases[] = {
-        {plus_transposed, {8, 20, 20, 32}}, {plus_first_row, {8, 16, 10, 18}}, {reversed, {4, 3, 2, 1}},
-        {centred, {-0.5F, 0.5F, 1.5F, 2.5F}}, {rotated, {3, 4, 1, 2}},         {multiplied, {165751, 241570, 362355, 528106}},
+        {plus_transposed, {8, 20, 20, 32}},
+        {plus_first_row, {8, 16, 10, 18}},
+        {reversed, {4, 3, 2, 1}},
+        {centred, {-0.5F, 0.5F, 1.5F, 2.5F}},
+        {rotated, {3, 4, 1, 2}},
+        {multiplied, {165751, 241570, 362355, 528106}},
         {reshaped, {8, 20, 20, 32}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -854,6 +917,9 @@ static TCase *donation(void)
     tcase_add_test(tests, a_read_in_mid_scope_uses_a_second_buffer);
     tcase_add_test(tests, a_living_reader_prevents_writing_in_place);
     tcase_add_test(tests, a_kept_reader_is_stored_first);
+    tcase_add_test(tests, a_reader_recorded_after_the_update_runs_first);
+    tcase_add_test(tests, a_kept_old_value_survives_the_update);
+    tcase_add_test(tests, a_kept_stored_tensor_survives_the_update);
     tcase_add_test(tests, check_mode_does_not_donate);
     tcase_add_test(tests, readers_in_the_same_plan_see_the_old_value);
     tcase_add_test(tests, updates_read_each_others_old_values);

@@ -88,7 +88,8 @@ END_TEST
  * one that begins after the error and has none runs what it assigns. */
 START_TEST(an_error_in_a_nested_scope_counts_for_both)
 {
-    cg_variable *w = variable_with("w", VECTOR(1)), *v = variable_with("v", VECTOR(1)), *u = variable_with("u", VECTOR(1));
+    cg_variable *w = variable_with("w", VECTOR(1)), *v = variable_with("v", VECTOR(1)),
+                *u = variable_with("u", VECTOR(1));
     cg_scope outer = cg_scope_begin(cg), inner = cg_scope_begin(cg);
     cg_assign(w, plus(cg_value(w), 1));
     cg_scope_end(inner);
@@ -357,7 +358,8 @@ START_TEST(the_op_of_a_bad_index_is_named)
 }
 END_TEST
 
-/* More runs than there are status words, without a look in between: the bad one is still found, and concerns no other. */
+/* More runs than there are status words, without a look in between: the bad one is still found, and concerns no other.
+ */
 START_TEST(many_unread_runs_are_no_trouble)
 {
     cg_variable *steps = variable_with("steps", VECTOR(0)), *labels = variable_with("labels", VECTOR(0));
@@ -480,9 +482,11 @@ END_TEST
 START_TEST(the_first_op_that_makes_a_nan_is_named)
 {
     open_own("CLGRAD_CHECK", "nan");
+    cg_scope scope = cg_scope_local(cg);
     cg_tensor x = VECTOR(4, -1, 9), y = cg_add(cg_exp(x), cg_log(x));
     ck_assert(isnan(cg_item(cg_sum(cg_where(cg_is_nan(y), cg_zeros(cg, CG_SHAPE(3)), y)))));
     expect_error(CG_ERROR_NUMBER, "log: made the first NaN, at element 1 of f32[3]");
+    cg_scope_end(scope);
     EXPECT(cg_sqrt(VECTOR(4, 9)), 2, 3);
     close_own();
 }
@@ -493,7 +497,8 @@ START_TEST(nan_in_the_data_is_named)
 {
     open_own("CLGRAD_CHECK", "nan");
     cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(3), ((float[]){1, 2, NAN}), .name = "pixels");
-    ck_assert(isnan(cg_item(cg_sum(x))));
+    float sum;
+    ck_assert(!cg_read_floats(cg_sum(x, .axes = CG_AXES(0), .keepdims = true), &sum, 1));
     expect_error(CG_ERROR_NUMBER, "NaN in the data: pixels f32[3] has one at element 2");
     ck_assert(isnan(cg_item(cg_sum(VECTOR(NAN, 1)))));
     expect_error(CG_ERROR_NUMBER, "NaN in the data: a tensor given f32[2] has one at element 0");
@@ -564,7 +569,8 @@ static void expect_refusal(const char *variable, const char *value, cg_error err
 /* What the environment asks for and cannot be had is an error that says what is possible. */
 START_TEST(a_bad_environment_is_a_clear_error)
 {
-    expect_refusal("CLGRAD_DEVICE", "no such device", CG_ERROR_DEVICE, "no OpenCL device matches \"no such device\"; there are:\n0  ");
+    expect_refusal("CLGRAD_DEVICE", "no such device", CG_ERROR_DEVICE,
+                   "no OpenCL device matches \"no such device\"; there are:\n0  ");
     expect_refusal("CLGRAD_DEVICE", "99", CG_ERROR_DEVICE, "no OpenCL device matches \"99\"");
     expect_refusal("CLGRAD_MEMORY_LIMIT", "lots", CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"lots\"");
     expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT, "CLGRAD_GEMM is \"fast\"; it takes packed or clblast");
@@ -623,8 +629,9 @@ static int run_without_devices(void)
     cg_context *none = cg_open(NULL);
     char list[100] = "x";
     cg_device_list(list, sizeof list);
-    const bool clear = none && cg_status(none) == CG_ERROR_DEVICE && strstr(cg_message(none), "no OpenCL device found") &&
-                       list[0] == '\0' && cg_is_null(cg_scalar(none, 1));
+    const bool clear = none && cg_status(none) == CG_ERROR_DEVICE &&
+                       strstr(cg_message(none), "no OpenCL device found") && list[0] == '\0' &&
+                       cg_is_null(cg_scalar(none, 1));
     cg_close(none);
     return clear ? 0 : 1;
 }

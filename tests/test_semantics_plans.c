@@ -261,8 +261,10 @@ static void run_update(cg_variable *w, cg_variable *v, bool kept)
     cg_scope scope = cg_scope_begin(cg);
     cg_tensor x = times(cg_value(w), 2), y = plus(cg_value(v), 1);
     cg_assign(w, x);
-    if (kept) cg_keep(y);
-    else cg_assign(v, y);
+    if (kept)
+        cg_keep(y);
+    else
+        cg_assign(v, y);
     mark();
     cg_scope_end(scope);
 }
@@ -318,7 +320,9 @@ END_TEST
 static cg_tensor with_constant(double kind)
 {
     cg_tensor x = VECTOR(1, 2, 3);
-    cg_tensor other = kind == 0 ? cg_zeros(cg, CG_SHAPE(3)) : kind == 1 ? cg_ones(cg, CG_SHAPE(3)) : cg_full(cg, CG_SHAPE(3), 1);
+    cg_tensor other = kind == 0   ? cg_zeros(cg, CG_SHAPE(3))
+                      : kind == 1 ? cg_ones(cg, CG_SHAPE(3))
+                                  : cg_full(cg, CG_SHAPE(3), 1);
     return cg_sum(cg_mul(x, other));
 }
 
@@ -334,8 +338,29 @@ START_TEST(zeros_and_ones_are_literals)
 }
 END_TEST
 
-/* The key of a plan is compared in full where assertions are on; whatever it is compared by, structures that look alike
- * get their own results. */
+/* Where assertions are on, plans are compared in full and not by their keys alone. */
+START_TEST(plans_are_compared_in_full)
+{
+#ifndef NDEBUG
+    cg_tensor x = VECTOR(1, 2);
+    EXPECT(cg_sum(cg_tanh(cg_tanh(x))), 1.3880830F);
+    const cg_plan *plan = cg->plan_newest;
+    for (int i = 0; i < plan->record_count; i++) {
+        plan->record[i] ^= 1;
+        cg_scope scope = cg_scope_local(cg);
+        ck_assert(isnan(cg_item(cg_sum(cg_tanh(cg_tanh(x))))));
+        cg_scope_end(scope);
+        expect_error(CG_ERROR_DEVICE, "internal: two plans have one key");
+        plan->record[i] ^= 1;
+    }
+    mark();
+    EXPECT(cg_sum(cg_tanh(cg_tanh(x))), 1.3880830F);
+    ck_assert_int_eq(plan_hits(), 1);
+#endif
+}
+END_TEST
+
+/* Structures that look alike get their own results. */
 START_TEST(similar_structures_are_told_apart)
 {
     cg_tensor leaf[] = {VECTOR(1, 2), VECTOR(3, 5), VECTOR(7, 11)};
@@ -362,7 +387,7 @@ typedef struct state {
 
 static state state_now(void)
 {
-    return (state){cg_random_get(cg), cg->pending_count, cg->scope_count, cg_counters_get(cg).kernels_enqueued,
+    return (state){cg_random_get(cg),         cg->pending_count, cg->scope_count, cg_counters_get(cg).kernels_enqueued,
                    cg_counters_get(cg).nodes, cg_is_training(cg)};
 }
 
@@ -601,6 +626,7 @@ int main(void)
     tcase_add_test(tests, donation_is_structure);
     tcase_add_test(tests, training_mode_is_structure);
     tcase_add_test(tests, zeros_and_ones_are_literals);
+    tcase_add_test(tests, plans_are_compared_in_full);
     tcase_add_test(tests, similar_structures_are_told_apart);
     tcase_add_test(tests, expansions_are_pure);
     tcase_add_test(tests, batch_norm_returns_its_statistics);

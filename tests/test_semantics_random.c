@@ -13,7 +13,8 @@ static words philox(words counter, uint32_t key0, uint32_t key1)
     words x = counter;
     for (int round = 0; round < 10; round++) {
         const uint64_t a = (uint64_t)0xD2511F53U * x.at[0], b = (uint64_t)0xCD9E8D57U * x.at[2];
-        x = (words){{(uint32_t)(b >> 32) ^ x.at[1] ^ key0, (uint32_t)b, (uint32_t)(a >> 32) ^ x.at[3] ^ key1, (uint32_t)a}};
+        x = (words){
+            {(uint32_t)(b >> 32) ^ x.at[1] ^ key0, (uint32_t)b, (uint32_t)(a >> 32) ^ x.at[3] ^ key1, (uint32_t)a}};
         key0 += 0x9E3779B9U;
         key1 += 0xBB67AE85U;
     }
@@ -84,8 +85,7 @@ START_TEST(uniform_is_philox_bit_for_bit)
     for (int k = 0; k < 4; k++) {
         cg_seed(cg, seeds[k]);
         ck_assert(cg_read_floats(cg_uniform(cg, CG_SHAPE(COUNT), .key = keys[k], .has_key = true), found, COUNT));
-        for (uint32_t i = 0; i < COUNT; i++)
-            ck_assert_double_eq((double)found[i], uniform_at(seeds[k], keys[k], i));
+        for (uint32_t i = 0; i < COUNT; i++) ck_assert_double_eq((double)found[i], uniform_at(seeds[k], keys[k], i));
     }
 }
 END_TEST
@@ -220,7 +220,8 @@ START_TEST(second_derivatives_see_one_mask)
     ck_assert(cg_grad(&loss, 1, &x, 1, &gradient));
     cg_tensor slope = cg_sum(cg_square(gradient));
     ck_assert(cg_grad(&slope, 1, &x, 1, &curvature));
-    ck_assert(cg_read_floats(curvature, second, N) && cg_read_floats(gradient, first, N) && cg_read_floats(y, value, N));
+    ck_assert(cg_read_floats(curvature, second, N) && cg_read_floats(gradient, first, N) &&
+              cg_read_floats(y, value, N));
     int dropped = 0;
     for (int i = 0; i < N; i++) {
         dropped += value[i] == 0;

@@ -28,8 +28,10 @@ CG_API bool cg_hvp(cg_tensor output, const cg_tensor *wrt, const cg_tensor *vect
                    cg_tensor *results);
 
 /* A derivative rule of the user's for a whole subgraph: returns tensors with the values of `outputs`; their cotangents
- * go to `rule`, which writes the cotangents of `inputs` with ordinary ops. `user` must live as long as the results can
- * be differentiated. At most CG_MAX_INPUTS inputs and outputs together. */
+ * go to `rule`, which writes the cotangents of `inputs` with ordinary ops (null: zero). It must be linear in the
+ * cotangents, as every derivative is: it is called for one result at a time, with zeros for the others. What the
+ * subgraph reads besides `inputs` gets no gradient through it. `user` must live as long as the results can be
+ * differentiated. Error: more than CG_MAX_INPUTS - 1 inputs and outputs together. */
 typedef void (*cg_vjp_rule)(void *user, const cg_tensor *inputs, int input_count, const cg_tensor *outputs,
                             const cg_tensor *cotangents, int output_count, cg_tensor *result);
 CG_API bool cg_custom_gradient(const cg_tensor *inputs, int input_count, const cg_tensor *outputs, int output_count,

@@ -45,8 +45,8 @@ typedef struct cg_vjp {
     const bool *wanted;
 } cg_vjp;
 
-/* How a MOVE reads its input: input coordinate of axis j = offset[j] + sum over output axes i of factor[j][i] * c_i.
- * Where a coordinate falls outside 0..extent-1 the value is 0 (pad). */
+/* How a MOVE reads its first input (any others are there for its vjp): input coordinate of axis j = offset[j] + sum
+ * over output axes i of factor[j][i] * c_i. Where a coordinate falls outside 0..extent-1 the value is 0 (pad). */
 typedef struct cg_mapping {
     int64_t offset[CG_MAX_RANK];
     int64_t factor[CG_MAX_RANK][CG_MAX_RANK];

@@ -146,8 +146,8 @@ typedef struct cg_pad_options {
 #define cg_pad(x, before, after, ...) cg_pad_with(x, before, after, CG_OPTIONS(cg_pad_options, __VA_ARGS__))
 CG_API cg_tensor cg_pad_with(cg_tensor x, cg_shape before, cg_shape after, const cg_pad_options *options);
 
-/* The tensors one after the other along an axis; dtypes promote. Errors: none given, rank 0, extents of other axes that
- * differ. */
+/* The tensors one after the other along an axis; dtypes promote. Null if none is given. Errors: rank 0, extents of
+ * other axes that differ. */
 CG_API cg_tensor cg_concat(const cg_tensor *tensors, int count, int axis);
 
 /* ---- Reductions -------------------------------------------------------------------------------------------------- */

@@ -1,0 +1,105 @@
+/* One kernel being written, and the pieces that the code generator is made of: print.c writes terms and their indices,
+ * loops.c the loops around them, assemble.c the kernel's frame and its step, product.c matrix products; codegen.c puts
+ * these together. Used by those files only. */
+#ifndef CLGRAD_ENGINE_GENERATOR_H
+#define CLGRAD_ENGINE_GENERATOR_H
+
+#include "engine/codegen.h"
+
+enum { CG_MOST_FIELDS = 512, CG_MOST_SUMS = 64 };
+
+/* A field of the argument block. */
+typedef struct cg_field {
+    char name[16];
+    char type; /* 'l' long, 'd' double, 'i' int, 'f' float */
+    int64_t integer;
+    bool patched;
+    cg_patch patch;
+    int at;
+} cg_field;
+
+typedef struct cg_generator {
+    cg_build *build;
+    cg_context *context;
+    cg_lowered *lowered;
+    cg_group *group;
+    cg_text body;
+    cg_field fields[CG_MOST_FIELDS];
+    int field_count;
+    cg_kernel_tensor tensors[CG_MOST_TENSORS + CG_MOST_MEMBERS + 8];
+    int tensor_count;
+    cg_shift_sum sums[CG_MOST_SUMS];
+    int sum_count;
+    int lanes;       /* of vectors in this kernel: 1 means none */
+    int vector_axis; /* that they run along, or -1 */
+    bool wide;       /* indices need 64 bits */
+    bool status;     /* has the status words as an argument */
+    bool failed;
+    int form_fields[CG_MOST_TERMS + CG_MOST_MEMBERS + CG_MOST_GUARDS]; /* per form: its first field, or -1 */
+    size_t global[3];
+    cl_uint dimensions;
+    cg_scratch scratch[CG_MAX_OUTPUTS];
+    int scratch_count, scratch_tensor;
+    int64_t bytes;
+} cg_generator;
+
+/* Writes what is done at each element, or at `lanes` neighbouring ones. */
+typedef void (*cg_print_body)(cg_generator *g, cg_text *out, int lanes, const char *indent);
+
+/* print.c */
+cg_field *cg_field_new(cg_generator *g, char type, const char *prefix, int number);
+void cg_field_integer(cg_generator *g, char type, const char *prefix, int number, int64_t value);
+void cg_patch_with_sum(cg_generator *g, const cg_shift_sum *sum);
+const char *cg_index_type(const cg_generator *g);
+char cg_index_field(const cg_generator *g);
+int cg_field_bytes(char type);
+int cg_lay_out(cg_generator *g);
+int cg_add_scratch(cg_generator *g, cg_dtype dtype, int64_t bytes);
+const char *cg_storage_type(cg_dtype dtype);
+const char *cg_register_type(cg_dtype dtype);
+const char *cg_vector_type(cg_dtype dtype, int lanes, char text[16]);
+bool cg_is_word(char c);
+void cg_print_expression(cg_generator *g, cg_text *out, const char *expression, char operands[][16], int count,
+                         cg_dtype result, cg_dtype real, int lanes, int code_field);
+int cg_report_field(cg_generator *g, int item);
+void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
+void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent);
+
+/* loops.c */
+bool cg_has_f64(const cg_lowered *l);
+bool cg_has_reports(const cg_lowered *l);
+bool cg_allows_vectors(const cg_lowered *l, int axis);
+void cg_choose_vectors(cg_generator *g);
+int64_t cg_extent_product(const int64_t *extent, int count);
+bool cg_needs_wide_index(const cg_lowered *l);
+int64_t cg_divide_up(int64_t a, int64_t b);
+int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost);
+void cg_print_decode(cg_generator *g, cg_text *out, int count, const char *indent);
+int cg_cost_of_terms(const cg_lowered *l);
+void cg_print_turns(cg_generator *g, cg_print_body body);
+void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost);
+cg_dtype cg_reduction_dtype(const cg_generator *g);
+void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent);
+
+/* assemble.c */
+void cg_print_signature(cg_generator *g, cg_text *out);
+void cg_print_parameters(cg_generator *g, cg_text *out);
+void cg_print_pointers(cg_generator *g, cg_text *out);
+bool cg_is_guarded(const cg_generator *g);
+void cg_add_common_fields(cg_generator *g);
+void cg_add_axis_fields(cg_generator *g);
+cg_step *cg_step_new(cg_build *b, const cg_group *group);
+bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes);
+bool cg_add_scratch_request(cg_generator *g);
+bool cg_finish_kernel(cg_generator *g);
+void cg_count_bytes(cg_generator *g);
+void cg_start_kernel(cg_generator *g);
+
+/* product.c */
+bool cg_generate_packed(cg_generator *g, const cg_node *node);
+bool cg_generate_clblast(cg_generator *g, const cg_node *node);
+
+#endif

@@ -1,0 +1,365 @@
+/* Writing the loops of a kernel: how vectors run, how elements are divided between work-items, and how a reduction is
+ * folded. On CPUs a work-item walks a block with vectors and a scalar rest; on GPUs items take turns. */
+#include "engine/generator.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
+    BLOCK = 128               /* terms added up before the sum joins the larger one, against rounding */
+};
+
+/* --- vectors --- */
+
+bool cg_has_f64(const cg_lowered *l)
+{
+    for (int i = 0; i < l->value_count; i++)
+        if (l->values[i].dtype == CG_F64) return true;
+    return false;
+}
+
+bool cg_has_reports(const cg_lowered *l)
+{
+    for (int i = 0; i < l->value_count; i++)
+        if (l->values[i].kind == CG_TERM_MAP && l->values[i].op->reports) return true;
+    return false;
+}
+
+/* Vectors along an axis need every guard to be the same for all lanes, and results that lie side by side. */
+bool cg_allows_vectors(const cg_lowered *l, int axis)
+{
+    for (int i = 0; i < l->store_count && axis < l->outer_count; i++)
+        if (l->stores[i].form.stride[axis] != 1) return false;
+    for (int i = 0; i < l->guard_count; i++)
+        if (l->guards[i].form.stride[axis] != 0) return false;
+    return true;
+}
+
+/* How many loads run along the axis, against those that stride over it. */
+static int contiguity(const cg_lowered *l, int axis, bool inner_only)
+{
+    int score = 0;
+    for (int i = 0; i < l->value_count; i++) {
+        const cg_term *t = &l->values[i];
+        if (t->kind != CG_TERM_LOAD || (inner_only && !t->inner)) continue;
+        score += t->form.stride[axis] == 1 ? 2 : t->form.stride[axis] == 0 ? 0 : -2;
+    }
+    return score;
+}
+
+void cg_choose_vectors(cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    const int outer = l->outer_count - 1, inner = l->outer_count + l->inner_count - 1;
+    g->lanes = g->context->vector_width;
+    g->vector_axis = outer;
+    if (l->group->kind == CG_GROUP_REDUCE && l->inner_count > 0) {
+        const bool along_outer = outer >= 0 && contiguity(l, outer, true) > contiguity(l, inner, true);
+        g->vector_axis = along_outer ? outer : inner;
+    }
+    if (g->vector_axis < 0 || cg_has_f64(l) || cg_has_reports(l) || !cg_allows_vectors(l, g->vector_axis)) g->lanes = 1;
+    if (g->lanes == 1) g->vector_axis = -1;
+}
+
+/* --- loops --- */
+
+int64_t cg_extent_product(const int64_t *extent, int count)
+{
+    int64_t n = 1;
+    for (int i = 0; i < count; i++) n *= extent[i];
+    return n;
+}
+
+bool cg_needs_wide_index(const cg_lowered *l)
+{
+    const int axes = l->outer_count + l->inner_count;
+    if (cg_extent_product(l->extent, axes) > INT32_MAX / 2) return true;
+    for (int i = 0; i < l->value_count; i++) {
+        int64_t reach = 0;
+        for (int k = 0; k < axes; k++) reach += llabs(l->values[i].form.stride[k]) * l->extent[k];
+        if (reach > INT32_MAX / 2) return true;
+    }
+    return false;
+}
+
+int64_t cg_divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+/* Work-items for `units` pieces of `cost` additions each. */
+int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
+{
+    const int64_t most = 4 * (int64_t)g->context->info.compute_units;
+    const int64_t wanted = cg_divide_up(units * (cost > 0 ? cost : 1), ELEMENTS_PER_ITEM);
+    const int64_t items = wanted < most ? wanted : most;
+    return items < 1 ? 1 : items < units ? items : units > 0 ? units : 1;
+}
+
+/* Coordinates of the axes [0, count) from the number in `rest`, which is used up. */
+void cg_print_decode(cg_generator *g, cg_text *out, int count, const char *indent)
+{
+    for (int k = count - 1; k > 0; k--)
+        cg_text_add(out, "%sconst %s i%d = rest %% args.n%d;\n%srest /= args.n%d;\n", indent, cg_index_type(g), k, k,
+                    indent, k);
+    if (count > 0) cg_text_add(out, "%sconst %s i0 = rest;\n", indent, cg_index_type(g));
+}
+
+int cg_cost_of_terms(const cg_lowered *l)
+{
+    int cost = 1;
+    for (int i = 0; i < l->value_count; i++)
+        cost += l->values[i].kind != CG_TERM_MAP ? 1 : l->values[i].op->cost ? l->values[i].op->cost : 1;
+    return cost;
+}
+
+typedef void (*cg_print_body)(cg_generator *g, cg_text *out, int lanes, const char *indent);
+
+/* A loop along the last outer axis from `begin` to `end`, by vectors while they fit. */
+static void print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
+{
+    char deeper[32];
+    const int axis = g->lowered->outer_count - 1;
+    const bool vectors = g->lanes > 1 && g->vector_axis == axis;
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    cg_text_add(out, "%s%s i%d = begin;\n", indent, cg_index_type(g), axis);
+    if (vectors) {
+        cg_text_add(out, "%sfor (; i%d + %d <= end; i%d += %d) {\n", indent, axis, g->lanes, axis, g->lanes);
+        body(g, out, g->lanes, deeper);
+        cg_text_add(out, "%s}\n", indent);
+    }
+    cg_text_add(out, "%sfor (; i%d < end; i%d++) {\n", indent, axis, axis);
+    body(g, out, 1, deeper);
+    cg_text_add(out, "%s}\n", indent);
+}
+
+/* On GPUs each work-item takes elements in turns, neighbours next to neighbours. */
+void cg_print_turns(cg_generator *g, cg_print_body body)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t total = cg_extent_product(l->extent, l->outer_count);
+    const int64_t most = 256 * (int64_t)g->context->info.compute_units;
+    const int64_t groups = cg_divide_up(total, (int64_t)g->context->local_size);
+    cg_field_integer(g, cg_index_field(g), "total", 0, total);
+    cg_text_add(&g->body,
+                "    for (%s e = get_global_id(0); e < args.total0; e += get_global_size(0)) {\n        %s rest = e;\n",
+                cg_index_type(g), cg_index_type(g));
+    cg_print_decode(g, &g->body, l->outer_count, "        ");
+    body(g, &g->body, 1, "        ");
+    cg_text_append(&g->body, "    }\n");
+    g->global[0] = (size_t)((groups < most ? groups : most) * (int64_t)g->context->local_size);
+    g->dimensions = 1;
+}
+
+/* On CPUs: work-item (x, y) takes a block of rows and a block of the last axis. `inner_cost` additions an element. */
+void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
+{
+    const cg_lowered *l = g->lowered;
+    const int last = l->outer_count - 1;
+    const int64_t rows = cg_extent_product(l->extent, last), width = l->extent[last];
+    const int64_t vectors = cg_divide_up(width, g->lanes), row_items = cg_items_for(g, rows, width * cost);
+    const int64_t most = cg_items_for(g, rows * width, cost),
+                  columns = row_items >= most ? 1 : cg_divide_up(most, row_items);
+    const int64_t width_items = columns < vectors ? columns : vectors > 0 ? vectors : 1;
+    const int64_t block = cg_divide_up(vectors, width_items) * g->lanes;
+    const char *type = cg_index_type(g);
+    cg_field_integer(g, cg_index_field(g), "block", 0, block);
+    if (last > 0) {
+        const int64_t row_block = cg_divide_up(rows, row_items);
+        cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
+        cg_field_integer(g, cg_index_field(g), "rowblock", 0, row_block);
+        cg_text_add(&g->body, "    const %s first = get_global_id(1) * args.rowblock0;\n", type);
+        cg_text_add(&g->body, "    const %s stop = min((%s)(first + args.rowblock0), args.rows0);\n", type, type);
+        g->global[1] = (size_t)cg_divide_up(rows, row_block);
+        g->dimensions = 2;
+    }
+    cg_text_add(&g->body, "    const %s begin = get_global_id(0) * args.block0;\n", type);
+    cg_text_add(&g->body, "    const %s end = min((%s)(begin + args.block0), args.n%d);\n", type, type, last);
+    g->global[0] = (size_t)cg_divide_up(width, block);
+    if (last == 0) {
+        print_vector_loop(g, &g->body, body, "    ");
+        return;
+    }
+    cg_text_add(&g->body, "    for (%s row = first; row < stop; row++) {\n        %s rest = row;\n", type, type);
+    cg_print_decode(g, &g->body, last, "        ");
+    print_vector_loop(g, &g->body, body, "        ");
+    cg_text_append(&g->body, "    }\n");
+}
+
+/* --- reductions --- */
+
+static const cg_op *reduction_op(const cg_generator *g)
+{
+    return g->build->schedule->items[g->group->anchor].node->op;
+}
+
+cg_dtype cg_reduction_dtype(const cg_generator *g)
+{
+    return (cg_dtype)g->build->schedule->items[g->group->anchor].node->dtype;
+}
+
+static void print_identity(cg_generator *g, cg_text *out, int lanes)
+{
+    char type[16];
+    cg_text_add(out, "(%s)(", cg_vector_type(cg_reduction_dtype(g), lanes, type));
+    cg_print_expression(g, out, reduction_op(g)->identity, NULL, 0, cg_reduction_dtype(g), cg_reduction_dtype(g), lanes,
+                        -1);
+    cg_text_append(out, ")");
+}
+
+static void print_declaration(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent)
+{
+    char type[16];
+    cg_text_add(out, "%s%s %s = ", indent, cg_vector_type(cg_reduction_dtype(g), lanes, type), name);
+    print_identity(g, out, lanes);
+    cg_text_append(out, ";\n");
+}
+
+/* into = combine(into, what) */
+static void print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes,
+                          const char *indent)
+{
+    char operands[2][16];
+    snprintf(operands[0], 16, "%s", into);
+    snprintf(operands[1], 16, "%s", what);
+    cg_text_add(out, "%s%s = ", indent, into);
+    cg_print_expression(g, out, reduction_op(g)->combine, operands, 2, cg_reduction_dtype(g), cg_reduction_dtype(g),
+                        lanes, -1);
+    cg_text_append(out, ";\n");
+}
+
+/* One run along the last folded axis, in blocks whose sums are combined: `into` collects. */
+static void print_run(cg_generator *g, cg_text *out, const char *variable, const char *into, int lanes, int step,
+                      const char *indent)
+{
+    char value[16];
+    const char *type = cg_index_type(g);
+    snprintf(value, sizeof value, "v%d", g->lowered->reduced);
+    cg_text_add(out, "%swhile (%s + %d <= last) {\n", indent, variable, step);
+    cg_text_add(out, "%s    const %s pause = min((%s)(%s + %d), last);\n", indent, type, type, variable, BLOCK * step);
+    char deeper[48];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    print_declaration(g, out, "part", lanes, deeper);
+    cg_text_add(out, "%sfor (; %s + %d <= pause; %s += %d) {\n", deeper, variable, step, variable, step);
+    snprintf(deeper, sizeof deeper, "%s        ", indent);
+    cg_print_terms(g, out, true, lanes, deeper);
+    print_combine(g, out, "part", value, lanes, deeper);
+    cg_text_add(out, "%s    }\n", indent);
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    print_combine(g, out, into, "part", lanes, deeper);
+    cg_text_add(out, "%s}\n", indent);
+}
+
+/* Folds the lanes of `from` into the scalar `into`, halving. */
+static void print_horizontal(cg_generator *g, cg_text *out, const char *from, const char *into, const char *indent)
+{
+    char type[16], name[16], previous[16], low[16], high[16];
+    snprintf(previous, sizeof previous, "%s", from);
+    for (int lanes = g->lanes / 2; lanes >= 1; lanes /= 2) {
+        snprintf(name, sizeof name, "h%d", lanes);
+        snprintf(low, sizeof low, "%.10s.lo", previous);
+        snprintf(high, sizeof high, "%.10s.hi", previous);
+        cg_text_add(out, "%s%s %s = %s;\n", indent, cg_vector_type(cg_reduction_dtype(g), lanes, type), name, low);
+        print_combine(g, out, name, high, lanes, indent);
+        snprintf(previous, sizeof previous, "%s", name);
+    }
+    print_combine(g, out, into, previous, 1, indent);
+}
+
+/* The folded loops for one output element, or for `lanes` neighbouring ones: leaves the result in `core`. With parts,
+ * the first folded axis is cut, and `part_number` says which piece this is. */
+static void print_folding(cg_generator *g, cg_text *out, int lanes, bool parts, const char *indent)
+{
+    const cg_lowered *l = g->lowered;
+    const int first = l->outer_count, count = l->inner_count;
+    const bool along_inner = g->lanes > 1 && g->vector_axis >= first;
+    const char *type = cg_index_type(g);
+    char deeper[48], variable[16];
+    print_declaration(g, out, "core", lanes, indent);
+    if (count == 0) { /* every folded axis has size 1 */
+        cg_print_terms(g, out, true, lanes, indent);
+        cg_text_add(out, "%score = v%d;\n", indent, l->reduced);
+        return;
+    }
+    if (along_inner) print_declaration(g, out, "wide", g->lanes, indent);
+    snprintf(deeper, sizeof deeper, "%s", indent);
+    for (int k = 0; k < count; k++) {
+        const bool cut = parts && k == 0, last = k == count - 1;
+        char from[64] = "0", to[64];
+        snprintf(to, sizeof to, "args.n%d", first + k);
+        if (cut) {
+            snprintf(from, sizeof from, "part_number * args.piece0");
+            snprintf(to, sizeof to, "min((%s)(part_number * args.piece0 + args.piece0), args.n%d)", type, first + k);
+        }
+        if (last) {
+            cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", deeper, type, to, deeper, type, k, from);
+        } else {
+            cg_text_add(out, "%sfor (%s r%d = %s; r%d < %s; r%d++) {\n", deeper, type, k, from, k, to, k);
+            strcat(deeper, "    ");
+        }
+    }
+    snprintf(variable, sizeof variable, "r%d", count - 1);
+    if (along_inner) print_run(g, out, variable, "wide", g->lanes, g->lanes, deeper);
+    print_run(g, out, variable, "core", lanes, 1, deeper);
+    for (int k = count - 2; k >= 0; k--) {
+        deeper[strlen(deeper) - 4] = '\0';
+        cg_text_add(out, "%s}\n", deeper);
+    }
+    if (along_inner) print_horizontal(g, out, "wide", "core", indent);
+}
+
+void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    print_folding(g, out, lanes, false, indent);
+    cg_print_outer(g, out, lanes, indent);
+}
+
+/* The row-major number of the result at the outer coordinates, by Horner's rule. */
+static void print_element(cg_generator *g, cg_text *out, const char *indent)
+{
+    const int axes = g->lowered->outer_count;
+    cg_text_add(out, "%sconst %s element = ", indent, cg_index_type(g));
+    for (int k = 1; k < axes; k++) cg_text_append(out, "(");
+    cg_text_append(out, axes > 0 ? "i0" : "0");
+    for (int k = 1; k < axes; k++) cg_text_add(out, " * args.n%d + i%d)", k, k);
+    cg_text_append(out, ";\n");
+}
+
+/* One part of each result, to the scratch buffer: parts[part_number][element]. */
+void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    print_folding(g, out, lanes, true, indent);
+    print_element(g, out, indent);
+    if (lanes > 1)
+        cg_text_add(out, "%svstore%d(core, 0, t%d + part_number * args.elements0 + element);\n", indent, lanes,
+                    g->scratch_tensor);
+    else
+        cg_text_add(out, "%st%d[part_number * args.elements0 + element] = core;\n", indent, g->scratch_tensor);
+}
+
+/* The second step of a cut reduction: folds the parts, then everything that follows. */
+void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    char deeper[48];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    print_declaration(g, out, "core", lanes, indent);
+    print_element(g, out, indent);
+    cg_text_add(out, "%sfor (int p = 0; p < args.parts0; p++) {\n", indent);
+    char type[16];
+    if (lanes > 1)
+        cg_text_add(out, "%sconst %s part = vload%d(0, t%d + p * args.elements0 + element);\n", deeper,
+                    cg_vector_type(cg_reduction_dtype(g), lanes, type), lanes, g->scratch_tensor);
+    else
+        cg_text_add(out, "%sconst %s part = t%d[p * args.elements0 + element];\n", deeper,
+                    cg_register_type(cg_reduction_dtype(g)), g->scratch_tensor);
+    print_combine(g, out, "core", "part", lanes, deeper);
+    cg_text_add(out, "%s}\n", indent);
+    cg_print_outer(g, out, lanes, indent);
+}
+
+void cg_print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    cg_print_outer(g, out, lanes, indent);
+}

@@ -1,0 +1,222 @@
+/* Matrix products: the packed kernel with a generated epilogue, or a call to CLBlast. */
+#include "cl_kernels.h"
+#include "engine/clblast.h"
+#include "engine/gemm_plan.h"
+#include "engine/generator.h"
+
+#include <string.h>
+
+/* --- matrix products --- */
+
+static int64_t nominal(const cg_node *node, int axis)
+{
+    return node->batch_axis == axis ? -1 : node->shape.size[axis];
+}
+
+static struct gemm_shape shape_of_product(const cg_generator *g, const cg_node *node)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_node *a = node->inputs[0], *b = node->inputs[1];
+    const int rank = node->shape.rank;
+    return (struct gemm_shape){.m = node->shape.size[rank - 2],
+                               .n = node->shape.size[rank - 1],
+                               .k = a->shape.size[a->shape.rank - 1],
+                               .batches = cg_extent_product(node->shape.size, rank - 2),
+                               .transposed_a = l->operand[0].transposed,
+                               .transposed_b = l->operand[1].transposed,
+                               .f64 = node->dtype == CG_F64,
+                               .m_varies = nominal(node, rank - 2) < 0,
+                               .n_varies = nominal(node, rank - 1) < 0,
+                               .k_varies = nominal(a, a->shape.rank - 1) < 0 || nominal(b, b->shape.rank - 2) < 0};
+}
+
+/* Index of a batch's operand: its form over the batch axes, whose coordinates come from the batch's number. */
+static void print_operand_macro(cg_generator *g, cg_text *out, int which, const char *name)
+{
+    const cg_lowered *l = g->lowered;
+    const int axes = l->outer_count - 2;
+    cg_text_add(out, "#define %s(batch) (b%d + args.o%d", name, l->operand_tensor[which], l->operand_tensor[which]);
+    for (int k = 0; k < axes; k++) {
+        if (l->operand_form[which].stride[k] == 0) continue;
+        cg_field_integer(g, 'l', which ? "sb" : "sa", k, l->operand_form[which].stride[k]);
+        cg_text_add(out, " + (batch)");
+        for (int j = axes - 1; j > k; j--) cg_text_add(out, " / args.n%d", j);
+        if (k > 0) cg_text_add(out, " %% args.n%d", k);
+        cg_text_add(out, " * args.%s%d", which ? "sb" : "sa", k);
+    }
+    const cg_shift_sum *first = &l->operand[which].first;
+    if (first->base != 0 || first->count > 0) {
+        cg_field_integer(g, 'l', which ? "ob" : "oa", 0, first->base);
+        if (first->count > 0) cg_patch_with_sum(g, first);
+        cg_text_add(out, " + args.%s", which ? "ob0" : "oa0");
+    }
+    cg_text_append(out, ")\n");
+}
+
+static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
+{
+    const int axes = g->lowered->outer_count, batch_axes = axes - 2;
+    char type[16];
+    cg_vector_type(cg_reduction_dtype(g), lanes, type);
+    cg_text_add(out, "static void %s(PARAMETERS, int batch, int row, int column, %s core)\n{\n",
+                lanes > 1 ? "epilogue_vector" : "epilogue_scalar", type);
+    cg_print_pointers(g, out);
+    if (cg_is_guarded(g)) cg_text_append(out, "    if (status[0] != 0) return;\n");
+    cg_text_add(out, "    %s rest = batch;\n", cg_index_type(g));
+    cg_print_decode(g, out, batch_axes, "    ");
+    cg_text_add(out, "    const %s i%d = row, i%d = column;\n", cg_index_type(g), axes - 2, axes - 1);
+    cg_print_outer(g, out, lanes, "    ");
+    cg_text_append(out, "}\n");
+}
+
+/* Where the generated code has no vectors of the kernel's width, in f64 for one, lane by lane. */
+static void print_scalar_lanes(cg_text *out)
+{
+    cg_text_append(
+        out, "static void epilogue_vector(PARAMETERS, int batch, int row, int column, CG_JOIN(REAL, LANES) core)\n{\n"
+             "    REAL lane[LANES];\n    CG_JOIN(vstore, LANES)(core, 0, lane);\n"
+             "    for (int i = 0; i < LANES; i++) epilogue_scalar(ARGUMENTS, batch, row, column + i, lane[i]);\n}\n");
+}
+
+/* Kernels are joined to programs: what one defines must not reach the next. */
+static void undefine_macros(cg_generator *g, cg_text *source)
+{
+    static const char directive[] = "#define ";
+    cg_text undefined = {.context = g->context};
+    for (const char *line = source->data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncmp(line, directive, sizeof directive - 1) != 0) continue;
+        const char *name = line + sizeof directive - 1;
+        int length = 0;
+        while (cg_is_word(name[length])) length++;
+        cg_text_add(&undefined, "#undef %.*s\n", length, name);
+    }
+    cg_text_append(source, undefined.data ? undefined.data : "");
+    cg_text_free(&undefined);
+}
+
+bool cg_generate_packed(cg_generator *g, const cg_node *node)
+{
+    cg_context *cg = g->context;
+    cg_lowered *l = g->lowered;
+    const struct gemm_shape shape = shape_of_product(g, node);
+    const int width = cg->vector_width > 1 ? cg->vector_width : 4;
+    const struct gemm_device device = {.compute_units = cg->info.compute_units,
+                                       .lanes_f32 = width,
+                                       .lanes_f64 = width > 4 ? width / 2 : 4,
+                                       .registers = width == 16 ? 32 : 16};
+    const struct gemm_launch launch = cg_gemm_plan(&shape, &device);
+    cg_text macros = {.context = cg}, epilogues = {.context = cg}, source = {.context = cg};
+    const int real_bytes = shape.f64 ? 8 : 4;
+    cg_start_kernel(g);
+    cg_add_scratch(g, shape.f64 ? CG_F64 : CG_F32, launch.scratch_elements * real_bytes);
+    cg_add_common_fields(g);
+    g->wide = cg_needs_wide_index(l);
+    cg_add_axis_fields(g);
+    g->lanes = launch.lanes;
+    g->vector_axis = l->outer_count - 1;
+    cg_field_integer(g, 'i', "k", 0, shape.k);
+    cg_field_integer(g, 'i', "la", 0, l->operand[0].leading);
+    cg_field_integer(g, 'i', "lb", 0, l->operand[1].leading);
+    cg_field_integer(g, 'i', "rows", 0, launch.rows);
+    cg_field_integer(g, 'i', "batches", 0, shape.batches);
+    cg_text_add(&macros,
+                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
+                "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME
+                "_epilogue_scalar\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
+                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+                "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
+                shape.f64 ? "double" : "float", shape.f64, launch.lanes, device.registers, launch.columns, launch.depth,
+                shape.transposed_a, shape.transposed_b);
+    cg_text_add(&macros,
+                "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n#define "
+                "LEADING_A args.la0\n"
+                "#define LEADING_B args.lb0\n#define ROWS args.rows0\n#define BATCHES args.batches0\n",
+                l->outer_count - 2, l->outer_count - 1);
+    print_operand_macro(g, &macros, 0, "OPERAND_A");
+    print_operand_macro(g, &macros, 1, "OPERAND_B");
+    cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
+    print_epilogue(g, &epilogues, 1);
+    const bool vectors = !shape.f64 && launch.lanes == cg->vector_width && cg_allows_vectors(l, l->outer_count - 1);
+    if (!vectors)
+        print_scalar_lanes(&epilogues);
+    else
+        print_epilogue(g, &epilogues, launch.lanes);
+    cg_print_parameters(g, &macros);
+    cg_text_append(&macros, "\n#define ARGUMENTS ");
+    for (int i = 0; i < g->tensor_count; i++) cg_text_add(&macros, "b%d, ", i);
+    cg_text_add(&macros, "%sargs\n", g->status ? "status_words, " : "");
+    memcpy(g->global, launch.global, sizeof g->global);
+    g->dimensions = 3;
+    cg_count_bytes(g);
+
+    const int bytes = cg_lay_out(g);
+    const bool fits = !g->failed && bytes <= 900;
+    if (!fits) cg_fail(cg, CG_ERROR_DEVICE, "internal: a matrix product needs %d bytes of arguments", bytes);
+    cg_step *step = fits ? cg_step_new(g->build, g->group) : NULL;
+    bool ok = step != NULL;
+    if (ok) {
+        cg_print_signature(g, &source);
+        cg_text_append(&source, macros.data ? macros.data : "");
+        cg_text_append(&source, epilogues.data ? epilogues.data : "");
+        cg_text_append(&source, cg_source_gemm_packed);
+        undefine_macros(g, &source);
+        ok = cg_fill_step(g, step, bytes) && cg_add_scratch_request(g) && !macros.failed && !epilogues.failed &&
+             !source.failed;
+        step->local[0] = 1;
+        g->build->sources[g->build->plan->step_count - 1] = source.data;
+    }
+    cg_text_free(&macros);
+    cg_text_free(&epilogues);
+    return ok;
+}
+
+/* CLBlast writes the product itself; the schedule gave it no epilogue. */
+bool cg_generate_clblast(cg_generator *g, const cg_node *node)
+{
+    cg_context *cg = g->context;
+    cg_lowered *l = g->lowered;
+    const struct gemm_shape shape = shape_of_product(g, node);
+    const int axes = l->outer_count - 2;
+    const int tensor_of_result = l->stores[0].tensor;
+    cg_start_kernel(g);
+    cg_count_bytes(g);
+    g->tensors[0] = l->tensors[l->operand_tensor[0]];
+    g->tensors[1] = l->tensors[l->operand_tensor[1]];
+    g->tensors[2] = l->tensors[tensor_of_result];
+    g->tensor_count = 3;
+    cg_blas_call *blas = cg_host_allocate(cg, sizeof *blas);
+    if (!blas) return false;
+    *blas = (cg_blas_call){.f64 = shape.f64,
+                           .transposed_a = shape.transposed_a,
+                           .transposed_b = shape.transposed_b,
+                           .m = shape.m,
+                           .n = shape.n,
+                           .k = shape.k,
+                           .leading_a = l->operand[0].leading,
+                           .leading_b = l->operand[1].leading,
+                           .batches = shape.batches,
+                           .first = {l->operand[0].first, l->operand[1].first}};
+    blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape.batches) * sizeof *blas->offsets);
+    cg_step *step = blas->offsets ? cg_step_new(g->build, g->group) : NULL;
+    if (!step) {
+        cg_host_free(cg, blas->offsets);
+        cg_host_free(cg, blas);
+        return false;
+    }
+    step->blas = blas;
+    if (!cg_clblast_temporary(cg, blas)) return false;
+    if (blas->temporary_bytes) cg_add_scratch(g, shape.f64 ? CG_F64 : CG_F32, blas->temporary_bytes);
+    if (!cg_fill_step(g, step, 8) || !cg_add_scratch_request(g)) return false;
+    for (int64_t batch = 0; batch < shape.batches; batch++) {
+        int64_t rest = batch, at[2] = {0, 0};
+        for (int k = axes - 1; k >= 0; k--) {
+            const int64_t coordinate = rest % l->extent[k];
+            rest /= l->extent[k];
+            for (int i = 0; i < 2; i++) at[i] += coordinate * l->operand_form[i].stride[k];
+        }
+        blas->offsets[3 * batch] = at[0];
+        blas->offsets[3 * batch + 1] = at[1];
+        blas->offsets[3 * batch + 2] = batch * shape.m * shape.n;
+    }
+    return true;
+}

@@ -1,0 +1,138 @@
+/* What the tests of the op table share: calls described by an op's samples, and comparisons that are made together, so
+ * that their kernels are built as one program. */
+#ifndef CLGRAD_TESTS_OP_TRIALS_H
+#define CLGRAD_TESTS_OP_TRIALS_H
+
+#include "op_support.h"
+
+enum { MOST_INPUTS = 8 };
+
+/* ---- Comparisons, made together ---------------------------------------------------------------------------------- */
+
+/* A result and what it should be: an array, or another result, which it should equal relative to the largest of its
+ * elements, or 1, since sums may cancel. */
+typedef struct comparison {
+    cg_tensor found, reference;
+    array wanted;
+    double relative;
+    char name[96];
+} comparison;
+
+enum { MOST_COMPARISONS = 256 };
+static comparison comparisons[MOST_COMPARISONS];
+static int comparison_count;
+
+static inline void compare_later(cg_tensor found, cg_tensor reference, array wanted, double relative, const char *name)
+{
+    ck_assert_int_lt(comparison_count, MOST_COMPARISONS);
+    comparison *c = &comparisons[comparison_count++];
+    *c = (comparison){found, reference, wanted, relative, ""};
+    snprintf(c->name, sizeof c->name, "%s", name);
+}
+
+static inline void compare(const comparison *c)
+{
+    if (cg_is_null(c->reference)) {
+        expect_close(c->found, c->wanted, c->relative, 0, c->name);
+        return;
+    }
+    array wanted = array_read(c->reference);
+    double largest = 1;
+    for (int64_t i = 0; i < wanted.count; i++)
+        if (isfinite(wanted.at[i])) largest = fmax(largest, fabs(wanted.at[i]));
+    wanted.dtype = cg_dtype_of(c->found);
+    bool floating = cg_is_floating(wanted.dtype);
+    expect_close(c->found, wanted, floating ? c->relative : 0, floating ? c->relative * largest + 1e-37 : 0, c->name);
+}
+
+/* One plan for all: its kernels are built as one program. */
+static inline void compare_now(void)
+{
+    cg_tensor tensors[2 * MOST_COMPARISONS];
+    int count = 0;
+    for (int i = 0; i < comparison_count; i++) {
+        tensors[count++] = comparisons[i].found;
+        if (!cg_is_null(comparisons[i].reference)) tensors[count++] = comparisons[i].reference;
+    }
+    ck_assert_msg(cg_eval(tensors, count), "%s", cg_message(cg));
+    for (int i = 0; i < comparison_count; i++) compare(&comparisons[i]);
+    comparison_count = 0;
+}
+
+static inline const cg_op *op_at(int index)
+{
+    int count;
+    const cg_op *const *table = cg_op_table(&count);
+    ck_assert_int_lt(index, count);
+    random_state = (uint64_t)index + 1;
+    return table[index];
+}
+
+static inline int op_count(void)
+{
+    int count;
+    cg_op_table(&count);
+    return count;
+}
+
+/* ---- Calls described by samples ---------------------------------------------------------------------------------- */
+
+/* One call: the op and its inputs. */
+typedef struct trial {
+    const cg_op *op;
+    const cg_sample *sample;
+    int count;
+    array inputs[MOST_INPUTS];
+    char name[64];
+} trial;
+
+/* Inputs beyond the fourth are as the fourth; an op with any number of inputs has as many as have axes. */
+static inline int input_count(const cg_op *op, const cg_sample *sample)
+{
+    int count = op->inputs;
+    if (count < 0)
+        for (count = 0; count < 4 && sample->shapes[count].rank; count++) continue;
+    ck_assert_int_le(count, MOST_INPUTS);
+    return count;
+}
+
+static inline cg_dtype input_dtype(const cg_sample *sample, int input, cg_dtype floating)
+{
+    cg_dtype dtype = sample->dtypes[input < 4 ? input : 3];
+    return dtype == CG_F32 ? floating : dtype;
+}
+
+/* `digits`: the dtype to whose precision the inputs are rounded, so that two trials can have the same ones. */
+static inline trial trial_new(const cg_op *op, int index, cg_dtype floating, cg_dtype digits)
+{
+    const cg_sample *sample = &op->samples[index];
+    trial t = {.op = op, .sample = sample, .count = input_count(op, sample)};
+    snprintf(t.name, sizeof t.name, "%s, sample %d, %s", op->name, index, cg_dtype_name(floating));
+    random_state = (uint64_t)index * 1000 + 7;
+    for (int i = 0; i < t.count; i++) {
+        cg_dtype dtype = input_dtype(sample, i, digits);
+        t.inputs[i] = array_random(dtype, sample->shapes[i < 4 ? i : 3], sample->low, sample->high);
+        t.inputs[i].dtype = input_dtype(sample, i, floating);
+    }
+    return t;
+}
+
+static inline void call(const trial *t, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    bool fine = cg_apply_all(t->op, inputs, t->count, t->sample->attributes, t->sample->attribute_count, outputs);
+    ck_assert_msg(fine, "%s: %s", t->name, cg_message(cg));
+}
+
+static inline void call_plain(const trial *t, cg_tensor *outputs)
+{
+    cg_tensor inputs[MOST_INPUTS];
+    for (int i = 0; i < t->count; i++) inputs[i] = tensor_of(t->inputs[i]);
+    call(t, inputs, outputs);
+}
+
+static inline int output_count(const cg_op *op)
+{
+    return op->outputs ? op->outputs : 1;
+}
+
+#endif

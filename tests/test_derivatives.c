@@ -1,0 +1,104 @@
+/* Tests the derivatives of every op of the table on its samples: first and second ones against central differences in
+ * f64, and gradients in f32 against those in f64. */
+#include "op_trials.h"
+
+/* ---- Derivatives ------------------------------------------------------------------------------------------------- */
+
+/* Different numbers for different positions, so that no two outputs' derivatives can cancel. */
+static cg_tensor weights(cg_shape shape, cg_dtype dtype)
+{
+    cg_tensor position = cg_cast(cg_index(cg, shape), dtype);
+    return cg_sin(cg_add(cg_mul(position, cg_constant(cg, dtype, 0.7)), cg_constant(cg, dtype, 0.3)));
+}
+
+/* The call as a function of its floating inputs to a number: a weighted sum of all its outputs. */
+static cg_tensor weighted_call(void *user, const cg_tensor *floating)
+{
+    const trial *t = user;
+    cg_tensor inputs[MOST_INPUTS], total = {0};
+    cg_dtype dtype = CG_F64;
+    for (int i = 0; i < t->count; i++) {
+        bool varied = cg_is_floating(t->inputs[i].dtype);
+        inputs[i] = varied ? *floating++ : tensor_of(t->inputs[i]);
+        if (varied) dtype = t->inputs[i].dtype;
+    }
+    cg_tensor outputs[CG_MAX_OUTPUTS];
+    call(t, inputs, outputs);
+    for (int k = 0; k < output_count(t->op); k++) {
+        cg_tensor output = cg_cast(outputs[k], dtype);
+        cg_tensor sum = cg_sum(cg_mul(output, weights(cg_shape_of(output), dtype)));
+        total = k ? cg_add(total, sum) : sum;
+    }
+    return total;
+}
+
+static int floating_inputs(const trial *t, cg_tensor *floating)
+{
+    int count = 0;
+    for (int i = 0; i < t->count; i++)
+        if (cg_is_floating(t->inputs[i].dtype)) floating[count++] = tensor_of(t->inputs[i]);
+    return count;
+}
+
+static void check_derivatives(const cg_op *op, int order)
+{
+    for (int i = 0; has_f64() && i < op->sample_count; i++) {
+        if (!op->samples[i].smooth) continue;
+        trial t = trial_new(op, i, CG_F64, CG_F64);
+        cg_tensor floating[MOST_INPUTS];
+        int count = floating_inputs(&t, floating);
+        double error = cg_gradient_error(weighted_call, &t, floating, count, order);
+        ck_assert_msg(error >= 0 && error < 1e-6, "%s: the derivative of order %d is off by %g. %s", t.name, order,
+                      error, cg_message(cg));
+    }
+}
+
+START_TEST(first_derivative)
+{
+    check_derivatives(op_at(_i), 1);
+}
+END_TEST
+
+START_TEST(second_derivative)
+{
+    check_derivatives(op_at(_i), 2);
+}
+END_TEST
+
+START_TEST(gradients_f32_against_f64)
+{
+    const cg_op *op = op_at(_i);
+    for (int i = 0; has_f64() && i < op->sample_count; i++) {
+        if (!op->samples[i].smooth) continue;
+        cg_tensor gradients[2][MOST_INPUTS];
+        int count = 0;
+        for (int twice = 0; twice < 2; twice++) {
+            trial t = trial_new(op, i, twice ? CG_F64 : CG_F32, CG_F32);
+            cg_tensor floating[MOST_INPUTS];
+            count = floating_inputs(&t, floating);
+            cg_tensor output = weighted_call(&t, floating);
+            ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
+        }
+        for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
+    }
+    compare_now();
+}
+END_TEST
+
+/* ---- The suite --------------------------------------------------------------------------------------------------- */
+
+static TCase *table_case(void)
+{
+    TCase *tests = tcase_create("each op of the table");
+    tcase_add_checked_fixture(tests, open_context, close_context);
+    int count = op_count();
+    tcase_add_loop_test(tests, first_derivative, 0, count);
+    tcase_add_loop_test(tests, second_derivative, 0, count);
+    tcase_add_loop_test(tests, gradients_f32_against_f64, 0, count);
+    return tests;
+}
+
+int main(void)
+{
+    return run_suite("derivatives", (TCase * (*const[])(void)){table_case}, 1);
+}
