@@ -101,10 +101,12 @@ static int64_t room_left(const cg_context *cg)
 static cg_pool *pool_new(cg_context *cg, int64_t needed)
 {
     if (needed > room_left(cg)) release_empty_pools(cg);
-    int64_t bytes = needed > POOL_BYTES ? needed : POOL_BYTES;
+    /* Where memory is short, a pool leaves most of it to the arena and to other pools. */
+    int64_t bytes = room_left(cg) / 4 / cg->memory_alignment * cg->memory_alignment;
+    if (bytes > POOL_BYTES) bytes = POOL_BYTES;
     if (bytes > cg->info.largest_allocation) bytes = cg->info.largest_allocation;
-    if (bytes > room_left(cg)) bytes = room_left(cg) / cg->memory_alignment * cg->memory_alignment;
-    if (bytes < needed) {
+    if (bytes < needed) bytes = needed;
+    if (bytes > room_left(cg) || bytes > cg->info.largest_allocation) {
         out_of_memory(cg, needed);
         return NULL;
     }

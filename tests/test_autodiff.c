@@ -198,6 +198,18 @@ START_TEST(single_precision)
 }
 END_TEST
 
+/* A number from cg_scalar can be differentiated by too; it is an f32 whatever it is used with. */
+START_TEST(weak_numbers)
+{
+    cg_tensor x = VECTOR(1, 2), factor = cg_scalar(cg, 0.5), y = cg_mul(x, cg_mul(factor, factor));
+    cg_tensor first = gradient(y, factor), second = gradient(first, factor);
+    ck_assert_int_eq(cg_dtype_of(first), CG_F32);
+    ck_assert_double_eq_tol(cg_item(first), 3, 1e-6);
+    ck_assert_double_eq_tol(cg_item(second), 6, 1e-6);
+    CHECK(gradient(y, x), 0.25, 0.25);
+}
+END_TEST
+
 /* A conversion on the way converts the cotangent back. */
 START_TEST(mixed_precision)
 {
@@ -769,6 +781,7 @@ static void add_graph_tests(Suite *suite)
     tcase_add_test(graphs, matrices_and_reductions);
     tcase_add_test(graphs, choices);
     tcase_add_test(graphs, single_precision);
+    tcase_add_test(graphs, weak_numbers);
     tcase_add_test(graphs, mixed_precision);
     tcase_add_test(graphs, interior_nodes);
     tcase_add_test(graphs, a_leaf_by_itself);

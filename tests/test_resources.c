@@ -57,17 +57,19 @@ static void check_filled(cg_tensor t, float value)
     ck_assert_msg(count > 0, "%s", cg_message(cg));
     float *values = host_floats(count);
     ck_assert_msg(cg_read_floats(t, values, count), "%s", cg_message(cg));
-    for (int64_t i = 0; i < count; i++)
-        ck_assert_msg(values[i] == value, "element %" PRId64 " is %g, not %g", i, (double)values[i], (double)value);
+    int64_t right = 0;
+    while (right < count && values[right] == value) right++;
+    if (right < count) ck_abort_msg("element %" PRId64 " is %g, not %g", right, (double)values[right], (double)value);
 }
 
 /* ---- The limit --------------------------------------------------------------------------------------------------- */
 
-/* The message has the bytes needed and the limit; afterwards the context computes as before, within the limit. */
+/* The message has the bytes needed (0: whatever they are) and the limit; afterwards the context computes as before,
+ * within the limit. */
 static void expect_out_of_memory(int64_t bytes, int64_t limit)
 {
     char needed[64], most[64];
-    snprintf(needed, sizeof needed, "%" PRId64 " bytes are needed", bytes);
+    snprintf(needed, sizeof needed, bytes ? "%" PRId64 " bytes are needed" : " bytes are needed", bytes);
     snprintf(most, sizeof most, "limit of %" PRId64, limit);
     ck_assert_int_eq(cg_status(cg), CG_ERROR_MEMORY);
     ck_assert_msg(strstr(cg_message(cg), needed) && strstr(cg_message(cg), most), "\"%s\" lacks \"%s\" or \"%s\"",
@@ -123,7 +125,7 @@ START_TEST(a_step_beyond_the_limit)
             cg_keep(wide);
         cg_scope_end(scope);
         ck_assert_int_eq(cg_status(cg), CG_ERROR_MEMORY);
-        expect_out_of_memory(16 * MIB, 8 * MIB);
+        expect_out_of_memory(0, 8 * MIB);
         check_filled(cg_value(small), 1);
         check_filled(cg_value(second), 2);
     }
@@ -137,12 +139,12 @@ START_TEST(a_first_step_beyond_the_limit)
 {
     cg_model *model = cg_model_new(cg);
     cg_dense *layer = cg_dense_new(model, "layer", 8, 8, .initializer = CG_ALL_ONES);
-    cg_optimizer *optimizer = cg_sgd_new(model, .learning_rate = 0);
+    cg_optimizer *optimizer = cg_sgd_new(model, .learning_rate = CG_ZERO);
     for (int rows = 1 << 20; rows >= 4; rows = rows == 4 ? 0 : 4) {
         cg_scope scope = cg_scope_begin(cg);
         cg_tensor x = cg_full(cg, CG_SHAPE(rows, 8), 1);
         cg_tensor y = cg_dense_call(layer, cg_relu(cg_dense_call(layer, x)));
-        cg_minimize(optimizer, cg_mean_squared_error(y, cg_zeros(cg, CG_F32, CG_SHAPE(rows, 8))));
+        cg_minimize(optimizer, cg_mean_squared_error(y, cg_zeros(cg, CG_SHAPE(rows, 8))));
         cg_scope_end(scope);
         ck_assert_int_eq(cg_status(cg), rows > 4 ? CG_ERROR_MEMORY : CG_OK);
         cg_clear_error(cg);
@@ -250,20 +252,36 @@ END_TEST
 
 /* ---- Large tensors ----------------------------------------------------------------------------------------------- */
 
-/* Elements past the 2^31st byte, written and read by kernels and by the host. */
+/* Elements past the 2^31st byte, written by a kernel and read back, where a device allows such a buffer. */
 START_TEST(more_than_two_to_the_31_bytes)
 {
-    const int64_t rows = 33, columns = 1 << 24; /* 2.2e9 bytes of f32 */
-    if (cg_device(cg)->largest_allocation < rows * columns * 4 || cg_device(cg)->memory < 4 * rows * columns * 4)
-        return;
+    const int64_t rows = 33, columns = 1 << 24, bytes = rows * columns * 4; /* 2.2e9 */
     cg_scope scope = cg_scope_local(cg);
-    cg_tensor row = cg_cast(cg_iota(cg, CG_I32, CG_SHAPE(rows, 1), 0), CG_F32);
+    cg_tensor row = cg_reshape(cg_cast(cg_iota(cg, rows), CG_F32), CG_SHAPE(rows, 1));
     cg_tensor large = cg_add(cg_broadcast_to(row, CG_SHAPE(rows, columns)), cg_scalar(cg, 0.5));
-    ck_assert_msg(cg_eval(&large, 1), "%s", cg_message(cg));
-    cg_tensor corner = cg_slice(large, .start = {rows - 2, columns - 3}, .stop = {rows, columns});
-    float values[6];
-    ck_assert_msg(cg_read_floats(corner, values, 6), "%s", cg_message(cg));
-    for (int i = 0; i < 6; i++) ck_assert_float_eq(values[i], (float)(rows - 2 + i / 3) + 0.5F);
+    if (cg_device(cg)->largest_allocation < bytes || cg_device(cg)->memory < 2 * bytes) {
+        ck_assert(!cg_eval(&large, 1));
+        ck_assert_int_eq(cg_status(cg), CG_ERROR_MEMORY);
+        cg_clear_error(cg);
+    } else {
+        ck_assert_msg(cg_eval(&large, 1), "%s", cg_message(cg));
+        cg_tensor corner = cg_slice(large, CG_RANGE(rows - 2, rows, 1), CG_RANGE(columns - 3, columns, 1));
+        float values[6];
+        ck_assert_msg(cg_read_floats(corner, values, 6), "%s", cg_message(cg));
+        for (int i = 0; i < 6; i++) ck_assert_float_eq(values[i], (float)(rows - 2 + i / 3) + 0.5F);
+    }
+    cg_scope_end(scope);
+}
+END_TEST
+
+/* A reduction over more than 2^31 elements, which are computed on the way and never stored. */
+START_TEST(more_than_two_to_the_31_elements)
+{
+    const int64_t rows = 1 << 15, columns = (1 << 16) + 3;
+    cg_scope scope = cg_scope_local(cg);
+    cg_tensor row = cg_reshape(cg_iota(cg, rows), CG_SHAPE(rows, 1));
+    cg_tensor column = cg_reshape(cg_iota(cg, columns), CG_SHAPE(1, columns));
+    ck_assert_double_eq(cg_item(cg_max(cg_add(row, column))), (double)(rows + columns - 2));
     cg_scope_end(scope);
 }
 END_TEST
@@ -398,6 +416,7 @@ static TCase *memory_case(void)
     tcase_add_test(cases, freed_ranges_are_used_again);
     tcase_add_test(cases, the_arena_grows_while_work_is_queued);
     tcase_add_test(cases, more_than_two_to_the_31_bytes);
+    tcase_add_test(cases, more_than_two_to_the_31_elements);
     tcase_add_test(cases, uploads_do_not_overtake_each_other);
     tcase_add_test(cases, reading_while_uploads_are_pending);
     tcase_add_test(cases, the_copy_is_taken_at_the_call);
