@@ -133,7 +133,7 @@ cg_adam_result cg_adam_update(cg_tensor w, cg_tensor g, cg_tensor m, cg_tensor r
 
 /* The objects. */
 
-enum { MAX_STATE = 2 };
+enum { MAX_STATE = 2, PER_VARIABLE = 2 + 1 + MAX_STATE };
 
 /* The state of one variable. */
 typedef struct slot {
@@ -166,7 +166,7 @@ struct cg_optimizer {
     int chosen_count;
     slot *slots;
     int slot_count, slot_capacity;
-    cg_tensor *scratch; /* values and gradients of one cg_minimize */
+    cg_tensor *scratch; /* values and gradients of one cg_minimize, then what its assignments replace */
     int scratch_capacity;
     cg_variable *objective;
 };
@@ -408,23 +408,10 @@ static bool complete_slots(cg_optimizer *optimizer)
     return true;
 }
 
-bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients)
-{
-    if (!optimizer || !gradients || !complete_slots(optimizer)) return false;
-    cg_scope scope = cg_scope_local(context_of(optimizer));
-    step_numbers numbers = optimizer->rule->numbers(optimizer);
-    bool done = true;
-    int cursor = 0, index = 0;
-    for (cg_variable *variable; done && (variable = next_target(optimizer, &cursor)); index++)
-        done = !cg_is_null(gradients[index]) &&
-               optimizer->rule->update(slot_of(optimizer, variable, index), gradients[index], &numbers);
-    cg_scope_end(scope);
-    if (done) optimizer->steps++;
-    return done;
-}
-
+/* Room for every tensor that a step of `count` variables needs at hand. */
 static bool reserve_scratch(cg_optimizer *optimizer, int count)
 {
+    count *= PER_VARIABLE;
     if (count <= optimizer->scratch_capacity) return true;
     cg_host_free(context_of(optimizer), optimizer->scratch);
     optimizer->scratch_capacity = 0;
@@ -432,6 +419,55 @@ static bool reserve_scratch(cg_optimizer *optimizer, int count)
     if (!optimizer->scratch) return false;
     optimizer->scratch_capacity = count;
     return true;
+}
+
+/* The values that a step replaces, weights and state; false if one is missing, which has been reported. */
+static bool list_replaced(const cg_optimizer *optimizer, cg_tensor *replaced)
+{
+    bool done = true;
+    int cursor = 0, index = 0;
+    for (cg_variable *variable; (variable = next_target(optimizer, &cursor)); index++) {
+        const slot *slot = slot_of(optimizer, variable, index);
+        done &= !cg_is_null(*replaced++ = cg_value(variable));
+        for (int k = 0; k < optimizer->rule->states; k++) done &= !cg_is_null(*replaced++ = cg_value(slot->state[k]));
+    }
+    return done;
+}
+
+/* Outside step scopes nothing else takes back what a step that failed between two variables has assigned. */
+static void take_back(const cg_optimizer *optimizer, const cg_tensor *replaced)
+{
+    int cursor = 0, index = 0;
+    for (cg_variable *variable; (variable = next_target(optimizer, &cursor)); index++) {
+        const slot *slot = slot_of(optimizer, variable, index);
+        cg_assign(variable, *replaced++);
+        for (int k = 0; k < optimizer->rule->states; k++) cg_assign(slot->state[k], *replaced++);
+    }
+}
+
+static bool update_all(cg_optimizer *optimizer, const cg_tensor *gradients, cg_tensor *replaced)
+{
+    if (!list_replaced(optimizer, replaced)) return false;
+    step_numbers numbers = optimizer->rule->numbers(optimizer);
+    bool done = true;
+    int cursor = 0, index = 0;
+    for (cg_variable *variable; done && (variable = next_target(optimizer, &cursor)); index++)
+        done = !cg_is_null(gradients[index]) &&
+               optimizer->rule->update(slot_of(optimizer, variable, index), gradients[index], &numbers);
+    if (!done) take_back(optimizer, replaced);
+    return done;
+}
+
+bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients)
+{
+    if (!optimizer || !gradients || !complete_slots(optimizer)) return false;
+    int count = cg_optimizer_count(optimizer);
+    if (!reserve_scratch(optimizer, count)) return false;
+    cg_scope scope = cg_scope_local(context_of(optimizer));
+    bool done = update_all(optimizer, gradients, optimizer->scratch + 2 * count);
+    cg_scope_end(scope);
+    if (done) optimizer->steps++;
+    return done;
 }
 
 /* Leaves the objective's value in a variable, for cg_optimizer_objective. */
@@ -449,7 +485,7 @@ bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss)
 {
     if (!optimizer || cg_is_null(loss)) return false;
     int count = cg_optimizer_count(optimizer);
-    if (!reserve_scratch(optimizer, 2 * count)) return false;
+    if (!reserve_scratch(optimizer, count)) return false;
     cg_tensor *values = optimizer->scratch, *gradients = values + count;
     cg_scope scope = cg_scope_local(context_of(optimizer));
     cg_tensor objective = cg_objective(optimizer, loss);

@@ -69,6 +69,7 @@ static inline int run_suite(const char *name, TCase *(*const cases[])(void), int
     Suite *suite = suite_create(name);
     for (int i = 0; i < count; i++) suite_add_tcase(suite, cases[i]());
     SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

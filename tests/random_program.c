@@ -152,25 +152,26 @@ static cg_shape random_shape(program *p)
 
 cg_tensor random_upload(program *p, kind kind, const host_tensor *host)
 {
-    char *bytes = malloc(((size_t)host->size + 1) * sizeof(double));
+    double *room = malloc(((size_t)host->size + 1) * sizeof *room);
+    char *bytes = (char *)room;
     for (int64_t i = 0; i < host->size; i++) {
         switch (random_dtype(p, kind)) {
         case CG_F32:
-            ((float *)(void *)bytes)[i] = (float)host->data[i];
+            ((float *)(void *)room)[i] = (float)host->data[i];
             break;
         case CG_F64:
-            ((double *)(void *)bytes)[i] = host->data[i];
+            room[i] = host->data[i];
             break;
         case CG_I32:
-            ((int32_t *)(void *)bytes)[i] = (int32_t)host->data[i];
+            ((int32_t *)(void *)room)[i] = (int32_t)host->data[i];
             break;
         default:
             bytes[i] = (char)host->data[i];
             break;
         }
     }
-    cg_tensor result = cg_input(p->cg, random_dtype(p, kind), host->shape, bytes);
-    free(bytes);
+    cg_tensor result = cg_input(p->cg, random_dtype(p, kind), host->shape, room);
+    free(room);
     return result;
 }
 

@@ -836,6 +836,7 @@ int main(void)
     add_scope_and_error_tests(suite);
     add_product_tests(suite);
     SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

@@ -65,22 +65,22 @@ START_TEST(second_derivative)
 }
 END_TEST
 
+/* On the first smooth sample: what can differ between the dtypes is the op, not the shape. */
 START_TEST(gradients_f32_against_f64)
 {
     const cg_op *op = op_at(_i);
-    for (int i = 0; has_f64() && i < op->sample_count; i++) {
-        if (!op->samples[i].smooth) continue;
-        cg_tensor gradients[2][MOST_INPUTS];
-        int count = 0;
-        for (int twice = 0; twice < 2; twice++) {
-            trial t = trial_new(op, i, twice ? CG_F64 : CG_F32, CG_F32);
-            cg_tensor floating[MOST_INPUTS];
-            count = floating_inputs(&t, floating);
-            cg_tensor output = weighted_call(&t, floating);
-            ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
-        }
-        for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
+    cg_tensor gradients[2][MOST_INPUTS];
+    int index = 0, count = 0;
+    while (index < op->sample_count && !op->samples[index].smooth) index++;
+    if (index == op->sample_count || !has_f64()) return;
+    for (int twice = 0; twice < 2; twice++) {
+        trial t = trial_new(op, index, twice ? CG_F64 : CG_F32, CG_F32);
+        cg_tensor floating[MOST_INPUTS];
+        count = floating_inputs(&t, floating);
+        cg_tensor output = weighted_call(&t, floating);
+        ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
     }
+    for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
     compare_now();
 }
 END_TEST

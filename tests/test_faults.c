@@ -16,6 +16,9 @@ enum { INPUTS = 5, HIDDEN = 6, CLASSES = 3, BATCH = 4, STEPS = 3 };
 enum { VALUES = INPUTS * HIDDEN + HIDDEN + HIDDEN * CLASSES + CLASSES };
 enum { WEIGHTS = 4, STATES = 2 * WEIGHTS, MOST_VARIABLES = WEIGHTS + STATES, ALL_VALUES = 3 * VALUES };
 
+/* Of the device's memory: keeps pools small and quickly made. */
+#define LIMIT (INT64_C(4) << 20)
+
 /* ---- Host memory that fails on demand ---------------------------------------------------------------------------- */
 
 typedef struct host {
@@ -110,22 +113,37 @@ static void fill_minibatch(int step, float *x, int32_t *y)
     for (int i = 0; i < BATCH; i++) y[i] = (i + step) % CLASSES;
 }
 
-static bool train(run *r)
+static bool record_step(run *r)
 {
     float x[BATCH * INPUTS];
     int32_t y[BATCH];
     fill_minibatch(r->steps, x, y);
     cg_random_set(r->cg, 2 + (uint64_t)r->steps);
     cg_optimizer_set_steps(r->optimizer, r->steps);
-    cg_scope scope = cg_scope_begin(r->cg);
     cg_tensor h = cg_relu(cg_dense_call(r->first, cg_input(r->cg, CG_F32, CG_SHAPE(BATCH, INPUTS), x)));
     h = cg_dropout(h, .rate = 0.4);
     cg_tensor labels = cg_input(r->cg, CG_I32, CG_SHAPE(BATCH), y);
-    cg_minimize(r->optimizer, cg_softmax_cross_entropy(cg_dense_call(r->second, h), labels));
+    return cg_minimize(r->optimizer, cg_softmax_cross_entropy(cg_dense_call(r->second, h), labels));
+}
+
+static bool train(run *r)
+{
+    cg_scope scope = cg_scope_begin(r->cg);
+    record_step(r);
     cg_scope_end(scope);
     if (cg_status(r->cg) != CG_OK) return false;
     r->steps++;
     return true;
+}
+
+/* Without a step scope: what is recorded stays pending, whole or not at all. */
+static bool train_loosely(run *r)
+{
+    cg_scope scope = cg_scope_local(r->cg);
+    const bool done = record_step(r);
+    cg_scope_end(scope);
+    if (done) r->steps++;
+    return done;
 }
 
 static bool read_objective(run *r)
@@ -154,6 +172,8 @@ typedef bool line(run *r);
 static line *const training[] = {make_model, make_first,     make_second, make_optimizer, train,      train,
                                  train,      read_objective, save,        load,           wait_for_it};
 enum { TRAINING = sizeof training / sizeof *training };
+static line *const loose[] = {make_model, make_first, make_second, make_optimizer, train_loosely, train_loosely};
+enum { LOOSE = sizeof loose / sizeof *loose };
 
 /* ---- Looking at the variables ------------------------------------------------------------------------------------ */
 
@@ -366,7 +386,7 @@ static void set_up(void)
     snprintf(reference.model_path, sizeof reference.model_path, "%s/model.safetensors", reference.folder);
     snprintf(reference.first_path, sizeof reference.first_path, "%s/first.safetensors", reference.folder);
     memory = (host){0};
-    shared = cg_open_with(&(cg_open_options){.reallocate = reallocate, .user = &memory});
+    shared = cg_open_with(&(cg_open_options){.reallocate = reallocate, .user = &memory, .memory_limit = LIMIT});
     ck_assert_msg(shared && cg_status(shared) == CG_OK, "%s", cg_message(shared));
     cg_seed(shared, 7);
     cg_training(shared, true);
@@ -399,6 +419,29 @@ START_TEST(every_opencl_call_of_training)
 }
 END_TEST
 
+/* Only recorded: the values are looked at after each failure and at the end. */
+static bool record_with(int64_t allocation_fail_at)
+{
+    run r = {.cg = shared};
+    name_fault(0, allocation_fail_at);
+    memory.calls = 0;
+    memory.fail_at = allocation_fail_at;
+    follow(&r, loose, LOOSE, check_model);
+    const bool reached = memory.calls >= allocation_fail_at;
+    memory.fail_at = 0;
+    check_model(&r);
+    end_training(&r);
+    return reached;
+}
+
+START_TEST(every_allocation_outside_step_scopes)
+{
+    int64_t call = 1;
+    while (record_with(call)) call++;
+    ck_assert_int_gt(call, 30);
+}
+END_TEST
+
 START_TEST(every_allocation_of_training)
 {
     int losses = 0;
@@ -416,7 +459,7 @@ static const float initial[SIDE * SIDE] = {1, 2, 3, 4};
 
 static bool open_context(run *r)
 {
-    const cg_open_options options = {.reallocate = reallocate, .user = &memory};
+    const cg_open_options options = {.reallocate = reallocate, .user = &memory, .memory_limit = LIMIT};
     cg_close(r->cg);
     r->cg = cg_open_faulty(&options, r->failures ? (cg_faults){0} : r->faults);
     return r->cg && cg_status(r->cg) == CG_OK;
@@ -532,6 +575,7 @@ int main(void)
     tcase_add_checked_fixture(packed, set_up, tear_down);
     tcase_add_test(packed, every_opencl_call_of_training);
     tcase_add_test(packed, every_allocation_of_training);
+    tcase_add_test(packed, every_allocation_outside_step_scopes);
     tcase_add_checked_fixture(clblast, set_up_clblast, tear_down);
     tcase_add_test(clblast, every_opencl_call_of_training);
     tcase_add_test(clblast, every_allocation_of_training);

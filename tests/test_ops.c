@@ -108,38 +108,27 @@ END_TEST
 
 /* ---- Views as inputs --------------------------------------------------------------------------------------------- */
 
-/* The same values, stored with the axes in reverse order. */
-static cg_tensor as_permuted(array a)
+/* The same values, stored with the axes in reverse order, backwards and with gaps inside a larger tensor. What lies
+ * between is never asked for. */
+static cg_tensor as_strided(array a)
 {
-    array stored = array_new(a.dtype, a.shape);
-    int64_t coordinate[CG_MAX_RANK], reversed[CG_MAX_RANK];
-    for (int i = 0; i < a.shape.rank; i++) stored.shape.size[i] = a.shape.size[a.shape.rank - 1 - i];
-    for (int64_t k = 0; k < a.count; k++) {
-        unravel(a.shape, k, coordinate);
-        for (int i = 0; i < a.shape.rank; i++) reversed[i] = coordinate[a.shape.rank - 1 - i];
-        stored.at[ravel(stored.shape, reversed)] = a.at[k];
-    }
-    return cg_transpose(tensor_of(stored));
-}
-
-/* The same values, backwards and with gaps inside a larger tensor: what lies between is never asked for. */
-static cg_tensor as_sliced(array a)
-{
-    cg_shape shape = a.shape;
-    cg_ranges ranges = {.count = shape.rank};
-    int64_t coordinate[CG_MAX_RANK];
-    for (int i = 0; i < shape.rank; i++) {
-        shape.size[i] = 2 * a.shape.size[i] + 1;
+    const int rank = a.shape.rank;
+    cg_shape shape = {.rank = rank};
+    cg_ranges ranges = {.count = rank};
+    int64_t coordinate[CG_MAX_RANK], stored_at[CG_MAX_RANK];
+    for (int i = 0; i < rank; i++) {
+        shape.size[i] = 2 * a.shape.size[rank - 1 - i] + 1;
         ranges.range[i] = CG_RANGE(-2, CG_NONE, -2);
     }
     array stored = array_new(a.dtype, shape);
     for (int64_t k = 0; k < stored.count; k++) stored.at[k] = 1;
     for (int64_t k = 0; k < a.count; k++) {
         unravel(a.shape, k, coordinate);
-        for (int i = 0; i < shape.rank; i++) coordinate[i] = 2 * (a.shape.size[i] - 1 - coordinate[i]) + 1;
-        stored.at[ravel(shape, coordinate)] = a.at[k];
+        for (int i = 0; i < rank; i++)
+            stored_at[i] = 2 * (a.shape.size[rank - 1 - i] - 1 - coordinate[rank - 1 - i]) + 1;
+        stored.at[ravel(shape, stored_at)] = a.at[k];
     }
-    return cg_slice_with(tensor_of(stored), ranges);
+    return cg_transpose(cg_slice_with(tensor_of(stored), ranges));
 }
 
 /* The first row, broadcast. */
@@ -173,13 +162,13 @@ static void check_view(trial *t, cg_tensor (*view)(array), const char *what)
     for (int k = 0; k < output_count(t->op); k++) compare_later(found[k], wanted[k], (array){0}, 4e-6, name);
 }
 
+/* How a map reads a view has nothing to do with the map: one sample is enough. */
 START_TEST(views_as_inputs)
 {
     const cg_op *op = op_at(_i);
-    for (int i = 0; i < op->sample_count; i++) {
+    for (int i = 0; i < (op->kind == CG_OP_MAP ? 1 : op->sample_count); i++) {
         trial t = trial_new(op, i, CG_F32, CG_F32);
-        check_view(&t, as_permuted, "permuted");
-        check_view(&t, as_sliced, "sliced");
+        check_view(&t, as_strided, "strided");
         for (int k = 0; k < t.count; k++) repeat_first_row(&t.inputs[k]);
         check_view(&t, as_broadcast, "broadcast");
     }

@@ -347,6 +347,7 @@ int main(void)
     tcase_add_test(cases, saving_where_one_cannot);
     suite_add_tcase(suite, cases);
     SRunner *runner = srunner_create(suite);
+    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
     srunner_run_all(runner, CK_NORMAL);
     int failed = srunner_ntests_failed(runner);
     srunner_free(runner);

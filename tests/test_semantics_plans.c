@@ -522,7 +522,8 @@ START_TEST(the_batch_axis_is_followed)
     for (int k = 0; k < 4; k++) {
         const int n = sizes[k];
         float data[3 * 32];
-        for (int i = 0; i < 3 * n; i++) data[i] = (float)(i / n + 1);
+        for (int row = 0; row < 3; row++)
+            for (int i = 0; i < n; i++) data[row * n + i] = (float)(row + 1);
         cg_scope scope = cg_scope_begin(cg);
         cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(3, n), data, .batch_axis = 1, .has_batch_axis = true);
         cg_tensor y = cg_exp(cg_neg(cg_transpose(x)));
