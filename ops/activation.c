@@ -71,6 +71,40 @@ cg_tensor cg_sigmoid(cg_tensor x)
     return cg_map_1(&sigmoid_op, x);
 }
 
+/* ---- softplus ---------------------------------------------------------------------------------------------------- */
+
+static double softplus_host(const double *x)
+{
+    return fmax(x[0], 0) + log1p(exp(-fabs(x[0]))) + (isnan(x[0]) ? x[0] : 0);
+}
+
+static void softplus_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_mul(v->cotangents[0], cg_sigmoid(v->inputs[0]));
+}
+
+static const cg_sample softplus_samples[] = {
+    {ONE_OPERAND, .low = -4, .high = 4, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -800, .high = 800},
+};
+
+static const cg_op softplus_op = {
+    .name = "softplus",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "SELECT(a < REAL(0.0), REAL(0.0), a) + log1p(exp(-fabs(a)))",
+    .floating = true,
+    .cost = 22,
+    .host = softplus_host,
+    .vjp = softplus_vjp,
+    SAMPLES(softplus_samples),
+};
+
+cg_tensor cg_softplus(cg_tensor x)
+{
+    return cg_map_1(&softplus_op, x);
+}
+
 /* ---- relu: plain ------------------------------------------------------------------------------------------------- */
 
 static double relu_host(const double *x)
@@ -227,5 +261,5 @@ cg_tensor cg_clip(cg_tensor x, double low, double high)
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&tanh_op, &sigmoid_op, &relu_op, &threshold_op, &leaky_op, &clip_op};
+static const cg_op *const list[] = {&tanh_op, &sigmoid_op, &softplus_op, &relu_op, &threshold_op, &leaky_op, &clip_op};
 const cg_op_family cg_ops_activation = {list, LENGTH(list)};

@@ -46,6 +46,8 @@ CG_API cg_tensor cg_stop_gradient(cg_tensor x);
 /* Hyperbolic tangent, and 1 / (1 + e^-x), floating; neither overflows. */
 CG_API cg_tensor cg_tanh(cg_tensor x);
 CG_API cg_tensor cg_sigmoid(cg_tensor x);
+/* log(1 + e^x), floating; neither overflows nor loses small values. Its derivative is the sigmoid. */
+CG_API cg_tensor cg_softplus(cg_tensor x);
 
 /* Rectified linear unit with Keras's arguments:
  *   max_value                          where x >= max_value (with has_max_value)
