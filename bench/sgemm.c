@@ -98,10 +98,11 @@ static void run(cg_context *cg, const product *p)
     }
     const double peak_after = peak_gflops(cg), peak = peak_before > peak_after ? peak_before : peak_after;
     const double mine = median_of(ours, RUNS), other = median_of(theirs, RUNS);
-    printf("{\"case\": \"sgemm_%s\", \"shape\": \"%dx%dx%d\", \"median_us\": %.1f, \"gflops\": %.1f, \"of_peak\": %.3f, "
-           "\"peak\": %.0f, \"peer\": \"openblas\", \"theirs_us\": %.1f, \"ratio\": %.2f, \"ratio_best\": %.2f}\n",
-           p->form, p->m, p->n, p->k, 1e6 * mine, flop / mine / 1e9, flop / mine / 1e9 / peak, peak, 1e6 * other,
-           other / mine, theirs[0] / ours[0]);
+    printf(
+        "{\"case\": \"sgemm_%s\", \"shape\": \"%dx%dx%d\", \"median_us\": %.1f, \"gflops\": %.1f, \"of_peak\": %.3f, "
+        "\"peak\": %.0f, \"peer\": \"openblas\", \"theirs_us\": %.1f, \"ratio\": %.2f, \"ratio_best\": %.2f}\n",
+        p->form, p->m, p->n, p->k, 1e6 * mine, flop / mine / 1e9, flop / mine / 1e9 / peak, peak, 1e6 * other,
+        other / mine, theirs[0] / ours[0]);
     fflush(stdout);
     discard(&o);
     cg_scope_end(scope);

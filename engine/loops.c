@@ -297,7 +297,7 @@ static void print_folding(cg_generator *g, cg_text *out, int lanes, bool parts, 
             cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", deeper, type, to, deeper, type, k, from);
         } else {
             cg_text_add(out, "%sfor (%s r%d = %s; r%d < %s; r%d++) {\n", deeper, type, k, from, k, to, k);
-            strcat(deeper, "    ");
+            snprintf(deeper + strlen(deeper), sizeof deeper - strlen(deeper), "    ");
         }
     }
     snprintf(variable, sizeof variable, "r%d", count - 1);

@@ -287,9 +287,8 @@ static int lower_item(cg_lowered *l, int position, const access *at, int guard, 
     if (own && position == l->group->anchor && !inner) {
         value_new(l, CG_TERM_CORE, (cg_dtype)item->node->dtype, false);
         value = l->value_count - 1;
-    } else if (item->kind == CG_ITEM_BUFFER || (item->stored && !own) || item->kind == CG_ITEM_OUTPUT) {
-        value = lower_load(l, position, at, guard, inner);
-    } else if (item->kind == CG_ITEM_ALIAS && !item->stored) {
+    } else if (item->kind == CG_ITEM_BUFFER || (item->stored && !own) || item->kind == CG_ITEM_OUTPUT ||
+               (item->kind == CG_ITEM_ALIAS && !item->stored)) {
         value = lower_load(l, position, at, guard, inner);
     } else if (item->kind == CG_ITEM_ALIAS) {
         /* A reshape that is wanted as such: a copy, in row-major order on both sides. */

@@ -572,10 +572,7 @@ cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
     if (rows == 1 && down < columns) down = columns;
     if (across == 1 && down >= columns) {
         found.leading = down;
-    } else if (down == 1 && across >= rows) {
-        found.leading = across;
-        found.transposed = true;
-    } else if (rows == 1 && across >= 1) {
+    } else if ((down == 1 && across >= rows) || (rows == 1 && across >= 1)) {
         /* One row with gaps is one column of a matrix stored by columns. */
         found.leading = across;
         found.transposed = true;

@@ -96,7 +96,7 @@ typedef struct cg_axis_shift {
     int64_t factor[CG_MAX_RANK];
 } cg_axis_shift;
 typedef struct cg_axis_shifts {
-    int count;
+    int64_t count; /* as wide as the rest: accesses are compared byte by byte */
     cg_axis_shift of[CG_MOST_SHIFTS];
 } cg_axis_shifts;
 void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mapping *composed, cg_axis_shifts *shifts);

@@ -1,7 +1,8 @@
 /* Fault injection: a short training run is repeated with each OpenCL call, then each allocation, failing once, in
- * turn. Whatever fails, there is a clean error, the model is as after a whole number of steps or marked lost, the same
- * context then carries the run to its end with the same numbers bit for bit, and nothing leaks. Building programs takes
- * so long that the training runs share a context that has them; what only a new one does has a smaller run. */
+ * turn; and with the memory for nodes running out at each node. Whatever fails, there is a clean error, the model is as
+ * after a whole number of steps or marked lost, the same context then carries the run to its end with the same numbers
+ * bit for bit, and nothing leaks. Building programs takes so long that the training runs share a context that has them;
+ * what only a new one does has a smaller run. */
 #include "engine/buffer.h"
 #include <check.h>
 #include <clgrad/clgrad.h>
@@ -23,7 +24,8 @@ enum { WEIGHTS = 4, STATES = 2 * WEIGHTS, MOST_VARIABLES = WEIGHTS + STATES, ALL
 
 typedef struct host {
     int64_t calls, fail_at;
-    int64_t live; /* blocks */
+    size_t fail_bytes; /* the next allocation of this size fails */
+    int64_t live;      /* blocks */
 } host;
 static host memory;
 
@@ -36,6 +38,10 @@ static void *reallocate(void *user, void *pointer, size_t bytes)
         return NULL;
     }
     if (++h->calls == h->fail_at) return NULL;
+    if (bytes == h->fail_bytes) {
+        h->fail_bytes = 0;
+        return NULL;
+    }
     void *result = realloc(pointer, bytes);
     h->live += result && !pointer;
     return result;
@@ -43,10 +49,9 @@ static void *reallocate(void *user, void *pointer, size_t bytes)
 
 /* ---- The training run -------------------------------------------------------------------------------------------- */
 
-/* All variables, one after the other; NaN bits never occur in them. */
+/* All variables, one after the other. */
 typedef struct snapshot {
     float values[ALL_VALUES];
-    uint64_t random;
 } snapshot;
 
 /* What the run must do; found by a run in which nothing fails. */
@@ -419,26 +424,48 @@ START_TEST(every_opencl_call_of_training)
 }
 END_TEST
 
-/* Only recorded: the values are looked at after each failure and at the end. */
-static bool record_with(int64_t allocation_fail_at)
+/* Nodes come in chunks. */
+enum { CHUNK_NODES = 256 };
+
+static int free_nodes(void)
+{
+    int count = 0;
+    for (const cg_node *node = shared->free_nodes; node; node = node->scope_next) count++;
+    return count;
+}
+
+/* Only `left` more nodes can be made, then there is no memory for one, once. False if the script needs no more. The
+ * reference run has left all nodes that it needed. */
+static bool run_with_nodes(int left, line *const *script, int lines)
 {
     run r = {.cg = shared};
-    name_fault(0, allocation_fail_at);
-    memory.calls = 0;
-    memory.fail_at = allocation_fail_at;
-    follow(&r, loose, LOOSE, check_model);
-    const bool reached = memory.calls >= allocation_fail_at;
-    memory.fail_at = 0;
+    snprintf(fault, sizeof fault, "node %d", left + 1);
+    cg_scope scope = cg_scope_local(shared);
+    for (int i = free_nodes() - left; i > 0; i--) cg_scalar(shared, 1);
+    ck_assert_int_eq(free_nodes(), left);
+    memory.fail_bytes = CHUNK_NODES * sizeof(cg_node);
+    follow(&r, script, lines, check_model);
+    const bool reached = memory.fail_bytes == 0;
+    memory.fail_bytes = 0;
+    cg_scope_end(scope);
     check_model(&r);
     end_training(&r);
     return reached;
 }
 
-START_TEST(every_allocation_outside_step_scopes)
+START_TEST(every_node_of_training)
 {
-    int64_t call = 1;
-    while (record_with(call)) call++;
-    ck_assert_int_gt(call, 30);
+    int left = 0;
+    while (run_with_nodes(left, training, TRAINING)) left++;
+    ck_assert_int_gt(left, 50);
+}
+END_TEST
+
+START_TEST(every_node_outside_step_scopes)
+{
+    int left = 0;
+    while (run_with_nodes(left, loose, LOOSE)) left++;
+    ck_assert_int_gt(left, 50);
 }
 END_TEST
 
@@ -575,7 +602,8 @@ int main(void)
     tcase_add_checked_fixture(packed, set_up, tear_down);
     tcase_add_test(packed, every_opencl_call_of_training);
     tcase_add_test(packed, every_allocation_of_training);
-    tcase_add_test(packed, every_allocation_outside_step_scopes);
+    tcase_add_test(packed, every_node_of_training);
+    tcase_add_test(packed, every_node_outside_step_scopes);
     tcase_add_checked_fixture(clblast, set_up_clblast, tear_down);
     tcase_add_test(clblast, every_opencl_call_of_training);
     tcase_add_test(clblast, every_allocation_of_training);

@@ -24,8 +24,7 @@ CG_API bool cg_jvp(const cg_tensor *outputs, int output_count, const cg_tensor *
                    int wrt_count, cg_tensor *results);
 
 /* Hessian of a rank-0 `output` times `vectors`: results[i] = sum_j d2 output / d wrt_i d wrt_j vectors[j]. */
-CG_API bool cg_hvp(cg_tensor output, const cg_tensor *wrt, const cg_tensor *vectors, int wrt_count,
-                   cg_tensor *results);
+CG_API bool cg_hvp(cg_tensor output, const cg_tensor *wrt, const cg_tensor *vectors, int wrt_count, cg_tensor *results);
 
 /* A derivative rule of the user's for a whole subgraph: returns tensors with the values of `outputs`; their cotangents
  * go to `rule`, which writes the cotangents of `inputs` with ordinary ops (null: zero). It must be linear in the

@@ -29,11 +29,11 @@ CG_API void cg_close(cg_context *cg);
 
 typedef enum cg_error {
     CG_OK = 0,
-    CG_ERROR_ARGUMENT,    /* shapes, dtypes, names, indices, dead handles */
-    CG_ERROR_DEVICE,      /* no device, a feature that it lacks, a failing OpenCL call */
-    CG_ERROR_MEMORY,      /* host or device memory */
-    CG_ERROR_FILE,        /* missing, unreadable or damaged files */
-    CG_ERROR_NUMBER       /* NaN found in check mode */
+    CG_ERROR_ARGUMENT, /* shapes, dtypes, names, indices, dead handles */
+    CG_ERROR_DEVICE,   /* no device, a feature that it lacks, a failing OpenCL call */
+    CG_ERROR_MEMORY,   /* host or device memory */
+    CG_ERROR_FILE,     /* missing, unreadable or damaged files */
+    CG_ERROR_NUMBER    /* NaN found in check mode */
 } cg_error;
 
 /* The first error since the context was opened or cleared, and its message ("" without one). */
@@ -89,13 +89,13 @@ CG_API void cg_device_list(char *out, size_t bytes);
 
 /* Counters since the context was opened. */
 typedef struct cg_counters {
-    int64_t nodes, buffers, variables;          /* live objects */
-    int64_t device_bytes, device_bytes_peak;    /* pools and arena held from the device */
-    int64_t used_bytes;                         /* of which values are stored in */
+    int64_t nodes, buffers, variables;       /* live objects */
+    int64_t device_bytes, device_bytes_peak; /* pools and arena held from the device */
+    int64_t used_bytes;                      /* of which values are stored in */
     int64_t plans_made, plan_hits, plans_cached;
     int64_t programs_built, kernels_built;
     int64_t kernels_enqueued;
-    int64_t recomputed;                         /* nodes computed again because they had not been stored */
+    int64_t recomputed; /* nodes computed again because they had not been stored */
     int64_t last_plan_kernels, last_plan_peak_bytes;
 } cg_counters;
 CG_API cg_counters cg_counters_get(const cg_context *cg);

@@ -28,7 +28,7 @@ typedef struct cg_call {
     const cg_shape *input_shapes; /* one per input */
     const cg_dtype *input_dtypes;
     const int64_t *attributes;
-    const char *label;            /* the user's name for the call's result, or "" */
+    const char *label; /* the user's name for the call's result, or "" */
 } cg_call;
 
 /* Result of inference: one entry per output. */
@@ -65,19 +65,19 @@ typedef struct cg_launch {
  * from the op's own list of edge values too. The first and second derivative are checked where `smooth` is true. */
 typedef struct cg_sample {
     cg_shape shapes[4];
-    cg_dtype dtypes[4];        /* CG_F32 stands for "each floating dtype in turn" */
+    cg_dtype dtypes[4]; /* CG_F32 stands for "each floating dtype in turn" */
     double low, high;
     int64_t attributes[CG_MAX_ATTRIBUTES];
     int attribute_count;
-    bool smooth;               /* differentiable on the open interval: gradients are checked */
-    bool edges;                /* a map: values are also checked on edge values: 0, -0, inf, nan, tiny, huge */
+    bool smooth; /* differentiable on the open interval: gradients are checked */
+    bool edges;  /* a map: values are also checked on edge values: 0, -0, inf, nan, tiny, huge */
 } cg_sample;
 
 typedef struct cg_op {
     const char *name;
     cg_op_kind kind;
-    int inputs;                /* -1: any number up to CG_MAX_INPUTS */
-    int outputs;               /* 0 means 1 */
+    int inputs;  /* -1: any number up to CG_MAX_INPUTS */
+    int outputs; /* 0 means 1 */
 
     /* Shape and dtype of the outputs. Returns false after reporting through cg_op_error. Left out for a map: the
      * broadcast shape, promoted dtype (or `result_dtype`). */
@@ -88,22 +88,22 @@ typedef struct cg_op {
      * cast with (T)(...), where T is the result's type; bool values are integers, zero or not. INDEX_CHECK(a, bound)
      * is a, reported and replaced by 0 where outside [0, bound). */
     const char *expression;
-    bool floating;             /* map: integer operands are converted to f32 first */
-    bool predicate;            /* map: the result is CG_BOOL; operands are promoted to a common dtype */
-    bool logical;              /* map, reduce: operands are converted to bool and the result is bool */
-    bool condition;            /* map: operand a is converted to bool, the others to the result's dtype */
-    bool has_result_dtype;     /* map: the result has `result_dtype` and operands keep their own dtypes */
+    bool floating;         /* map: integer operands are converted to f32 first */
+    bool predicate;        /* map: the result is CG_BOOL; operands are promoted to a common dtype */
+    bool logical;          /* map, reduce: operands are converted to bool and the result is bool */
+    bool condition;        /* map: operand a is converted to bool, the others to the result's dtype */
+    bool has_result_dtype; /* map: the result has `result_dtype` and operands keep their own dtypes */
     cg_dtype result_dtype;
-    int cost;                  /* map: about how many additions it costs; 0 means 1 */
-    bool reports;              /* map, kernel: may set the status word (CG_REPORT) */
-    bool random;               /* takes the next number of the context's counter; never merged */
+    int cost;     /* map: about how many additions it costs; 0 means 1 */
+    bool reports; /* map, kernel: may set the status word (CG_REPORT) */
+    bool random;  /* takes the next number of the context's counter; never merged */
     /* MAP: the same in double on the host, for numbers that never reach the device and for tests. */
     double (*host)(const double *operands);
 
     /* MOVE */
     void (*move)(const cg_call *call, cg_mapping *mapping);
-    bool shifts;               /* its first attributes, one per axis of the input, are the mapping's offsets and nothing
-                                * else: where an axis is not taken whole they are arguments, not structure */
+    bool shifts; /* its first attributes, one per axis of the input, are the mapping's offsets and nothing
+                  * else: where an axis is not taken whole they are arguments, not structure */
 
     /* REDUCE: attributes are a bit mask of the axes and keepdims (0 or 1). `combine` is an expression in a and b,
      * associative and commutative; `identity` its neutral element. LOWEST and HIGHEST are the dtype's extremes. */
@@ -120,7 +120,7 @@ typedef struct cg_op {
 
     /* Cotangents of the inputs, written with public ops. NULL: not differentiable, unless `zero_gradient`. */
     void (*vjp)(const cg_vjp *vjp, cg_tensor *result);
-    bool zero_gradient;        /* piecewise constant: the derivative is 0 wherever it exists */
+    bool zero_gradient; /* piecewise constant: the derivative is 0 wherever it exists */
 
     const cg_sample *samples;
     int sample_count;
@@ -129,8 +129,8 @@ typedef struct cg_op {
 /* Records a call of an op with one output: returns it, or the null tensor after an error. */
 CG_API cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                           int attribute_count);
-/* The same for any number of outputs; `outputs` has room for op->outputs tensors. False, with all of them null, after an
- * error. */
+/* The same for any number of outputs; `outputs` has room for op->outputs tensors. False, with all of them null, after
+ * an error. */
 CG_API bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                          int attribute_count, cg_tensor *outputs);
 

@@ -56,8 +56,8 @@ CG_API cg_context *cg_context_of(cg_tensor tensor);
 
 typedef struct cg_input_options {
     char unset_;
-    const char *name;    /* used in messages; copied */
-    int batch_axis;      /* with .has_batch_axis: this axis is the minibatch: another size there builds no program */
+    const char *name; /* used in messages; copied */
+    int batch_axis;   /* with .has_batch_axis: this axis is the minibatch: another size there builds no program */
     bool has_batch_axis;
 } cg_input_options;
 
