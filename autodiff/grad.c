@@ -215,12 +215,21 @@ static bool has_cotangent(tape *t, const step *s)
     return false;
 }
 
+/* Whether the cotangents of any input are wanted: not those of a wrt in the middle of the graph, for one. */
+static bool wants_inputs(tape *t, const step *s)
+{
+    const int32_t *edges = edges_of(t, s);
+    for (int i = 0; i < s->node->input_count; i++)
+        if (step_at(t, edges[i])->wanted) return true;
+    return false;
+}
+
 /* The backward pass: readers before what they read, so a node's cotangent is complete when its turn comes. */
 static bool pull_all(tape *t)
 {
     for (int32_t p = t->steps.count - 1; p >= 0; p--) {
         step *s = step_at(t, p);
-        if (!s->wanted || !passes_on(s->node) || !has_cotangent(t, s)) continue;
+        if (!s->wanted || !passes_on(s->node) || !has_cotangent(t, s) || !wants_inputs(t, s)) continue;
         if (s->node->kind == CG_NODE_OUTPUT) {
             step *call = step_at(t, edges_of(t, s)[0]);
             call->output = s->node;

@@ -134,9 +134,10 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->block = cg_host_allocate(cg, (size_t)block_bytes);
     step->patches = cg_host_allocate(cg, (size_t)g->field_count * sizeof *step->patches);
     step->outputs = cg_host_allocate(cg, CG_MOST_MEMBERS * sizeof *step->outputs);
+    step->output_arguments = cg_host_allocate(cg, CG_MOST_MEMBERS * sizeof *step->output_arguments);
     step->sums = cg_host_allocate(cg, (size_t)(g->sum_count + 1) * sizeof *step->sums);
     step->label = label_of(g);
-    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->sums ||
+    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->output_arguments || !step->sums ||
         !step->label)
         return false;
     memcpy(step->sums, g->sums, (size_t)g->sum_count * sizeof *step->sums);
@@ -146,7 +147,12 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->commits = g->group->in_place;
     step->bytes = g->bytes;
     for (int i = 0; i < g->tensor_count; i++) step->places[i] = place_of(b, &g->tensors[i]);
-    for (int i = 0; i < g->group->member_count; i++) step->outputs[step->output_count++] = g->group->members[i];
+    for (int i = 0; i < g->group->member_count; i++) {
+        step->outputs[step->output_count] = g->group->members[i];
+        for (int k = 0; k < g->tensor_count; k++)
+            if (g->tensors[k].item == g->group->members[i]) step->output_arguments[step->output_count] = k;
+        step->output_count++;
+    }
     for (int i = 0; i < 3; i++) {
         step->global[i] = g->global[i] ? g->global[i] : 1;
         step->local[i] = i == 0 ? cg->local_size : 1;
@@ -167,14 +173,28 @@ bool cg_add_scratch_request(cg_generator *g)
     return true;
 }
 
+/* Whether the arguments are more than OpenCL 1.2 guarantees: the buffers, the status words and the block. */
+bool cg_exceeds_arguments(const cg_generator *g, int block_bytes)
+{
+    enum { MOST_ARGUMENT_BYTES = 1024, POINTER_BYTES = 8 };
+    return g->failed || block_bytes + POINTER_BYTES * (g->tensor_count + g->status) > MOST_ARGUMENT_BYTES;
+}
+
+/* Tells the planner to do without fusion. */
+bool cg_too_large(cg_generator *g)
+{
+    g->build->schedule->too_large = true;
+    return false;
+}
+
 /* The common frame around a body: arguments, signature, guard. */
 bool cg_finish_kernel(cg_generator *g)
 {
     cg_text source = {.context = g->context};
     const int bytes = cg_lay_out(g);
     const size_t local = g->context->local_size;
-    if (g->failed || bytes > 900)
-        return cg_fail(g->context, CG_ERROR_DEVICE, "internal: a kernel needs %d bytes of arguments", bytes);
+    if (cg_exceeds_arguments(g, bytes))
+        return cg_too_large(g);
     cg_step *step = cg_step_new(g->build, g->group);
     if (!step) return false;
     cg_print_signature(g, &source);

@@ -85,7 +85,7 @@ static bool matches(const found_device *f, int index, const char *wanted)
 {
     char *end;
     const long number = strtol(wanted, &end, 10);
-    if (end != wanted && !*end) return number == index;
+    if (end != wanted && !*end && number < MOST_DEVICES) return number == index;
     if (strcmp(wanted, "gpu") == 0) return (f->type & CL_DEVICE_TYPE_GPU) != 0;
     if (strcmp(wanted, "cpu") == 0) return (f->type & CL_DEVICE_TYPE_CPU) != 0;
     return contains_ignoring_case(f->name, wanted) || contains_ignoring_case(f->platform_name, wanted);

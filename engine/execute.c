@@ -357,17 +357,11 @@ static bool check_leaves(cg_context *cg, const cg_walk *walk)
     return true;
 }
 
-static const cg_place *place_of_output(const cg_step *step, int number)
-{
-    /* Written tensors come after those that are read, in the order of the outputs. */
-    return &step->places[step->place_count - step->output_count + number];
-}
-
 static bool check_step(cg_context *cg, const cg_walk *walk, const cg_step *step)
 {
     for (int i = 0; i < step->output_count; i++) {
         const cg_node *node = walk->nodes[step->outputs[i]];
-        const int64_t at = find_nan(cg, walk, node, place_of_output(step, i));
+        const int64_t at = find_nan(cg, walk, node, &step->places[step->output_arguments[i]]);
         if (at == -2) return false;
         if (at >= 0)
             return cg_fail(cg, CG_ERROR_NUMBER, "%s: made the first NaN, at element %lld of %s%s%s%s", step->label,
@@ -400,7 +394,7 @@ static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
 static void mark_lost(const cg_plan *plan, const cg_walk *walk)
 {
     for (int i = 0; i < plan->target_count; i++)
-        if (plan->targets[i].in_place) walk->roots[i].variable->lost = true;
+        if (walk->roots[i].variable) walk->roots[i].variable->lost = true;
 }
 
 static bool enqueue_steps(cg_context *cg, const cg_plan *plan, const cg_walk *walk)

@@ -95,6 +95,8 @@ cg_step *cg_step_new(cg_build *b, const cg_group *group);
 bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes);
 bool cg_add_scratch_request(cg_generator *g);
 bool cg_finish_kernel(cg_generator *g);
+bool cg_exceeds_arguments(const cg_generator *g, int block_bytes);
+bool cg_too_large(cg_generator *g);
 void cg_count_bytes(cg_generator *g);
 void cg_start_kernel(cg_generator *g);
 

@@ -56,6 +56,12 @@ void cg_node_retain(cg_node *node)
     node->references++;
 }
 
+/* An output that dies or becomes a leaf is no longer that of its call. */
+static void forget_output(cg_node *node)
+{
+    if (node->kind == CG_NODE_OUTPUT && node->input_count) node->inputs[0]->output_nodes[node->attributes[0]] = NULL;
+}
+
 /* What a dead node holds besides its inputs. */
 static void node_free(cg_context *cg, cg_node *node)
 {
@@ -65,6 +71,7 @@ static void node_free(cg_context *cg, cg_node *node)
     cg_host_free(cg, node->label);
     cg_host_free(cg, node->output_shapes);
     cg_host_free(cg, node->output_dtypes);
+    cg_host_free(cg, node->output_nodes);
     node->generation = 0;
     node->scope_next = cg->free_nodes;
     cg->free_nodes = node;
@@ -97,6 +104,7 @@ void cg_node_become_data(cg_node *node)
     cg_context *cg = node->context;
     cg_node **inputs = node->inputs, *inlined[CG_INLINE_INPUTS];
     const int count = node->input_count;
+    forget_output(node);
     if (inputs == node->inline_inputs) {
         memcpy(inlined, inputs, sizeof inlined);
         inputs = inlined;
@@ -137,10 +145,10 @@ int cg_node_words(const cg_node *node, uint64_t *words)
     const bool stored = node->buffer || node->kind == CG_NODE_DATA;
     int count = 1;
     words[0] = (uint64_t)(stored ? CG_NODE_DATA : node->kind) | (uint64_t)node->dtype << 8 |
-               (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32;
+               (uint64_t)node->weak << 16 | (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32;
     for (int i = 0; i < node->shape.rank; i++) words[count++] = (uint64_t)node->shape.size[i];
     if (stored) return count;
-    words[0] |= (uint64_t)node->weak << 16 | (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56;
+    words[0] |= (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56;
     words[count++] = (uint64_t)(uintptr_t)node->op;
     const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
     for (int i = shifts; i < node->attribute_count; i++) words[count++] = (uint64_t)node->attributes[i];
@@ -369,7 +377,8 @@ static bool store_outputs(cg_node *node, const cg_inferred *inferred, int count)
     if (count == 1) return true;
     node->output_shapes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_shapes);
     node->output_dtypes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_dtypes);
-    if (!node->output_shapes || !node->output_dtypes) return false;
+    node->output_nodes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_nodes);
+    if (!node->output_shapes || !node->output_dtypes || !node->output_nodes) return false;
     memcpy(node->output_shapes, inferred->shape, (size_t)count * sizeof *node->output_shapes);
     memcpy(node->output_dtypes, inferred->dtype, (size_t)count * sizeof *node->output_dtypes);
     return true;
@@ -385,6 +394,7 @@ static void discard(cg_node *node)
 cg_tensor cg_output_of(cg_node *call, int index)
 {
     const int64_t attribute = index;
+    if (call->output_nodes[index]) return cg_tensor_of(call->output_nodes[index]);
     cg_node *output = cg_node_new(call->context, CG_NODE_OUTPUT, call->output_dtypes[index],
                                   &call->output_shapes[index]);
     if (!output) return (cg_tensor){0};
@@ -393,6 +403,7 @@ cg_tensor cg_output_of(cg_node *call, int index)
         return (cg_tensor){0};
     }
     cg_node_hash(output);
+    call->output_nodes[index] = output;
     return cg_tensor_of(output);
 }
 
@@ -465,8 +476,12 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
     cg_node *nodes[CG_MAX_INPUTS];
     cg_inferred inferred;
     bool weak;
-    if (input_count <= 0 || input_count > CG_MAX_INPUTS || !prepare(&view, op, inputs, input_count, nodes))
-        return false;
+    if (input_count <= 0) return false;
+    const int most = op->kind == CG_OP_MAP ? CG_MAX_MAP_INPUTS : CG_MAX_INPUTS;
+    if (input_count > most)
+        return inputs[0].node && cg_fail(inputs[0].node->context, CG_ERROR_ARGUMENT, "%s: %d inputs are more than %d",
+                                         op->name, input_count, most);
+    if (!prepare(&view, op, inputs, input_count, nodes)) return false;
     cg_context *cg = view.call.context;
     if (op->inputs >= 0 && input_count != op->inputs)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: takes %d inputs, not %d", op->name, op->inputs, input_count);
@@ -508,6 +523,8 @@ cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, co
 static cg_tensor leaf(cg_context *cg, cg_node_kind kind, cg_dtype dtype, cg_shape shape, double number, bool weak)
 {
     if (!cg || !cg->queue) return (cg_tensor){0};
+    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0)
+        return cg_report(cg, CG_ERROR_ARGUMENT, "index", "shape %s is not possible", cg_shape_text(cg, shape));
     if (dtype == CG_F64 && !cg->info.has_f64)
         return cg_report(cg, CG_ERROR_DEVICE, "f64", "device %s has no f64", cg->info.name);
     cg_node *node = cg_node_new(cg, kind, dtype, &shape);

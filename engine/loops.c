@@ -76,6 +76,10 @@ bool cg_needs_wide_index(const cg_lowered *l)
 {
     const int axes = l->outer_count + l->inner_count;
     if (cg_extent_product(l->extent, axes) > INT32_MAX / 2) return true;
+    for (int i = 0; i < l->tensor_count; i++) {
+        const int item = l->tensors[i].item;
+        if (item >= 0 && cg_shape_size(l->schedule->items[item].node->shape) > INT32_MAX / 2) return true;
+    }
     for (int i = 0; i < l->value_count; i++) {
         int64_t reach = 0;
         for (int k = 0; k < axes; k++) reach += llabs(l->values[i].form.stride[k]) * l->extent[k];

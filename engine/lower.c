@@ -20,8 +20,7 @@ static int lower_item(cg_lowered *l, int position, const access *at, int guard, 
 static bool too_large(cg_lowered *l)
 {
     l->failed = true;
-    cg_fail(l->schedule->context, CG_ERROR_DEVICE, "internal: a kernel of %d values exceeds its limits",
-            l->value_count);
+    l->schedule->too_large = true;
     return false;
 }
 
@@ -216,11 +215,19 @@ static int lower_view(cg_lowered *l, int position, const access *at, int guard, 
     return l->value_count - 1;
 }
 
+/* Arithmetic on bools: done on the numbers 0 and 1, as a register's "true" may be -1; the result is true unless 0. */
+static bool is_bool_arithmetic(const cg_node *node)
+{
+    const cg_op *op = node->op;
+    return node->dtype == CG_BOOL && !op->logical && !op->predicate && !op->condition && !op->has_result_dtype && !op->infer;
+}
+
 /* What an operand is converted to before the expression sees it. */
 static cg_dtype operand_dtype(const cg_node *node, int i, cg_dtype promoted)
 {
     const cg_op *op = node->op;
     if (op->has_result_dtype) return (cg_dtype)node->inputs[i]->dtype;
+    if (is_bool_arithmetic(node)) return CG_I32;
     if (op->logical || (op->condition && i == 0)) return CG_BOOL;
     return op->predicate ? promoted : (cg_dtype)node->dtype;
 }
@@ -257,13 +264,14 @@ static int lower_map(cg_lowered *l, int position, const access *at, int guard, b
         const int value = lower_item(l, node->inputs[i]->position, &through, guard, inner);
         operands[i] = convert(l, value, operand_dtype(node, i, promoted), inner);
     }
-    cg_term *v = value_new(l, CG_TERM_MAP, (cg_dtype)node->dtype, inner);
+    const cg_dtype dtype = is_bool_arithmetic(node) ? CG_I32 : (cg_dtype)node->dtype;
+    cg_term *v = value_new(l, CG_TERM_MAP, dtype, inner);
     v->op = node->op;
     v->item = position;
-    v->operand_dtype = node->op->predicate ? promoted : (cg_dtype)node->dtype;
+    v->operand_dtype = node->op->predicate ? promoted : dtype;
     v->operand_count = node->input_count;
     memcpy(v->operands, operands, sizeof operands);
-    return l->value_count - 1;
+    return convert(l, l->value_count - 1, (cg_dtype)node->dtype, inner);
 }
 
 static int find_memo(const cg_lowered *l, int position, const access *at, int guard, bool inner)

@@ -5,7 +5,7 @@
 
 #include "engine/schedule.h"
 
-enum { CG_AXES = 16, CG_MOST_OPERANDS = 8, CG_MOST_TERMS = 384, CG_MOST_GUARDS = 32 };
+enum { CG_AXES = 16, CG_MOST_OPERANDS = CG_MAX_MAP_INPUTS, CG_MOST_TERMS = 384, CG_MOST_GUARDS = 32 };
 
 /* sum_i stride[i] * axis_i + offset, in elements. */
 typedef struct cg_form {

@@ -318,19 +318,31 @@ static bool keep_record(cg_context *cg, cg_plan *plan, const cg_walk *w)
     return true;
 }
 
-cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
+static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
 {
-    cg_schedule schedule = {.context = cg, .walk = w};
+    cg_schedule schedule = {.context = cg, .walk = w, .unfused = unfused};
     cg_build build = {.context = cg, .schedule = &schedule};
     build.plan = cg_host_allocate(cg, sizeof *build.plan);
     if (!build.plan) return NULL;
     memcpy(build.plan->key, w->key, sizeof w->key);
     const bool ok = keep_record(cg, build.plan, w) && compile(&build);
     if (ok && cg->log_plan) log_plan(&build);
+    *too_large = !ok && schedule.too_large;
     build_free(&build);
     if (ok) return build.plan;
     cg_plan_free(cg, build.plan);
     return NULL;
+}
+
+/* The scheduler bounds ops and tensors of a kernel, but not all that its code may need: guards of pads, repeated terms,
+ * bytes of arguments. A plan with such a kernel is made again without fusion. */
+cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
+{
+    bool too_large = false;
+    cg_plan *plan = make(cg, w, cg->eager, &too_large);
+    if (!plan && too_large && !cg->eager) plan = make(cg, w, true, &too_large);
+    if (!plan && too_large) cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
+    return plan;
 }
 
 static void step_free(cg_context *cg, cg_step *step)
@@ -346,6 +358,7 @@ static void step_free(cg_context *cg, cg_step *step)
     cg_host_free(cg, step->block);
     cg_host_free(cg, step->patches);
     cg_host_free(cg, step->outputs);
+    cg_host_free(cg, step->output_arguments);
     cg_host_free(cg, step->sums);
     cg_host_free(cg, step->label);
 }

@@ -105,7 +105,8 @@ typedef struct cg_step {
     cg_shift_sum *sums;
     cg_blas_call *blas;
     bool commits; /* writes a variable's buffer in place */
-    int *outputs; /* positions of the values that it stores, for the NaN check */
+    int *outputs;          /* positions of the values that it stores, for the NaN check... */
+    int *output_arguments; /* ...and the numbers of their arguments */
     int output_count;
     char *label;   /* the ops in it, for logs and messages */
     int64_t bytes; /* read and written */

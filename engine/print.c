@@ -167,10 +167,11 @@ static void print_guard(cg_generator *g, cg_text *out, int guard)
         const cg_guard *it = &g->lowered->guards[guard];
         const int slot = FORMS_OF_GUARDS + guard;
         const bool fresh = g->form_fields[slot] < 0;
-        cg_text_append(out, first ? "(uint)(" : " && (uint)(");
+        const char *type = g->wide ? "ulong" : "uint";
+        cg_text_add(out, "%s(%s)(", first ? "" : " && ", type);
         print_form(g, out, &it->form, slot);
-        if (fresh) cg_field_integer(g, 'i', "e", guard, it->extent);
-        cg_text_add(out, ") < (uint)args.e%d", guard);
+        if (fresh) cg_field_integer(g, cg_index_field(g), "e", guard, it->extent);
+        cg_text_add(out, ") < (%s)args.e%d", type, guard);
     }
     cg_text_append(out, ")");
 }
@@ -224,6 +225,18 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     cg_text_free(&loaded);
 }
 
+/* As bits: the locale of the process may write decimal points otherwise than OpenCL C. */
+static void print_bits(char *text, size_t bytes, cg_dtype dtype, double number)
+{
+    const float narrow = (float)number;
+    uint32_t word;
+    uint64_t wide;
+    memcpy(&word, &narrow, sizeof word);
+    memcpy(&wide, &number, sizeof wide);
+    if (dtype == CG_F32) snprintf(text, bytes, "as_float(0x%08lxu)", (unsigned long)word);
+    else snprintf(text, bytes, "as_double(0x%016llxul)", (unsigned long long)wide);
+}
+
 static void print_number(cg_text *out, cg_dtype dtype, double number, int lanes)
 {
     char type[16], text[64];
@@ -234,12 +247,8 @@ static void print_number(cg_text *out, cg_dtype dtype, double number, int lanes)
         snprintf(text, sizeof text, "NAN");
     else if (isinf(number))
         snprintf(text, sizeof text, number < 0 ? "-INFINITY" : "INFINITY");
-    else if (dtype == CG_F32)
-        snprintf(text, sizeof text, "%.9gf", (double)(float)number);
     else
-        snprintf(text, sizeof text, "%a", number);
-    /* "2f" is no literal: a float's needs a point or an exponent. */
-    if (dtype == CG_F32 && !strpbrk(text, ".eNI")) snprintf(text, sizeof text, "%.1ff", number);
+        print_bits(text, sizeof text, dtype, number);
     if (dtype == CG_BOOL && lanes > 1 && number != 0) snprintf(text, sizeof text, "-1");
     cg_text_add(out, "(%s)(%s)", cg_vector_type(dtype, lanes, type), text);
 }

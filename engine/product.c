@@ -136,7 +136,8 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     print_operand_macro(g, &macros, 1, "OPERAND_B");
     cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
     print_epilogue(g, &epilogues, 1);
-    const bool vectors = !shape.f64 && launch.lanes == cg->vector_width && cg_allows_vectors(l, l->outer_count - 1);
+    const bool vectors = !shape.f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
+                         cg_allows_vectors(l, l->outer_count - 1);
     if (!vectors)
         print_scalar_lanes(&epilogues);
     else
@@ -150,8 +151,7 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     cg_count_bytes(g);
 
     const int bytes = cg_lay_out(g);
-    const bool fits = !g->failed && bytes <= 900;
-    if (!fits) cg_fail(cg, CG_ERROR_DEVICE, "internal: a matrix product needs %d bytes of arguments", bytes);
+    const bool fits = !cg_exceeds_arguments(g, bytes) || cg_too_large(g);
     cg_step *step = fits ? cg_step_new(g->build, g->group) : NULL;
     bool ok = step != NULL;
     if (ok) {

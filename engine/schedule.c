@@ -89,15 +89,22 @@ bool cg_is_shifted(const cg_node *node, int axis)
     return node->op->shifts && node->shape.size[axis] != in->size[axis];
 }
 
+/* How many offsets that are arguments a reader meets on the way down, through maps too; where they would be too many,
+ * what lies below is stored. */
 static void count_shifts(cg_schedule *s, cg_entry *item)
 {
-    cg_entry *input = input_of(s, item, 0);
     int own = 0;
-    for (int j = 0; j < item->node->inputs[0]->shape.rank && item->node->op->shifts; j++)
+    const bool is_view = item->kind == CG_ITEM_VIEW;
+    for (int j = 0; is_view && item->node->op->shifts && j < item->node->inputs[0]->shape.rank; j++)
         own += cg_is_shifted(item->node, j);
-    const int below = input->kind == CG_ITEM_VIEW && !input->forced ? input->shifts : 0;
-    input->forced |= own + below > CG_MOST_SHIFTS;
-    item->shifts = own + below > CG_MOST_SHIFTS ? own : own + below;
+    item->shifts = own;
+    for (int i = 0; i < item->node->input_count; i++) {
+        cg_entry *input = input_of(s, item, i);
+        const bool inlined = (input->kind == CG_ITEM_VIEW || input->kind == CG_ITEM_MAP) && !input->forced;
+        if (!inlined) continue;
+        if (own + input->shifts > CG_MOST_SHIFTS) input->forced = true;
+        else if (own + input->shifts > item->shifts) item->shifts = own + input->shifts;
+    }
 }
 
 static bool classify(cg_schedule *s)
@@ -108,7 +115,7 @@ static bool classify(cg_schedule *s)
         item->kind = kind_of(s, item->node, &item->host);
         if (item->kind == CG_ITEM_BUFFER) item->place = (cg_place){.kind = CG_PLACE_LEAF, .index = i};
         item->cost = cost_of(s, item);
-        if (item->kind == CG_ITEM_VIEW) count_shifts(s, item);
+        if (item->kind == CG_ITEM_VIEW || item->kind == CG_ITEM_MAP) count_shifts(s, item);
     }
     for (int r = 0; r < s->walk->root_count; r++) s->items[s->walk->roots[r].position].root = r;
     return true;
@@ -297,7 +304,7 @@ static bool can_join(cg_schedule *s, const cg_entry *item, int group)
 {
     const cg_group *g = &s->groups[group];
     const cg_use *use = use_by(s, item, group);
-    if (s->context->eager || g->kind == CG_GROUP_KERNEL || item->node->op == NULL) return false;
+    if (s->unfused || g->kind == CG_GROUP_KERNEL || item->node->op == NULL) return false;
     if (g->reports || item->node->op->reports) return false;
     if (use && (!use->identity || use->needs_buffer)) return false;
     if (!cg_same_elements(&g->space, &item->node->shape)) return false;
@@ -354,7 +361,7 @@ static bool decide_elementwise(cg_schedule *s, int position)
     const bool reports = item->kind == CG_ITEM_MAP && item->node->op->reports;
     const bool must_store = item->root >= 0 || needs_buffer(s, item) || reports || item->forced;
     if (item->kind == CG_ITEM_ALIAS && item->root < 0) return inline_item(s, position);
-    const bool eager = s->context->eager && item->kind == CG_ITEM_MAP;
+    const bool eager = s->unfused && item->kind == CG_ITEM_MAP;
     if (must_store || eager || !has_room_for_inputs(s, item)) return store_item(s, position);
     if (item->kind == CG_ITEM_VIEW || is_worth_repeating(s, item)) return inline_item(s, position);
     const bool spread = s->uses[item->uses].elements > 2 * cg_nominal_size(item->node);
@@ -365,7 +372,7 @@ static bool decide_elementwise(cg_schedule *s, int position)
 /* The one map group that can take the anchor in: reads it element by element and has no core yet. */
 static int find_core(cg_schedule *s, const cg_entry *item)
 {
-    if (s->context->eager) return -1;
+    if (s->unfused) return -1;
     for (int u = item->uses; u >= 0; u = s->uses[u].next) {
         const cg_use *use = &s->uses[u];
         const cg_group *g = &s->groups[use->group];

@@ -28,8 +28,8 @@ typedef struct cg_entry {
     cg_node *node;
     cg_entry_kind kind;
     bool host;      /* VALUE: computed on the host */
-    bool forced;    /* VIEW: stored, since views on it shift too often */
-    int shifts;     /* VIEW: offsets on the way down that are arguments */
+    bool forced;    /* VIEW, MAP: stored, since views on it shift too often */
+    int shifts;     /* VIEW, MAP: offsets on the way down that are arguments */
     bool stored;    /* has a buffer of its own in this plan */
     int group;      /* that computes it, or -1 */
     int root;       /* number of the root that it is, or -1 */
@@ -84,9 +84,11 @@ typedef struct cg_schedule {
     int stack_capacity;
     uint64_t visit;
     bool reports;
+    bool unfused;   /* every op gets a kernel of its own */
+    bool too_large; /* found later: a kernel exceeds what one can hold, so the plan is made again without fusion */
 } cg_schedule;
 
-/* Fills a zeroed schedule with context and walk set. False after reporting (also: what cannot run, such as f64). */
+/* Fills a zeroed schedule with context, walk and unfused set. False after reporting (also: what cannot run, such as f64). */
 bool cg_schedule_make(cg_schedule *schedule);
 void cg_schedule_free(cg_schedule *schedule);
 

@@ -86,6 +86,11 @@ cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *
     block->lent = false;
     if (!input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
     const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
+    if (bytes > block->bytes) {
+        cg_fail(cg, CG_ERROR_ARGUMENT, "%s: shape %s needs %zu bytes, the staging memory has %zu",
+                options->name ? options->name : "input", cg_shape_text(cg, shape), bytes, block->bytes);
+        return (cg_tensor){0};
+    }
     cg_node *node = cg_node_new(cg, CG_NODE_DATA, dtype, &shape);
     if (!node) return (cg_tensor){0};
     node->buffer = cg_buffer_new(cg, (int64_t)bytes);
@@ -118,7 +123,11 @@ bool cg_eval(const cg_tensor *tensors, int count)
     if (!cg) return false;
     cg_node **nodes = cg_host_allocate(cg, (size_t)count * sizeof *nodes);
     bool ok = nodes != NULL;
-    for (int i = 0; ok && i < count; i++) ok = (nodes[i] = cg_node_of(tensors[i], "cg_eval")) != NULL;
+    for (int i = 0; ok && i < count; i++) {
+        ok = (nodes[i] = cg_node_of(tensors[i], "cg_eval")) != NULL;
+        if (ok && nodes[i]->context != cg)
+            ok = cg_fail(cg, CG_ERROR_ARGUMENT, "cg_eval: the tensors belong to different contexts");
+    }
     ok = ok && cg_force(cg, nodes, count, false, false) && cg_check_status(cg);
     cg_host_free(cg, nodes);
     return ok;

@@ -6,7 +6,7 @@
 cg_variable *cg_variable_new(cg_context *cg, const char *name, cg_dtype dtype, cg_shape shape)
 {
     if (!cg || !cg->queue) return NULL;
-    if (cg_shape_size(shape) < 0 || shape.rank > CG_MAX_RANK) {
+    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0) {
         cg_fail(cg, CG_ERROR_ARGUMENT, "variable %s: shape %s is not possible", name, cg_shape_text(cg, shape));
         return NULL;
     }

@@ -24,7 +24,8 @@ typedef struct cg_open_options {
 } cg_open_options;
 CG_API cg_context *cg_open_with(const cg_open_options *options);
 
-/* Waits for the device, frees everything. Tensors, variables, models of the context are gone with it. */
+/* Waits for the device, frees everything: tensors and variables are gone with the context. Models, loaders and the like
+ * are freed by their own functions before. */
 CG_API void cg_close(cg_context *cg);
 
 typedef enum cg_error {

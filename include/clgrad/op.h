@@ -7,7 +7,7 @@
 
 CG_BEGIN
 
-enum { CG_MAX_INPUTS = 24, CG_MAX_OUTPUTS = 8, CG_MAX_ATTRIBUTES = 40 };
+enum { CG_MAX_INPUTS = 24, CG_MAX_MAP_INPUTS = 8, CG_MAX_OUTPUTS = 8, CG_MAX_ATTRIBUTES = 40 };
 
 typedef enum cg_op_kind {
     CG_OP_MAP,      /* elementwise over broadcast inputs: `expression` */
