@@ -110,17 +110,15 @@ static bool grow_build(cg_build *b)
 {
     const int count = b->plan->step_count + 1;
     return CG_GROW(b->context, b->plan->steps, b->step_capacity, count) &&
-           CG_GROW(b->context, b->sources, b->source_capacity, count) &&
-           CG_GROW(b->context, b->groups, b->group_capacity, count);
+           CG_GROW(b->context, b->sources, b->source_capacity, count);
 }
 
 /* Appends a zeroed step. */
-cg_step *cg_step_new(cg_build *b, const cg_group *group)
+cg_step *cg_step_new(cg_build *b)
 {
     if (!grow_build(b)) return NULL;
     const int number = b->plan->step_count++;
     b->sources[number] = NULL;
-    b->groups[number] = group->step;
     b->plan->steps[number] = (cg_step){0};
     return &b->plan->steps[number];
 }
@@ -137,8 +135,8 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->output_arguments = cg_host_allocate(cg, CG_MOST_MEMBERS * sizeof *step->output_arguments);
     step->sums = cg_host_allocate(cg, (size_t)(g->sum_count + 1) * sizeof *step->sums);
     step->label = label_of(g);
-    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->output_arguments || !step->sums ||
-        !step->label)
+    if (!step->places || !step->bound || !step->block || !step->patches || !step->outputs || !step->output_arguments ||
+        !step->sums || !step->label)
         return false;
     memcpy(step->sums, g->sums, (size_t)g->sum_count * sizeof *step->sums);
     step->place_count = g->tensor_count;
@@ -193,9 +191,8 @@ bool cg_finish_kernel(cg_generator *g)
     cg_text source = {.context = g->context};
     const int bytes = cg_lay_out(g);
     const size_t local = g->context->local_size;
-    if (cg_exceeds_arguments(g, bytes))
-        return cg_too_large(g);
-    cg_step *step = cg_step_new(g->build, g->group);
+    if (cg_exceeds_arguments(g, bytes)) return cg_too_large(g);
+    cg_step *step = cg_step_new(g->build);
     if (!step) return false;
     cg_print_signature(g, &source);
     cg_text_add(&source, "__kernel __attribute__((reqd_work_group_size(%d, 1, 1)))\nvoid " CG_KERNEL_NAME "(",

@@ -21,8 +21,6 @@ typedef struct cg_build {
     int step_capacity, source_capacity;
     cg_scratch *scratch;
     int scratch_count, scratch_capacity;
-    int *groups; /* per step: position in launch order of its group */
-    int group_capacity;
     int report_capacity;
 } cg_build;
 

@@ -82,7 +82,6 @@ struct cg_context {
     cl_command_queue queue;
     cg_device_info info;
     char *info_text[3];
-    bool pocl;
     int vector_width;  /* lanes of f32 in generated CPU code; 1 on GPUs */
     size_t local_size; /* work-group size of generated kernels */
     int64_t memory_alignment;

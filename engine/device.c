@@ -161,7 +161,6 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
                                 .memory = memory,
                                 .largest_allocation = (int64_t)largest,
                                 .memory_limit = limit > 0 && limit < memory ? limit : memory};
-    cg->pocl = contains_ignoring_case(f->platform_name, "Portable Computing Language");
     cg->memory_alignment = alignment_bits / 8 > 64 ? alignment_bits / 8 : 64;
     const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0;
     cg->vector_width = !cpu ? 1 : width >= 16 ? 16 : width >= 8 ? 8 : 4;

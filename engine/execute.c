@@ -284,7 +284,7 @@ bool cg_check_status(cg_context *cg)
     return cg_read_status(cg) && cg->status == CG_OK;
 }
 
-/* A slot for a run; every plan has one, so that its argument is always valid. */
+/* A slot for a run of a plan that may report a bad index. */
 static bool take_slot(cg_context *cg, cg_plan *plan, int32_t *word)
 {
     *word = 0;

@@ -91,7 +91,7 @@ void cg_print_pointers(cg_generator *g, cg_text *out);
 bool cg_is_guarded(const cg_generator *g);
 void cg_add_common_fields(cg_generator *g);
 void cg_add_axis_fields(cg_generator *g);
-cg_step *cg_step_new(cg_build *b, const cg_group *group);
+cg_step *cg_step_new(cg_build *b);
 bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes);
 bool cg_add_scratch_request(cg_generator *g);
 bool cg_finish_kernel(cg_generator *g);

@@ -145,7 +145,8 @@ int cg_node_words(const cg_node *node, uint64_t *words)
     const bool stored = node->buffer || node->kind == CG_NODE_DATA;
     int count = 1;
     words[0] = (uint64_t)(stored ? CG_NODE_DATA : node->kind) | (uint64_t)node->dtype << 8 |
-               (uint64_t)node->weak << 16 | (uint64_t)(uint8_t)node->batch_axis << 24 | (uint64_t)node->shape.rank << 32;
+               (uint64_t)node->weak << 16 | (uint64_t)(uint8_t)node->batch_axis << 24 |
+               (uint64_t)node->shape.rank << 32;
     for (int i = 0; i < node->shape.rank; i++) words[count++] = (uint64_t)node->shape.size[i];
     if (stored) return count;
     words[0] |= (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56;
@@ -330,7 +331,7 @@ static bool infer(const cg_call *call, cg_node *const *inputs, cg_inferred *resu
             if (call->context->status == CG_OK) cg_op_error(call, "shape inference failed");
             return false;
         }
-        /* A view or a reduction of a weak number is weak too. */
+        /* A view of a weak number is weak too. */
         *weak = call->op->kind == CG_OP_MOVE && inputs[0]->weak;
     }
     const int outputs = call->op->outputs ? call->op->outputs : 1;

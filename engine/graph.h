@@ -50,7 +50,7 @@ struct cg_node {
     int32_t plan_references; /* references from within that walk */
     cg_shape *output_shapes; /* calls with several outputs */
     cg_dtype *output_dtypes;
-    cg_node **output_nodes;    /* those that exist, not counted as references */
+    cg_node **output_nodes; /* those that exist, not counted as references */
 };
 
 /* The node of a live handle; NULL, after reporting under `who`, for a dead one; NULL, silently, for the null tensor. */

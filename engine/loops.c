@@ -119,8 +119,6 @@ int cg_cost_of_terms(const cg_lowered *l)
     return cost;
 }
 
-typedef void (*cg_print_body)(cg_generator *g, cg_text *out, int lanes, const char *indent);
-
 /* A loop along the last outer axis from `begin` to `end`, by vectors while they fit. */
 static void print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
 {

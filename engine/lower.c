@@ -219,7 +219,8 @@ static int lower_view(cg_lowered *l, int position, const access *at, int guard, 
 static bool is_bool_arithmetic(const cg_node *node)
 {
     const cg_op *op = node->op;
-    return node->dtype == CG_BOOL && !op->logical && !op->predicate && !op->condition && !op->has_result_dtype && !op->infer;
+    return node->dtype == CG_BOOL && !op->logical && !op->predicate && !op->condition && !op->has_result_dtype &&
+           !op->infer;
 }
 
 /* What an operand is converted to before the expression sees it. */

@@ -44,12 +44,11 @@ typedef struct cg_guard {
     int parent;
 } cg_guard;
 
-/* A buffer that the kernel reads or writes. */
+/* A buffer that the kernel reads or writes: the item stored in it, or -1 for scratch. */
 typedef struct cg_kernel_tensor {
-    int item; /* storage, or -1: the place below */
+    int item;
     cg_dtype dtype;
     bool written;
-    cg_place place;
 } cg_kernel_tensor;
 
 typedef struct cg_store {

@@ -303,7 +303,6 @@ static void build_free(cg_build *b)
     cg_context *cg = b->context;
     for (int i = 0; b->sources && i < b->plan->step_count; i++) cg_host_free(cg, b->sources[i]);
     cg_host_free(cg, b->sources);
-    cg_host_free(cg, b->groups);
     cg_host_free(cg, b->scratch);
     cg_schedule_free(b->schedule);
 }
@@ -320,6 +319,7 @@ static bool keep_record(cg_context *cg, cg_plan *plan, const cg_walk *w)
 
 static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
 {
+    const int64_t failures = cg->failures;
     cg_schedule schedule = {.context = cg, .walk = w, .unfused = unfused};
     cg_build build = {.context = cg, .schedule = &schedule};
     build.plan = cg_host_allocate(cg, sizeof *build.plan);
@@ -327,7 +327,7 @@ static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
     memcpy(build.plan->key, w->key, sizeof w->key);
     const bool ok = keep_record(cg, build.plan, w) && compile(&build);
     if (ok && cg->log_plan) log_plan(&build);
-    *too_large = !ok && schedule.too_large;
+    *too_large = !ok && schedule.too_large && cg->failures == failures;
     build_free(&build);
     if (ok) return build.plan;
     cg_plan_free(cg, build.plan);
@@ -341,7 +341,8 @@ cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
     bool too_large = false;
     cg_plan *plan = make(cg, w, cg->eager, &too_large);
     if (!plan && too_large && !cg->eager) plan = make(cg, w, true, &too_large);
-    if (!plan && too_large) cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
+    if (!plan && too_large)
+        cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
     return plan;
 }
 

@@ -233,8 +233,10 @@ static void print_bits(char *text, size_t bytes, cg_dtype dtype, double number)
     uint64_t wide;
     memcpy(&word, &narrow, sizeof word);
     memcpy(&wide, &number, sizeof wide);
-    if (dtype == CG_F32) snprintf(text, bytes, "as_float(0x%08lxu)", (unsigned long)word);
-    else snprintf(text, bytes, "as_double(0x%016llxul)", (unsigned long long)wide);
+    if (dtype == CG_F32)
+        snprintf(text, bytes, "as_float(0x%08lxu)", (unsigned long)word);
+    else
+        snprintf(text, bytes, "as_double(0x%016llxul)", (unsigned long long)wide);
 }
 
 static void print_number(cg_text *out, cg_dtype dtype, double number, int lanes)

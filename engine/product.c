@@ -152,7 +152,7 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
 
     const int bytes = cg_lay_out(g);
     const bool fits = !cg_exceeds_arguments(g, bytes) || cg_too_large(g);
-    cg_step *step = fits ? cg_step_new(g->build, g->group) : NULL;
+    cg_step *step = fits ? cg_step_new(g->build) : NULL;
     bool ok = step != NULL;
     if (ok) {
         cg_print_signature(g, &source);
@@ -197,7 +197,7 @@ bool cg_generate_clblast(cg_generator *g, const cg_node *node)
                            .batches = shape.batches,
                            .first = {l->operand[0].first, l->operand[1].first}};
     blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape.batches) * sizeof *blas->offsets);
-    cg_step *step = blas->offsets ? cg_step_new(g->build, g->group) : NULL;
+    cg_step *step = blas->offsets ? cg_step_new(g->build) : NULL;
     if (!step) {
         cg_host_free(cg, blas->offsets);
         cg_host_free(cg, blas);

@@ -102,8 +102,10 @@ static void count_shifts(cg_schedule *s, cg_entry *item)
         cg_entry *input = input_of(s, item, i);
         const bool inlined = (input->kind == CG_ITEM_VIEW || input->kind == CG_ITEM_MAP) && !input->forced;
         if (!inlined) continue;
-        if (own + input->shifts > CG_MOST_SHIFTS) input->forced = true;
-        else if (own + input->shifts > item->shifts) item->shifts = own + input->shifts;
+        if (own + input->shifts > CG_MOST_SHIFTS)
+            input->forced = true;
+        else if (own + input->shifts > item->shifts)
+            item->shifts = own + input->shifts;
     }
 }
 
@@ -126,8 +128,7 @@ static bool classify(cg_schedule *s)
 static int group_new(cg_schedule *s, cg_group_kind kind, const cg_shape *space)
 {
     if (!CG_GROW(s->context, s->groups, s->group_capacity, s->group_count + 1)) return -1;
-    s->groups[s->group_count] = (cg_group){
-        .kind = kind, .anchor = -1, .space = *space, .edges = -1, .first_item = s->walk->count, .last_item = -1};
+    s->groups[s->group_count] = (cg_group){.kind = kind, .anchor = -1, .space = *space, .edges = -1, .last_item = -1};
     return s->group_count++;
 }
 
@@ -189,7 +190,6 @@ static bool use_add(cg_schedule *s, int item, int group, bool identity, bool nee
 static void touch(cg_schedule *s, int group, int item)
 {
     cg_group *g = &s->groups[group];
-    if (item < g->first_item) g->first_item = item;
     if (item > g->last_item) g->last_item = item;
 }
 

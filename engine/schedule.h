@@ -36,8 +36,6 @@ typedef struct cg_entry {
     int uses;       /* list in cg_schedule.uses, or -1 */
     int cost;       /* of one element, with what would be inlined into it */
     cg_place place; /* once stored or a BUFFER */
-    int64_t arena_bytes;
-    int first_step, last_step; /* lifetime, in launch order */
 } cg_entry;
 
 /* A group reading an item. */
@@ -58,8 +56,8 @@ typedef struct cg_group {
     int members[CG_MOST_MEMBERS]; /* stored items, in the order in which they were found: last first */
     int member_count;
     int ops, tensors;
-    int edges;                 /* list of groups that must run after it */
-    int first_item, last_item; /* positions, to prune searches */
+    int edges;     /* list of groups that must run after it */
+    int last_item; /* position, for the launch order */
     uint64_t visit;
     bool reports, in_place;
     int step; /* its place in the launch order */
@@ -88,7 +86,8 @@ typedef struct cg_schedule {
     bool too_large; /* found later: a kernel exceeds what one can hold, so the plan is made again without fusion */
 } cg_schedule;
 
-/* Fills a zeroed schedule with context, walk and unfused set. False after reporting (also: what cannot run, such as f64). */
+/* Fills a zeroed schedule with context, walk and unfused set. False after reporting (also: what cannot run, such as
+ * f64). */
 bool cg_schedule_make(cg_schedule *schedule);
 void cg_schedule_free(cg_schedule *schedule);
 

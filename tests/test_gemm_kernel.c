@@ -3,6 +3,7 @@
  * or an element stored twice or not at all shows. Uses OpenCL directly and nothing else of the library. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
+#include "cl_kernels.h"
 #include "engine/gemm_plan.h"
 #include <CL/cl.h>
 #include <check.h>
@@ -12,16 +13,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#ifndef GEMM_KERNEL_PATH
-#define GEMM_KERNEL_PATH "cl_kernels/gemm_packed.cl"
-#endif
-
 enum { BEFORE = 1000, GAP_A = 3, GAP_B = 1, GAP_C = 2 }; /* C's first contents; elements between the rows */
 
 static cl_device_id device;
 static cl_context context;
 static cl_command_queue queue;
-static char template_text[1 << 16];
 
 /* Host memory that ends at a page that cannot be read, seen by the device as a buffer. */
 struct guarded {
@@ -69,11 +65,6 @@ static void open_device(void)
     ck_assert_int_eq(status, CL_SUCCESS);
     queue = clCreateCommandQueue(context, device, 0, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
-
-    FILE *file = fopen(GEMM_KERNEL_PATH, "r");
-    ck_assert_msg(file != NULL, "cannot open %s", GEMM_KERNEL_PATH);
-    template_text[fread(template_text, 1, sizeof template_text - 1, file)] = '\0';
-    fclose(file);
 }
 
 static void close_device(void)
@@ -84,13 +75,13 @@ static void close_device(void)
 
 static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers)
 {
-    static char text[sizeof template_text + 4096];
+    static char text[1 << 16];
     snprintf(text, sizeof text,
              "#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES %d\n"
              "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
              "#define TRANSPOSED_B %d\n%s%s",
              shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns, launch->depth,
-             shape->transposed_a, shape->transposed_b, parameters, template_text);
+             shape->transposed_a, shape->transposed_b, parameters, cg_source_gemm_packed);
     const char *source = text;
     cl_int status;
     cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);

@@ -61,8 +61,9 @@ typedef struct cg_launch {
     int parameter_count;
 } cg_launch;
 
-/* A call on which the op is checked. Inputs are drawn evenly from [low, high] (integers: rounded), or, with `edges`,
- * from the op's own list of edge values too. The first and second derivative are checked where `smooth` is true. */
+/* A call on which the op is checked. Inputs are drawn evenly from [low, high] (integers: rounded); with `edges`, values
+ * are checked on 0, -0, infinities, NaN, tiny and huge numbers too. The first and second derivative are checked where
+ * `smooth` is true. */
 typedef struct cg_sample {
     cg_shape shapes[4];
     cg_dtype dtypes[4]; /* CG_F32 stands for "each floating dtype in turn" */
@@ -95,7 +96,7 @@ typedef struct cg_op {
     bool has_result_dtype; /* map: the result has `result_dtype` and operands keep their own dtypes */
     cg_dtype result_dtype;
     int cost;     /* map: about how many additions it costs; 0 means 1 */
-    bool reports; /* map, kernel: may set the status word (CG_REPORT) */
+    bool reports; /* map, kernel: may report a bad index (INDEX_CHECK, REPORT) */
     bool random;  /* takes the next number of the context's counter; never merged */
     /* MAP: the same in double on the host, for numbers that never reach the device and for tests. */
     double (*host)(const double *operands);
