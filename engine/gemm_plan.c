@@ -110,9 +110,9 @@ static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, co
 
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
 {
-    /* A strip this deep takes 64 KiB with 16 floats or 8 doubles a vector, and 16 vectors of them half of a
-     * second-level cache of 1 MiB. */
-    struct gemm_launch launch = {.depth = 512, .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
+    /* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
+    struct gemm_launch launch = {.depth = shape->f64 ? 512 : 1024,
+                                 .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
     launch.columns = choose_columns(launch, *shape, device);
     divide_work(&launch, shape, device);
     const int64_t groups = (int64_t)(launch.global[0] * launch.global[1] * launch.global[2]);
