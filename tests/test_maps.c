@@ -211,6 +211,17 @@ START_TEST(dtypes_of_results)
 }
 END_TEST
 
+/* In vectors, wider than any the device has: a register's "true" must count as the number 1. */
+START_TEST(arithmetic_on_bools_in_vectors)
+{
+    enum { MANY = 67 };
+    cg_tensor yes = cg_ones(cg, CG_SHAPE(MANY), .dtype = CG_BOOL), both = cg_mul(yes, yes);
+    ck_assert_double_eq(cg_item(cg_sum(both)), MANY);
+    ck_assert_double_eq(cg_item(cg_sum(cg_where(both, cg_scalar(cg, 1), cg_scalar(cg, 5)))), MANY);
+    ck_assert_double_eq(cg_item(cg_sum(cg_sub(yes, yes))), 0);
+}
+END_TEST
+
 /* A bool is true whatever made it so: comparisons inside and bytes from outside must mix. */
 START_TEST(bools)
 {
@@ -319,6 +330,7 @@ static TCase *map_cases(void)
     tcase_add_test(tests, gradients_through_dtypes);
     tcase_add_test(tests, conversions);
     tcase_add_test(tests, dtypes_of_results);
+    tcase_add_test(tests, arithmetic_on_bools_in_vectors);
     tcase_add_test(tests, bools);
     tcase_add_test(tests, shapes_that_do_not_broadcast);
     tcase_add_test(tests, nulls_pass_through);

@@ -276,6 +276,32 @@ START_TEST(pad_errors)
 }
 END_TEST
 
+/* More slices on the way to one load than a kernel keeps offsets for. */
+START_TEST(slices_between_maps)
+{
+    enum { LEVELS = 14, SIZE = 64 };
+    cg_tensor x = tensor_of(array_iota(CG_F32, CG_SHAPE(SIZE)));
+    for (int i = 0; i < LEVELS; i++) x = cg_neg(cg_slice(x, CG_RANGE(1, CG_NONE, 1)));
+    ck_assert_double_eq(cg_item(cg_slice(x, CG_RANGE(0, 1, 1))), LEVELS);
+    ck_assert_double_eq(cg_item(cg_slice(x, CG_RANGE(-1, CG_NONE, 1))), SIZE - 1);
+}
+END_TEST
+
+/* A sum of shifted copies, and its gradient: more guards than a kernel holds, so the plan does without fusion. */
+START_TEST(gradient_of_a_stencil)
+{
+    enum { SIZE = 40, WIDTH = 5, INSIDE = SIZE - WIDTH + 1 };
+    cg_tensor x = cg_ones(cg, CG_SHAPE(SIZE, SIZE)), sum = cg_zeros(cg, CG_SHAPE(INSIDE, INSIDE)), gradient;
+    for (int i = 0; i < WIDTH; i++)
+        for (int j = 0; j < WIDTH; j++)
+            sum = cg_add(sum, cg_slice(x, CG_RANGE(i, i + INSIDE, 1), CG_RANGE(j, j + INSIDE, 1)));
+    cg_tensor total = cg_sum(sum);
+    ck_assert(cg_grad(&total, 1, &x, 1, &gradient));
+    ck_assert_double_eq(cg_item(cg_sum(gradient)), WIDTH * WIDTH * INSIDE * INSIDE);
+    ck_assert_double_eq(cg_item(cg_slice(gradient, CG_RANGE(20, 21, 1), CG_RANGE(20, 21, 1))), WIDTH * WIDTH);
+}
+END_TEST
+
 START_TEST(concat_joins)
 {
     array a = ARRAY(CG_F32, CG_SHAPE(2, 2), -0.0, INFINITY, NAN, 4), b = ARRAY(CG_F32, CG_SHAPE(2, 1), 5, -INFINITY);
@@ -375,6 +401,8 @@ static TCase *part_cases(void)
     tcase_add_test(tests, pad_surrounds);
     tcase_add_test(tests, pad_errors);
     tcase_add_test(tests, concat_joins);
+    tcase_add_test(tests, slices_between_maps);
+    tcase_add_test(tests, gradient_of_a_stencil);
     tcase_add_test(tests, concat_of_many);
     tcase_add_test(tests, concat_errors);
     tcase_add_test(tests, filled_tensors);
