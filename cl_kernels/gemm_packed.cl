@@ -25,6 +25,7 @@
 #define pack_columns OWN(_pack_columns)
 #define pack_rows OWN(_pack_rows)
 #define multiply_full_tile OWN(_multiply_full_tile)
+#define multiply_and_pack OWN(_multiply_and_pack)
 #define multiply_8_rows OWN(_multiply_8_rows)
 #define multiply_4_rows OWN(_multiply_4_rows)
 #define multiply_1_row OWN(_multiply_1_row)
@@ -59,6 +60,8 @@
 #define PACKED_TILE_SIZE (TILE_ROWS * (DEPTH + LANES))
 /* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
 #define ROWS_WORTH_PACKING (2 * TILE_ROWS)
+/* So many steps of k ahead, memory answers in time. */
+#define AHEAD 24
 
 /* One copy in the program: inlining everything makes three under PoCL, and compiling takes three times as long. */
 #define ONE_COPY __attribute__((noinline)) static
@@ -150,11 +153,12 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 }
 
 /* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]. A function for each number of rows, because compilers
- * keep the sums in registers only where that number is a literal. */
+ * keep the sums in registers only where that number is a literal. EXTRA is done at each step of k. */
 #define TILE_ARGUMENTS                                                                                                 \
     __global const REAL *restrict A, int stride_a, __global const REAL *restrict strip, int stride_b, int depth,       \
-        __global REAL *restrict sums, bool accumulate, __global const REAL *ahead, int stride_ahead
-#define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A)                                                                     \
+        __global REAL *restrict sums, bool accumulate, __global const REAL *ahead, int stride_ahead,                   \
+        __global REAL *restrict copy
+#define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A, EXTRA)                                                              \
     static void NAME(TILE_ARGUMENTS)                                                                                   \
     {                                                                                                                  \
         VECTOR sum[TILE][STRIP_VECTORS], b[STRIP_VECTORS];                                                             \
@@ -163,6 +167,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
             EACH(v, STRIP_VECTORS) b[v] = LOAD(v, strip);                                                              \
             EACH(v, STRIP_VECTORS) FETCH(ahead + v * LANES);                                                           \
             ahead += stride_ahead;                                                                                     \
+            EXTRA;                                                                                                     \
             EACH(r, TILE)                                                                                              \
             {                                                                                                          \
                 const VECTOR a = A[TRANSPOSED_A ? (long)k * (STRIDE_A) + r : (long)r * (STRIDE_A) + k];                \
@@ -172,12 +177,18 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
         EACH(r, TILE) EACH(v, STRIP_VECTORS) STORE(sum[r][v], v, sums + r * COLUMNS);                                  \
     }
 
-DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, PACK_A ? PACKED_A_STRIDE : stride_a)
-#if TILE_ROWS > 8
-DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a)
+#define FULL_TILE_STRIDE (PACK_A ? PACKED_A_STRIDE : stride_a)
+DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, )
+#if !TRANSPOSED_B
+/* Packs the strip on the way: waiting for B then costs nothing. */
+DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
+                     EACH(v, STRIP_VECTORS) STORE(b[v], k * STRIP_VECTORS + v, copy))
 #endif
-DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a)
-DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a)
+#if TILE_ROWS > 8
+DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a, )
+#endif
+DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a, )
+DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a, )
 
 /* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1. More sizes would take longer to compile than
  * they save. */
@@ -186,18 +197,25 @@ static int tile_rows(int left)
     return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
 
+/* With `copy`, which takes a full tile, the strip is copied there. */
 ONE_COPY void multiply_tile(int rows, TILE_ARGUMENTS)
 {
+#if !TRANSPOSED_B
+    if (copy) {
+        multiply_and_pack(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+        return;
+    }
+#endif
     if (rows == TILE_ROWS)
-        multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+        multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
 #if TILE_ROWS > 8
     else if (rows == 8)
-        multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+        multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
 #endif
     else if (rows == 4)
-        multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+        multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
     else
-        multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead);
+        multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
 }
 
 /* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
@@ -218,8 +236,10 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
 {
     const int columns = min(COLUMNS, SIZE_N - first_column);
     const int blocks = max(1, (SIZE_K + DEPTH - 1) / DEPTH), block_depth = (SIZE_K + blocks - 1) / blocks;
-    /* Full strips up to this column are read in place. */
-    const int direct = !TRANSPOSED_B && bottom - top < ROWS_WORTH_PACKING ? columns / STRIP * STRIP : 0;
+    /* Full strips, up to this column, are read in place by the first tile, which packs them for the others, if those
+     * are worth it. */
+    const int direct = TRANSPOSED_B ? 0 : columns / STRIP * STRIP;
+    const bool packs = bottom - top >= ROWS_WORTH_PACKING;
     __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
 
     for (int block = 0; block < blocks; block++) {
@@ -241,13 +261,16 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 A = packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
             }
             __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
-            /* The last rows fetch the next panel; elsewhere a few steps ahead helps where B is read in place. */
+            /* The last rows fetch the next panel; elsewhere some steps ahead helps where B is read in place. */
             const bool fetch = next && bottom - i < 2 * TILE_ROWS;
             for (int j = 0; j < columns; j += STRIP) {
-                __global const REAL *strip = j < direct ? B + j : packed_b + j * STRIP_DEPTH;
-                const int stride_b = j < direct ? LEADING_B : STRIP;
+                __global REAL *packed = packed_b + j * STRIP_DEPTH;
+                const bool in_place = j < direct && (i == top || !packs);
+                __global const REAL *strip = in_place ? B + j : packed;
+                const int stride_b = in_place ? LEADING_B : STRIP;
                 multiply_tile(rows, A, LEADING_A, strip, stride_b, depth, sums + j, block > 0,
-                              fetch ? next + j : strip + 16 * (long)stride_b, fetch ? LEADING_B : stride_b);
+                              fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
+                              in_place && packs ? packed : 0);
             }
             if (block == blocks - 1) store_rows(ARGUMENTS, batch, i, rows, first_column, sums);
         }
