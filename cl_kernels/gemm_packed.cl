@@ -1,6 +1,6 @@
 /* C[M,N] = epilogue(A[M,K] B[K,N]) as one launch for a CPU, in batches, for any sizes and either storage order.
  *
- * A work-group is one work-item. It owns ROWS rows of C and every get_num_groups(1)-th panel of COLUMNS columns. It
+ * A work-group is one work-item. It owns ROWS rows of C and every CG_TURNS(1)-th panel of COLUMNS columns. It
  * copies its panel of B, DEPTH deep, into its own part of SCRATCH as strips that the inner loop reads in order, then
  * walks down its rows with a tile of sums in registers. It touches nothing but its operands, its part of SCRATCH and
  * what epilogue_vector and epilogue_scalar store.
@@ -277,16 +277,16 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
     }
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void KERNEL_NAME(PARAMETERS)
+CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
-    const int top = get_group_id(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
-    const int group = (get_group_id(2) * get_num_groups(1) + get_group_id(1)) * get_num_groups(0) + get_group_id(0);
+    const int top = CG_TURN(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
+    const int group = (CG_TURN(2) * CG_TURNS(1) + CG_TURN(1)) * CG_TURNS(0) + CG_TURN(0);
     const long partial_size = (long)(SIZE_K > DEPTH ? ROWS : TILE_ROWS) * COLUMNS;
     const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
 
-    const int step = get_num_groups(1) * COLUMNS;
+    const int step = CG_TURNS(1) * COLUMNS;
 
-    for (int batch = get_group_id(2); batch < BATCHES; batch += get_num_groups(2))
-        for (int column = get_group_id(1) * COLUMNS; column < SIZE_N; column += step)
+    for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))
+        for (int column = CG_TURN(1) * COLUMNS; column < SIZE_N; column += step)
             multiply_panel(ARGUMENTS, batch, top, bottom, column, column + step, SCRATCH + group * scratch_size);
 }

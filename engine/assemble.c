@@ -144,6 +144,7 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->status = g->status;
     step->commits = g->group->in_place;
     step->bytes = g->bytes;
+    step->work = g->work;
     for (int i = 0; i < g->tensor_count; i++) step->places[i] = place_of(b, &g->tensors[i]);
     for (int i = 0; i < g->group->member_count; i++) {
         step->outputs[step->output_count] = g->group->members[i];
@@ -195,8 +196,7 @@ bool cg_finish_kernel(cg_generator *g)
     cg_step *step = cg_step_new(g->build);
     if (!step) return false;
     cg_print_signature(g, &source);
-    cg_text_add(&source, "__kernel __attribute__((reqd_work_group_size(%d, 1, 1)))\nvoid " CG_KERNEL_NAME "(",
-                (int)local);
+    cg_text_add(&source, "CG_ENTRY(%d) " CG_KERNEL_NAME "(CG_TURN_PARAMETERS ", (int)local);
     cg_print_parameters(g, &source);
     cg_text_append(&source, ")\n{\n");
     cg_print_pointers(g, &source);
@@ -229,6 +229,7 @@ void cg_start_kernel(cg_generator *g)
     memset(g->form_fields, -1, sizeof g->form_fields);
     memset(g->global, 0, sizeof g->global);
     g->dimensions = 1;
+    g->work = 0;
     g->tensor_count = g->lowered->tensor_count;
     memcpy(g->tensors, g->lowered->tensors, sizeof *g->tensors * (size_t)g->tensor_count);
 }

@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-enum { SPLIT_FROM = 1 << 15 }; /* elements from which a reduction to few results is cut into parts */
+enum {
+    SPLIT_FROM = 1 << 15, /* elements from which a reduction to few results is cut into parts */
+    KERNEL_OP_COST = 64   /* of an item of a kernel whose source is its own, in additions: a guess */
+};
 
 /* A space without axes is one element: it gets an axis of size 1. */
 static void ensure_axis(cg_lowered *l)
@@ -25,7 +28,7 @@ static void ensure_axis(cg_lowered *l)
 static void print_loops(cg_generator *g, cg_print_body body, int64_t cost)
 {
     if (g->context->info.is_gpu || g->context->local_size > 1)
-        cg_print_turns(g, body);
+        cg_print_turns(g, body, cost);
     else
         cg_print_blocks(g, body, cost);
 }
@@ -75,7 +78,7 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     cg_add_axis_fields(g);
     cg_field_integer(g, cg_index_field(g), "piece", 0, piece);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
-    cg_text_add(&g->body, "    const %s part_number = get_global_id(2);\n", cg_index_type(g));
+    cg_text_add(&g->body, "    const %s part_number = CG_TURN(2);\n", cg_index_type(g));
     print_loops(g, cg_print_partial,
                 cg_extent_product(&l->extent[l->outer_count + 1], l->inner_count - 1) * piece * cg_cost_of_terms(l));
     g->dimensions = 3;
@@ -166,7 +169,7 @@ static bool generate_kernel_op(cg_generator *g)
     cg_add_common_fields(g);
     for (int i = 0; i < launch.parameter_count; i++) cg_field_integer(g, 'l', "p", i, launch.parameters[i]);
     const int code = node->op->reports ? cg_report_field(g, g->group->anchor) : -1;
-    const int64_t items = g->context->local_size > 1 ? launch.items : cg_items_for(g, launch.items, 64);
+    const int64_t items = g->context->local_size > 1 ? launch.items : cg_items_for(g, launch.items, KERNEL_OP_COST);
     cg_field_integer(g, 'l', "items", 0, launch.items);
     cg_field_integer(g, 'l', "chunk", 0, cg_divide_up(launch.items, items > 0 ? items : 1));
     for (int i = 0; i < node->input_count; i++)
@@ -181,7 +184,7 @@ static bool generate_kernel_op(cg_generator *g)
     if (code >= 0)
         cg_text_add(&g->body, "#define REPORT(index, bound) cg_report_index(status, args.%s, index, bound)\n",
                     g->fields[code].name);
-    cg_text_append(&g->body, "    const long first = get_global_id(0) * args.chunk0;\n"
+    cg_text_append(&g->body, "    const long first = CG_TURN(0) * args.chunk0;\n"
                              "    const long stop = min(first + args.chunk0, args.items0);\n"
                              "    for (long i = first; i < stop; i++) {\n");
     cg_text_append(&g->body, node->op->source);
@@ -189,6 +192,7 @@ static bool generate_kernel_op(cg_generator *g)
     for (int i = 0; i < node->input_count; i++) cg_text_add(&g->body, "#undef IN%d_T\n", i);
     for (int i = 0; i < output_count; i++) cg_text_add(&g->body, "#undef OUT%d_T\n", i);
     if (code >= 0) cg_text_append(&g->body, "#undef REPORT\n");
+    g->work = (double)launch.items * KERNEL_OP_COST;
     g->global[0] = (size_t)(cg_divide_up(items > 0 ? items : 1, (int64_t)g->context->local_size) *
                             (int64_t)g->context->local_size);
     cg_count_bytes(g);
@@ -216,9 +220,8 @@ bool cg_generate_keep(cg_build *build, int root, int64_t bytes)
         g->status = true;
         cg_add_common_fields(g);
         cg_field_integer(g, 'l', "total", 0, bytes);
-        cg_text_append(
-            &g->body, "    if (status[0] == 0) return;\n"
-                      "    for (long i = get_global_id(0); i < args.total0; i += get_global_size(0)) t1[i] = t0[i];\n");
+        cg_text_append(&g->body, "    if (status[0] == 0) return;\n"
+                                 "    for (long i = CG_TURN(0); i < args.total0; i += CG_TURNS(0)) t1[i] = t0[i];\n");
         g->global[0] = (size_t)(cg->local_size > 1 ? 256 * cg->local_size : (size_t)cg->info.compute_units);
         ok = cg_finish_kernel(g);
         if (ok) {
@@ -283,5 +286,6 @@ void cg_prelude(cg_context *cg, cg_text *text)
         for (int i = 1; i < lanes; i++) cg_text_add(text, ", %d", i);
         cg_text_append(text, "))\n");
     }
+    cg_text_append(text, cg_source_entry);
     cg_text_append(text, cg_source_prelude);
 }

@@ -168,6 +168,12 @@ static void read_environment(cg_context *cg)
     cg->eager = is_set("CLGRAD_EAGER") || cg->check_nan; /* so that each op's result is there to be looked at */
     cg->log_plan = has_word(getenv("CLGRAD_LOG"), "plan");
     cg->log_kernels = has_word(getenv("CLGRAD_LOG"), "kernels");
+    const char *join = getenv("CLGRAD_JOIN");
+    if (join && *join) {
+        cg->join = strcmp(join, "always") == 0 ? CG_JOIN_ALWAYS : CG_JOIN_NEVER;
+        if (cg->join == CG_JOIN_NEVER && strcmp(join, "never") != 0)
+            cg_fail(cg, CG_ERROR_ARGUMENT, "CLGRAD_JOIN is \"%s\"; it takes always or never", join);
+    }
     const char *gemm = getenv("CLGRAD_GEMM");
     if (gemm && *gemm) {
         cg->gemm_chosen = true;

@@ -73,6 +73,7 @@ struct cg_context {
     cg_faults faults;
 
     /* Environment. */
+    enum { CG_JOIN_AUTO, CG_JOIN_ALWAYS, CG_JOIN_NEVER } join; /* small plans to one kernel each: see join.h */
     bool eager, check, check_nan, log_plan, log_kernels, gemm_clblast, gemm_chosen;
 
     /* Device. */

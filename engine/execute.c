@@ -1,7 +1,9 @@
 /* Running plans. First everything that can fail without harm: buffers, arguments; then the kernels, in order. */
 #include "engine/execute.h"
+#include "engine/bind.h"
 #include "engine/buffer.h"
 #include "engine/clblast.h"
+#include "engine/join.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -32,11 +34,6 @@ static void compute_numbers(const cg_plan *plan, cg_walk *walk)
 
 /* --- buffers --- */
 
-static cg_buffer *old_buffer(const cg_root *root)
-{
-    return root->variable->committed->buffer;
-}
-
 static void release_targets(cg_context *cg, cg_walk *walk, int count)
 {
     for (int i = 0; i < count; i++)
@@ -50,7 +47,7 @@ static bool make_targets(cg_context *cg, const cg_plan *plan, cg_walk *walk)
     for (int i = 0; i < plan->target_count; i++) {
         const cg_target *target = &plan->targets[i];
         if (target->in_place) {
-            walk->targets[i] = old_buffer(&walk->roots[i]);
+            walk->targets[i] = cg_old_buffer(&walk->roots[i]);
             cg_buffer_retain(walk->targets[i]);
         } else {
             walk->targets[i] = cg_buffer_new(cg, target->bytes);
@@ -62,92 +59,30 @@ static bool make_targets(cg_context *cg, const cg_plan *plan, cg_walk *walk)
     return true;
 }
 
-static cl_mem resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset)
-{
-    const cg_buffer *buffer = NULL;
-    switch (place->kind) {
-    case CG_PLACE_ARENA:
-        *offset = place->offset;
-        return cg->arena;
-    case CG_PLACE_LEAF:
-        buffer = walk->nodes[place->index]->buffer;
-        break;
-    case CG_PLACE_ROOT:
-        buffer = walk->targets[place->index];
-        break;
-    case CG_PLACE_OLD:
-        buffer = old_buffer(&walk->roots[place->index]);
-        break;
-    }
-    *offset = buffer->offset;
-    return buffer->memory;
-}
-
 /* --- arguments --- */
 
-static bool set_argument(cg_context *cg, const cg_step *step, cl_uint number, size_t bytes, const void *value)
-{
-    const cl_int status = CL(cg, clSetKernelArg, step->kernel, number, bytes, value);
-    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clSetKernelArg", status);
-}
-
 /* Writes a field; true if it changed. */
-static bool patch(cg_step *step, int at, const void *value, size_t bytes)
-{
-    if (memcmp(step->block + at, value, bytes) == 0) return false;
-    memcpy(step->block + at, value, bytes);
-    return true;
-}
-
-static int64_t shifted(const cg_shift_sum *sum, const cg_walk *walk)
-{
-    int64_t offset = sum->base;
-    for (int i = 0; i < sum->count; i++)
-        offset += sum->shifts[i].factor * walk->nodes[sum->shifts[i].item]->attributes[sum->shifts[i].attribute];
-    return offset;
-}
-
 static bool apply_patch(cg_step *step, const cg_patch *p, const int64_t *offsets, const cg_walk *walk,
                         int32_t status_word)
 {
-    switch (p->kind) {
-    case CG_PATCH_TENSOR: {
-        const int64_t first = offsets[p->index] / p->element;
-        return patch(step, p->at, &first, sizeof first);
-    }
-    case CG_PATCH_F32: {
-        const float number = (float)walk->numbers[p->index];
-        return patch(step, p->at, &number, sizeof number);
-    }
-    case CG_PATCH_F64:
-        return patch(step, p->at, &walk->numbers[p->index], sizeof(double));
-    case CG_PATCH_I32: {
-        const int32_t number = (int32_t)walk->numbers[p->index];
-        return patch(step, p->at, &number, sizeof number);
-    }
-    case CG_PATCH_SHIFT: {
-        const cg_shift_sum *sum = &step->sums[p->index];
-        const int64_t offset = shifted(sum, walk);
-        const int32_t narrow = (int32_t)offset;
-        return sum->wide ? patch(step, p->at, &offset, sizeof offset) : patch(step, p->at, &narrow, sizeof narrow);
-    }
-    case CG_PATCH_STATUS:
-        return patch(step, p->at, &status_word, sizeof status_word);
-    }
-    return false;
+    cg_patch_value value;
+    const size_t bytes = cg_patch_evaluate(p, step->sums, offsets, walk, status_word, &value);
+    if (memcmp(step->block + p->at, &value, bytes) == 0) return false;
+    memcpy(step->block + p->at, &value, bytes);
+    return true;
 }
 
 static bool bind_step(cg_context *cg, cg_step *step, const cg_walk *walk, int32_t status_word)
 {
-    int64_t offsets[CG_MAX_INPUTS + CG_MAX_OUTPUTS + 64];
+    int64_t offsets[CG_MOST_STEP_PLACES];
     for (int i = 0; i < step->place_count; i++) {
-        const cl_mem memory = resolve(cg, walk, &step->places[i], &offsets[i]);
+        const cl_mem memory = cg_resolve(cg, walk, &step->places[i], &offsets[i]);
         if (memory == step->bound[i]) continue;
-        if (!set_argument(cg, step, (cl_uint)i, sizeof memory, &memory)) return false;
+        if (!cg_set_argument(cg, step->kernel, (cl_uint)i, sizeof memory, &memory)) return false;
         step->bound[i] = memory;
     }
     if (step->status && !step->status_bound) {
-        if (!set_argument(cg, step, (cl_uint)step->place_count, sizeof cg->status_words, &cg->status_words))
+        if (!cg_set_argument(cg, step->kernel, (cl_uint)step->place_count, sizeof cg->status_words, &cg->status_words))
             return false;
         step->status_bound = true;
     }
@@ -156,7 +91,8 @@ static bool bind_step(cg_context *cg, cg_step *step, const cg_walk *walk, int32_
         changed |= apply_patch(step, &step->patches[i], offsets, walk, status_word);
     if (!changed) return true;
     step->block_bound = false;
-    if (!set_argument(cg, step, (cl_uint)(step->place_count + step->status), (size_t)step->block_bytes, step->block))
+    if (!cg_set_argument(cg, step->kernel, (cl_uint)(step->place_count + step->status), (size_t)step->block_bytes,
+                         step->block))
         return false;
     step->block_bound = true;
     return true;
@@ -327,7 +263,7 @@ static int64_t find_nan(cg_context *cg, const cg_walk *walk, const cg_node *node
     const int64_t count = cg_shape_size(node->shape);
     const size_t bytes = (size_t)count * cg_dtype_bytes((cg_dtype)node->dtype);
     if (!cg_is_floating((cg_dtype)node->dtype) || count == 0) return -1;
-    const cl_mem memory = resolve(cg, walk, place, &offset);
+    const cl_mem memory = cg_resolve(cg, walk, place, &offset);
     void *data = cg_host_allocate(cg, bytes);
     if (!data) return -2;
     const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, memory, CL_TRUE, (size_t)offset, bytes, data, 0, NULL,
@@ -380,9 +316,9 @@ static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
         cl_mem memory[3];
         int64_t first[3];
         for (int i = 0; i < 3; i++) {
-            memory[i] = resolve(cg, walk, &step->places[i], &first[i]);
+            memory[i] = cg_resolve(cg, walk, &step->places[i], &first[i]);
             first[i] /= (int64_t)element[step->blas->f64];
-            if (i < 2) first[i] += shifted(&step->blas->first[i], walk);
+            if (i < 2) first[i] += cg_shifted(&step->blas->first[i], walk);
         }
         return cg_clblast_run(cg, step->blas, memory, first);
     }
@@ -413,16 +349,35 @@ static bool enqueue_steps(cg_context *cg, const cg_plan *plan, const cg_walk *wa
     return true;
 }
 
+static bool enqueue_joined(cg_context *cg, const cg_joined *joined)
+{
+    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, cg_joined_kernel(joined), 1, NULL, &cg->local_size,
+                             &cg->local_size, 0, NULL, NULL);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+    cg->counters.kernels_enqueued++;
+    return true;
+}
+
+/* Binds all arguments, then enqueues. `bound` tells how far it came. */
+static bool launch(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t status_word, bool *bound)
+{
+    bool joined = false;
+    *bound = !plan->joined || cg_join_bind(cg, plan, walk, status_word, &joined);
+    if (*bound && joined) return enqueue_joined(cg, plan->joined);
+    *bound = *bound && bind_steps(cg, plan, walk, status_word);
+    return *bound && enqueue_steps(cg, plan, walk);
+}
+
 bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
 {
     int32_t status_word;
+    bool bound;
     if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
     compute_numbers(plan, walk);
     if (plan->arena_bytes > cg->arena_bytes) release_temporaries(cg);
-    if (!cg_arena_reserve(cg, plan->arena_bytes) || !take_slot(cg, plan, &status_word)) return false;
-    if (!make_targets(cg, plan, walk)) return false;
-    const bool bound = bind_steps(cg, plan, walk, status_word);
-    if (!bound || !enqueue_steps(cg, plan, walk)) {
+    if (!cg_arena_reserve(cg, plan->arena_bytes) || !cg_join(cg, plan, walk)) return false;
+    if (!take_slot(cg, plan, &status_word) || !make_targets(cg, plan, walk)) return false;
+    if (!launch(cg, plan, walk, status_word, &bound)) {
         if (bound) waste_slot(cg, plan);
         release_targets(cg, walk, plan->target_count);
         return false;

@@ -41,6 +41,7 @@ typedef struct cg_generator {
     cg_scratch scratch[CG_MAX_OUTPUTS];
     int scratch_count, scratch_tensor;
     int64_t bytes;
+    double work; /* additions, or what costs as much */
 } cg_generator;
 
 /* Writes what is done at each element, or at `lanes` neighbouring ones. */
@@ -76,7 +77,7 @@ int64_t cg_divide_up(int64_t a, int64_t b);
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost);
 void cg_print_decode(cg_generator *g, cg_text *out, int count, const char *indent);
 int cg_cost_of_terms(const cg_lowered *l);
-void cg_print_turns(cg_generator *g, cg_print_body body);
+void cg_print_turns(cg_generator *g, cg_print_body body, int64_t cost);
 void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost);
 cg_dtype cg_reduction_dtype(const cg_generator *g);
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent);

@@ -137,16 +137,16 @@ static void print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body,
     cg_text_add(out, "%s}\n", indent);
 }
 
-/* On GPUs each work-item takes elements in turns, neighbours next to neighbours. */
-void cg_print_turns(cg_generator *g, cg_print_body body)
+/* On GPUs each work-item takes elements in turns, neighbours next to neighbours. `cost` additions an element. */
+void cg_print_turns(cg_generator *g, cg_print_body body, int64_t cost)
 {
     const cg_lowered *l = g->lowered;
     const int64_t total = cg_extent_product(l->extent, l->outer_count);
     const int64_t most = 256 * (int64_t)g->context->info.compute_units;
     const int64_t groups = cg_divide_up(total, (int64_t)g->context->local_size);
+    g->work = (double)total * (double)cost;
     cg_field_integer(g, cg_index_field(g), "total", 0, total);
-    cg_text_add(&g->body,
-                "    for (%s e = get_global_id(0); e < args.total0; e += get_global_size(0)) {\n        %s rest = e;\n",
+    cg_text_add(&g->body, "    for (%s e = CG_TURN(0); e < args.total0; e += CG_TURNS(0)) {\n        %s rest = e;\n",
                 cg_index_type(g), cg_index_type(g));
     cg_print_decode(g, &g->body, l->outer_count, "        ");
     body(g, &g->body, 1, "        ");
@@ -155,7 +155,7 @@ void cg_print_turns(cg_generator *g, cg_print_body body)
     g->dimensions = 1;
 }
 
-/* On CPUs: work-item (x, y) takes a block of rows and a block of the last axis. `inner_cost` additions an element. */
+/* On CPUs: work-item (x, y) takes a block of rows and a block of the last axis. `cost` additions an element. */
 void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
 {
     const cg_lowered *l = g->lowered;
@@ -167,17 +167,18 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
     const int64_t width_items = columns < vectors ? columns : vectors > 0 ? vectors : 1;
     const int64_t block = cg_divide_up(vectors, width_items) * g->lanes;
     const char *type = cg_index_type(g);
+    g->work = (double)rows * (double)width * (double)cost;
     cg_field_integer(g, cg_index_field(g), "block", 0, block);
     if (last > 0) {
         const int64_t row_block = cg_divide_up(rows, row_items);
         cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
         cg_field_integer(g, cg_index_field(g), "rowblock", 0, row_block);
-        cg_text_add(&g->body, "    const %s first = get_global_id(1) * args.rowblock0;\n", type);
+        cg_text_add(&g->body, "    const %s first = CG_TURN(1) * args.rowblock0;\n", type);
         cg_text_add(&g->body, "    const %s stop = min((%s)(first + args.rowblock0), args.rows0);\n", type, type);
         g->global[1] = (size_t)cg_divide_up(rows, row_block);
         g->dimensions = 2;
     }
-    cg_text_add(&g->body, "    const %s begin = get_global_id(0) * args.block0;\n", type);
+    cg_text_add(&g->body, "    const %s begin = CG_TURN(0) * args.block0;\n", type);
     cg_text_add(&g->body, "    const %s end = min((%s)(begin + args.block0), args.n%d);\n", type, type, last);
     g->global[0] = (size_t)cg_divide_up(width, block);
     if (last == 0) {

@@ -6,6 +6,7 @@
 #include "engine/codegen.h"
 #include "engine/execute.h"
 #include "engine/hash.h"
+#include "engine/join.h"
 #include "engine/memory.h"
 #include "engine/program.h"
 
@@ -366,6 +367,7 @@ static void step_free(cg_context *cg, cg_step *step)
 
 void cg_plan_free(cg_context *cg, cg_plan *plan)
 {
+    cg_joined_free(cg, plan->joined);
     for (int i = 0; i < plan->step_count; i++) step_free(cg, &plan->steps[i]);
     for (int i = 0; i < plan->report_count; i++) cg_host_free(cg, plan->report_texts[i].text);
     cg_host_free(cg, plan->report_texts);

@@ -88,9 +88,15 @@ typedef struct cg_blas_call {
     cl_mem temporary_of;
 } cg_blas_call;
 
+enum { CG_MOST_STEP_PLACES = CG_MAX_INPUTS + CG_MAX_OUTPUTS + 64 };
+
+typedef struct cg_kernel_entry cg_kernel_entry; /* of the program cache */
+typedef struct cg_joined cg_joined;             /* see join.h */
+
 /* One launch. Arguments are its tensors' buffers, then (with `status`) the status words, then the block. */
 typedef struct cg_step {
     cl_kernel kernel;
+    const cg_kernel_entry *entry; /* that the kernel is of; NULL for CLBlast */
     cl_uint dimensions;
     size_t global[3], local[3];
     cg_place *places;
@@ -110,6 +116,7 @@ typedef struct cg_step {
     int output_count;
     char *label;   /* the ops in it, for logs and messages */
     int64_t bytes; /* read and written */
+    double work;   /* additions, or what costs as much */
 } cg_step;
 
 /* A number computed on the host at each run from others. */
@@ -124,6 +131,9 @@ typedef struct cg_target {
     bool in_place; /* into the buffer of the variable's old value */
     int64_t bytes;
 } cg_target;
+
+/* Pools that a joined kernel can reach, the arena among them: as many as three bits number. */
+enum { CG_JOINED_POOLS = 8 };
 
 /* A message for a bad index found by a kernel. */
 typedef struct cg_report_entry {
@@ -149,6 +159,9 @@ struct cg_plan {
     cg_report_entry *report_texts;
     int report_count;
     int unread_runs; /* status slots that refer to this plan: it must not be dropped */
+    int runs;        /* until the plan is joined, or known not to be */
+    bool settled;
+    cg_joined *joined; /* its steps as one kernel, or NULL */
 };
 
 /* plan.c: the plan for a walked graph, compiled. NULL after reporting. */

@@ -148,6 +148,7 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     cg_text_add(&macros, "%sargs\n", g->status ? "status_words, " : "");
     memcpy(g->global, launch.global, sizeof g->global);
     g->dimensions = 3;
+    g->work = (double)shape.m * (double)shape.n * (double)shape.k * (double)shape.batches / 2;
     cg_count_bytes(g);
 
     const int bytes = cg_lay_out(g);

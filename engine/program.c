@@ -1,21 +1,22 @@
 /* The program cache. A kernel's name is a hash of its source, so the text of a program, and with it any cache that the
  * driver keeps on disk, depends on nothing but the kernels in it. */
 #include "engine/program.h"
+#include "cl_kernels.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { BUCKETS = 256, NAME_BYTES = 40 };
 
-typedef struct entry {
+struct cg_kernel_entry {
     char name[NAME_BYTES];
     char *source;
     cl_program program;
-    struct entry *next;
-} entry;
+    cg_kernel_entry *next;
+};
 
 struct cg_kernel_cache {
-    entry *buckets[BUCKETS];
+    cg_kernel_entry *buckets[BUCKETS];
 };
 
 static uint64_t hash_text(const char *text, uint64_t seed)
@@ -31,16 +32,16 @@ static void name_of(const char *source, char name[NAME_BYTES])
              (unsigned long long)hash_text(source, UINT64_C(0x84222325cbf29ce4)));
 }
 
-static entry **find(cg_kernel_cache *cache, const char *source)
+static cg_kernel_entry **find(cg_kernel_cache *cache, const char *source)
 {
-    entry **at = &cache->buckets[hash_text(source, 1) % BUCKETS];
+    cg_kernel_entry **at = &cache->buckets[hash_text(source, 1) % BUCKETS];
     while (*at && strcmp((*at)->source, source) != 0) at = &(*at)->next;
     return at;
 }
 
-static entry *entry_new(cg_context *cg, entry **at, const char *source)
+static cg_kernel_entry *entry_new(cg_context *cg, cg_kernel_entry **at, const char *source)
 {
-    entry *e = cg_host_allocate(cg, sizeof *e);
+    cg_kernel_entry *e = cg_host_allocate(cg, sizeof *e);
     if (!e || !(e->source = cg_copy_text(cg, source))) {
         cg_host_free(cg, e);
         return NULL;
@@ -51,7 +52,7 @@ static entry *entry_new(cg_context *cg, entry **at, const char *source)
 }
 
 /* The source with its placeholder replaced by the kernel's name. */
-static void append_named(cg_text *out, const entry *e)
+static void append_named(cg_text *out, const cg_kernel_entry *e)
 {
     const char *rest = e->source;
     for (const char *at; (at = strstr(rest, CG_KERNEL_NAME)); rest = at + sizeof CG_KERNEL_NAME - 1) {
@@ -78,41 +79,46 @@ static bool report_build(cg_context *cg, cl_program program, const char *text, c
     return cg_fail(cg, CG_ERROR_DEVICE, "building kernels failed with OpenCL error %d: %s", (int)status, log);
 }
 
-/* Builds the entries that have no program yet and are numbered in `which`. */
-static bool build_program(cg_context *cg, entry **which, int count)
+/* Builds a program from its text, which is freed, for the entries that are its kernels. */
+static bool build_text(cg_context *cg, cg_text *text, cg_kernel_entry **kernels, int count)
 {
-    cg_text text = {.context = cg};
     cl_int status = CL_SUCCESS;
-    cg_prelude(cg, &text);
-    for (int i = 0; i < count; i++) append_named(&text, which[i]);
-    if (text.failed) {
-        cg_text_free(&text);
+    if (text->failed) {
+        cg_text_free(text);
         return false;
     }
-    if (cg->log_kernels) fprintf(stderr, "%s\n", text.data);
-    const char *data = text.data;
+    if (cg->log_kernels) fprintf(stderr, "%s\n", text->data);
+    const char *data = text->data;
     cl_program program = CL_NEW(cg, &status, clCreateProgramWithSource, cg->cl, 1, &data, NULL);
     bool ok = program != NULL;
     if (!ok) cg_fail_cl(cg, "clCreateProgramWithSource", status);
     if (ok) {
         status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2 -w", NULL, NULL);
-        ok = status == CL_SUCCESS ? true : report_build(cg, program, text.data, status);
+        ok = status == CL_SUCCESS ? true : report_build(cg, program, text->data, status);
     }
     for (int i = 0; ok && i < count; i++) {
-        which[i]->program = program;
+        kernels[i]->program = program;
         clRetainProgram(program);
     }
     if (program) clReleaseProgram(program);
-    cg_text_free(&text);
+    cg_text_free(text);
     cg->counters.programs_built += ok;
     cg->counters.kernels_built += ok ? count : 0;
     return ok;
 }
 
-static bool build_missing(cg_build *b, entry **entries)
+static bool build_program(cg_context *cg, cg_kernel_entry **kernels, int count)
+{
+    cg_text text = {.context = cg};
+    cg_prelude(cg, &text);
+    for (int i = 0; i < count; i++) append_named(&text, kernels[i]);
+    return build_text(cg, &text, kernels, count);
+}
+
+static bool build_missing(cg_build *b, cg_kernel_entry **entries)
 {
     cg_context *cg = b->context;
-    entry **together = cg_host_allocate(cg, (size_t)(b->plan->step_count + 1) * sizeof *together);
+    cg_kernel_entry **together = cg_host_allocate(cg, (size_t)(b->plan->step_count + 1) * sizeof *together);
     bool ok = together != NULL;
     int count = 0;
     for (int i = 0; ok && i < b->plan->step_count; i++) {
@@ -126,11 +132,12 @@ static bool build_missing(cg_build *b, entry **entries)
     return ok;
 }
 
-static bool make_kernel(cg_context *cg, cg_step *step, const entry *e)
+static cl_kernel make_kernel(cg_context *cg, const cg_kernel_entry *e)
 {
     cl_int status = CL_SUCCESS;
-    step->kernel = CL_NEW(cg, &status, clCreateKernel, e->program, e->name);
-    return step->kernel ? true : cg_fail_cl(cg, "clCreateKernel", status);
+    cl_kernel kernel = CL_NEW(cg, &status, clCreateKernel, e->program, e->name);
+    if (!kernel) cg_fail_cl(cg, "clCreateKernel", status);
+    return kernel;
 }
 
 bool cg_programs_make(cg_build *b)
@@ -138,25 +145,55 @@ bool cg_programs_make(cg_build *b)
     cg_context *cg = b->context;
     const int count = b->plan->step_count;
     if (!cg->kernels && !(cg->kernels = cg_host_allocate(cg, sizeof *cg->kernels))) return false;
-    entry **entries = cg_host_allocate(cg, (size_t)(count + 1) * sizeof *entries);
+    cg_kernel_entry **entries = cg_host_allocate(cg, (size_t)(count + 1) * sizeof *entries);
     bool ok = entries != NULL;
     for (int i = 0; ok && i < count; i++) {
         if (!b->sources[i]) continue;
-        entry **at = find(cg->kernels, b->sources[i]);
+        cg_kernel_entry **at = find(cg->kernels, b->sources[i]);
         entries[i] = *at ? *at : entry_new(cg, at, b->sources[i]);
         ok = entries[i] != NULL;
     }
     ok = ok && build_missing(b, entries);
     for (int i = 0; ok && i < count; i++)
-        if (entries[i]) ok = make_kernel(cg, &b->plan->steps[i], entries[i]);
+        if (entries[i]) {
+            b->plan->steps[i].entry = entries[i];
+            ok = (b->plan->steps[i].kernel = make_kernel(cg, entries[i])) != NULL;
+        }
     cg_host_free(cg, entries);
     return ok;
+}
+
+const char *cg_kernel_name(const cg_kernel_entry *entry)
+{
+    return entry->name;
+}
+
+static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *joined)
+{
+    cg_text text = {.context = cg};
+    cg_prelude(cg, &text);
+    cg_text_append(&text, cg_source_stage);
+    for (int i = 0; i < plan->step_count; i++) {
+        bool seen = false;
+        for (int j = 0; j < i; j++) seen |= plan->steps[j].entry == plan->steps[i].entry;
+        if (!seen) append_named(&text, plan->steps[i].entry);
+    }
+    cg_text_append(&text, cg_source_entry);
+    append_named(&text, joined);
+    return build_text(cg, &text, &joined, 1);
+}
+
+cl_kernel cg_program_join(cg_context *cg, const cg_plan *plan, const char *source)
+{
+    cg_kernel_entry **at = find(cg->kernels, source), *joined = *at ? *at : entry_new(cg, at, source);
+    if (!joined || (!joined->program && !build_joined(cg, plan, joined))) return NULL;
+    return make_kernel(cg, joined);
 }
 
 void cg_programs_close(cg_context *cg)
 {
     for (int i = 0; cg->kernels && i < BUCKETS; i++)
-        for (entry *e = cg->kernels->buckets[i], *next; e; e = next) {
+        for (cg_kernel_entry *e = cg->kernels->buckets[i], *next; e; e = next) {
             next = e->next;
             if (e->program) clReleaseProgram(e->program);
             cg_host_free(cg, e->source);

@@ -7,6 +7,12 @@
 /* Makes every step's kernel object, building what is not cached. False after reporting. */
 bool cg_programs_make(cg_build *build);
 
+/* The name that a kernel has in its program's text: it depends on the kernel's source alone. */
+const char *cg_kernel_name(const cg_kernel_entry *entry);
+
+/* A kernel whose source calls those of the plan's steps as functions; stage.cl says how. NULL after reporting. */
+cl_kernel cg_program_join(cg_context *cg, const cg_plan *plan, const char *source);
+
 void cg_programs_close(cg_context *cg);
 
 #endif

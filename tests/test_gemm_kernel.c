@@ -79,9 +79,9 @@ static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch 
     snprintf(text, sizeof text,
              "#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES %d\n"
              "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
-             "#define TRANSPOSED_B %d\n%s%s",
+             "#define TRANSPOSED_B %d\n%s%s%s",
              shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns, launch->depth,
-             shape->transposed_a, shape->transposed_b, parameters, cg_source_gemm_packed);
+             shape->transposed_a, shape->transposed_b, cg_source_entry, parameters, cg_source_gemm_packed);
     const char *source = text;
     cl_int status;
     cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);

@@ -255,12 +255,21 @@ START_TEST(one_by_one)
 }
 END_TEST
 
+START_TEST(joined)
+{
+    setenv("CLGRAD_JOIN", "always", 1);
+    run_block(_i);
+    unsetenv("CLGRAD_JOIN");
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("random graphs");
     TCase *programs = tcase_create("programs");
     tcase_add_loop_test(programs, fused, 0, BLOCKS);
     tcase_add_loop_test(programs, one_by_one, 0, BLOCKS / 4);
+    tcase_add_loop_test(programs, joined, BLOCKS / 4, BLOCKS / 4 + 1); /* each plan is a program: slow to build */
     suite_add_tcase(suite, programs);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */

@@ -11,7 +11,7 @@ CG_BEGIN
  * of a name (any case), "gpu" or "cpu". Never fails silently: on an error the context returned carries it in
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
  * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
- * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast. Read once, here. */
+ * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never. Read once, here. */
 CG_API cg_context *cg_open(const char *device);
 
 typedef struct cg_open_options {
@@ -95,9 +95,9 @@ typedef struct cg_counters {
     int64_t used_bytes;                      /* of which values are stored in */
     int64_t plans_made, plan_hits, plans_cached;
     int64_t programs_built, kernels_built;
-    int64_t kernels_enqueued;
+    int64_t kernels_enqueued; /* launches: a joined plan is one */
     int64_t recomputed; /* nodes computed again because they had not been stored */
-    int64_t last_plan_kernels, last_plan_peak_bytes;
+    int64_t last_plan_kernels, last_plan_peak_bytes; /* kernels, joined or not */
 } cg_counters;
 CG_API cg_counters cg_counters_get(const cg_context *cg);
 
