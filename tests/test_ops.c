@@ -166,7 +166,7 @@ static void check_view(trial *t, cg_tensor (*view)(array), const char *what)
 START_TEST(views_as_inputs)
 {
     const cg_op *op = op_at(_i);
-    for (int i = 0; i < (op->kind == CG_OP_MAP ? 1 : op->sample_count); i++) {
+    for (int i = 0; i < op->sample_count && (i == 0 || op->kind != CG_OP_MAP); i++) {
         trial t = trial_new(op, i, CG_F32, CG_F32);
         check_view(&t, as_strided, "strided");
         for (int k = 0; k < t.count; k++) repeat_first_row(&t.inputs[k]);
