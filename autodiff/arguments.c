@@ -6,11 +6,6 @@
 #include <clgrad/ops.h>
 #include <string.h>
 
-bool cg_shapes_equal(const cg_shape *a, const cg_shape *b)
-{
-    return a->rank == b->rank && !memcmp(a->size, b->size, (size_t)a->rank * sizeof *a->size);
-}
-
 cg_tensor cg_filled(cg_context *cg, cg_dtype dtype, cg_shape shape, double value)
 {
     return cg_broadcast_to(cg_constant(cg, dtype, value), shape);
@@ -20,11 +15,10 @@ bool cg_check_like(const char *who, const char *what, int index, cg_tensor given
 {
     const cg_node *node = cg_node_of(given, who), *like = cg_node_of(model, who);
     if (!node || !like) return false;
-    if (node->dtype == like->dtype && cg_shapes_equal(&node->shape, &like->shape)) return true;
+    if (node->dtype == like->dtype && cg_shapes_equal(node->shape, like->shape)) return true;
     cg_context *cg = like->context;
-    cg_report(cg, CG_ERROR_ARGUMENT, who, "%s %d is %s %s; it must be %s %s", what, index,
-              cg_shape_text(cg, node->shape), cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, like->shape),
-              cg_dtype_name((cg_dtype)like->dtype));
+    cg_report(cg, CG_ERROR_ARGUMENT, who, "%s %d is %s %s; it must be %s %s", what, index, cg_tensor_text(given),
+              cg_dtype_name((cg_dtype)node->dtype), cg_tensor_text(model), cg_dtype_name((cg_dtype)like->dtype));
     return false;
 }
 

@@ -163,9 +163,9 @@ static bool fits(tape *t, const step *s, int index, cg_tensor cotangent)
     const cg_node *input = s->node->inputs[index], *given = cg_node_of(cotangent, t->who);
     if (!given) return false;
     bool same_dtype = given->dtype == input->dtype || input->weak;
-    if (same_dtype && cg_shapes_equal(&given->shape, &input->shape)) return true;
+    if (same_dtype && cg_shapes_equal(given->shape, input->shape)) return true;
     cg_report(t->cg, CG_ERROR_ARGUMENT, t->who, "the vjp of %s gave input %d a cotangent %s %s, but the input is %s %s",
-              s->node->op->name, index, cg_shape_text(t->cg, given->shape), cg_dtype_name((cg_dtype)given->dtype),
+              s->node->op->name, index, cg_tensor_text(cotangent), cg_dtype_name((cg_dtype)given->dtype),
               cg_shape_text(t->cg, input->shape), cg_dtype_name((cg_dtype)input->dtype));
     return false;
 }
@@ -278,10 +278,17 @@ static void lift(const cg_tensor *gradients, int count)
     for (int i = 0; i < count; i++) cg_lift(gradients[i]);
 }
 
+static void note_reach(tape *t, const cg_pullback *p)
+{
+    for (int k = 0; p->reaches && k < p->output_count; k++)
+        p->reaches[k] = step_at(t, ((const int32_t *)t->ends.items)[k])->wanted;
+}
+
 static bool differentiate(tape *t, const cg_pullback *p, cg_tensor *gradients)
 {
     if (!walk_all(t, p)) return false;
     mark_wanted(t, p);
+    note_reach(t, p);
     t->slots = cg_host_allocate(t->cg, (size_t)(t->slot_count + 1) * sizeof *t->slots);
     return t->slots && seed(t, p) && pull_all(t) && collect(t, p, gradients);
 }
@@ -317,6 +324,7 @@ bool cg_grad_with(const cg_tensor *outputs, int output_count, const cg_tensor *w
                                        .output_count = output_count,
                                        .cotangents = options ? options->cotangents : NULL,
                                        .wrt = wrt,
-                                       .wrt_count = wrt_count},
+                                       .wrt_count = wrt_count,
+                                       .reaches = options ? options->reaches : NULL},
                         gradients);
 }

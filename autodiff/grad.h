@@ -14,13 +14,12 @@ typedef struct cg_pullback {
     int output_count;
     const cg_tensor *wrt;
     int wrt_count;
+    bool *reaches; /* NULL, or room for one per output: whether a gradient goes from it to any of `wrt` */
 } cg_pullback;
 bool cg_pull_back(const cg_pullback *pullback, cg_tensor *gradients);
 
 /* The context of what is differentiated, or NULL after reporting what is wrong with the arguments. */
 cg_context *cg_check_pullback(const cg_pullback *pullback);
-
-bool cg_shapes_equal(const cg_shape *a, const cg_shape *b);
 
 /* A literal in every element. */
 cg_tensor cg_filled(cg_context *cg, cg_dtype dtype, cg_shape shape, double value);

@@ -78,7 +78,7 @@ bool cg_hvp(cg_tensor output, const cg_tensor *wrt, const cg_tensor *vectors, in
     if (!cg || !check_vectors("hvp", "vector", vectors, wrt, wrt_count)) return false;
     if (cg_shape_of(output).rank != 0) {
         cg_report(cg, CG_ERROR_ARGUMENT, "hvp", "the output is %s; a Hessian is that of a scalar, shape []",
-                  cg_shape_text(cg, cg_shape_of(output)));
+                  cg_tensor_text(output));
         return false;
     }
     cg_tensor *gradients = cg_host_allocate(cg, ((size_t)wrt_count + 1) * sizeof *gradients);

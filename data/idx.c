@@ -195,6 +195,7 @@ static bool read_pair(cg_context *cg, const char *x_path, const char *y_path, id
 cg_dataset *cg_idx_dataset_with(cg_context *cg, const char *x_path, const char *y_path,
                                 const cg_idx_dataset_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_idx_dataset_options, );
     if (!cg) return NULL;
     cg_dataset *dataset = cg_host_allocate(cg, sizeof *dataset);
     idx_pair *pair = cg_host_allocate(cg, sizeof *pair);

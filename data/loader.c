@@ -52,6 +52,13 @@ static void shuffle(cg_loader *loader)
     }
 }
 
+static bool dtype_exists(const cg_dataset *dataset, cg_dtype dtype)
+{
+    if (cg_dtype_bytes(dtype) > 0) return true;
+    cg_report(dataset->context, CG_ERROR_ARGUMENT, "loader", "there is no dtype %d", (int)dtype);
+    return false;
+}
+
 static bool check_options(const cg_dataset *dataset, const cg_loader_options *options)
 {
     if (options->batch_size < 0) {
@@ -59,6 +66,8 @@ static bool check_options(const cg_dataset *dataset, const cg_loader_options *op
                   (long long)options->batch_size);
         return false;
     }
+    if (!dtype_exists(dataset, dataset->x_dtype) || (dataset->has_y && !dtype_exists(dataset, dataset->y_dtype)))
+        return false;
     if (dataset->x_shape.rank < CG_MAX_RANK && (!dataset->has_y || dataset->y_shape.rank < CG_MAX_RANK)) return true;
     cg_report(dataset->context, CG_ERROR_ARGUMENT, "loader", "items of rank 8 leave no axis for the minibatch");
     return false;
@@ -66,6 +75,7 @@ static bool check_options(const cg_dataset *dataset, const cg_loader_options *op
 
 cg_loader *cg_loader_new_with(cg_dataset *dataset, const cg_loader_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_loader_options, );
     if (!dataset || !check_options(dataset, options)) return NULL;
     cg_loader *loader = cg_host_allocate(dataset->context, sizeof *loader);
     if (!loader) return NULL;

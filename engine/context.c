@@ -130,57 +130,87 @@ char *cg_copy_text(cg_context *cg, const char *text)
     return copy;
 }
 
-const char *cg_shape_text(cg_context *cg, cg_shape shape)
+/* A shape with the name of what has it, if any; a long name is cut. */
+static const char *shape_text(cg_context *cg, const char *name, cg_shape shape)
 {
     char *text = cg->texts[cg->next_text++ % CG_TEXT_RING];
-    size_t used = 1;
-    text[0] = '[';
-    for (int i = 0; i < shape.rank && used < CG_TEXT_BYTES - 24; i++)
+    size_t used = (size_t)snprintf(text, CG_TEXT_BYTES, "%.40s%s[", name ? name : "", name ? " " : "");
+    for (int i = 0; i < shape.rank && i < CG_MAX_RANK && used < CG_TEXT_BYTES - 24; i++)
         used += (size_t)snprintf(text + used, CG_TEXT_BYTES - used, i ? ",%lld" : "%lld", (long long)shape.size[i]);
     snprintf(text + used, CG_TEXT_BYTES - used, "]");
     return text;
 }
 
+const char *cg_shape_text(cg_context *cg, cg_shape shape)
+{
+    return shape_text(cg, NULL, shape);
+}
+
+const char *cg_input_text(const cg_call *call, int input)
+{
+    return shape_text(call->context, call->input_names ? call->input_names[input] : NULL, call->input_shapes[input]);
+}
+
+const char *cg_tensor_text(cg_tensor tensor)
+{
+    const cg_shape shape = cg_shape_of(tensor);
+    if (shape.rank < 0) return "no tensor";
+    return shape_text(tensor.node->context, tensor.node->label, shape);
+}
+
 /* --- opening and closing --- */
 
-static bool has_word(const char *list, const char *word)
+/* The next word of a list with commas or spaces between; its length, 0 at the end. */
+static size_t next_word(const char **list)
 {
-    const size_t length = strlen(word);
-    for (const char *p = list; p && *p;) {
-        const size_t n = strcspn(p, ", ");
-        if (n == length && strncmp(p, word, n) == 0) return true;
-        p += n;
-        p += strspn(p, ", ");
-    }
+    *list += strspn(*list, ", ");
+    return strcspn(*list, ", ");
+}
+
+static bool list_holds(const char *list, const char *word, size_t length)
+{
+    for (size_t n; (n = next_word(&list)) > 0; list += n)
+        if (n == length && strncmp(list, word, n) == 0) return true;
     return false;
 }
 
-static bool is_set(const char *name)
+bool cg_environment_has(const char *name, const char *word)
 {
     const char *value = getenv(name);
-    return value && *value && strcmp(value, "0") != 0;
+    return value && list_holds(value, word, strlen(word));
+}
+
+/* A word that nobody knows is an error: a typing mistake would change nothing and look like a result. */
+static void check_environment(cg_context *cg)
+{
+    static const struct {
+        const char *name, *words;
+    } variables[] = {{"CLGRAD_CHECK", "0, 1, nan"},      {"CLGRAD_EAGER", "0, 1"},
+                     {"CLGRAD_LOG", "plan, kernels"},    {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
+                     {"CLGRAD_GEMM", "packed, clblast"}, {"CLGRAD_JOIN", "always, never"}};
+    for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
+        const char *value = getenv(variables[i].name), *word = value ? value : "";
+        for (size_t n; (n = next_word(&word)) > 0; word += n)
+            if (!list_holds(variables[i].words, word, n))
+                cg_fail(cg, CG_ERROR_ARGUMENT, "%s is \"%s\"; it takes %s", variables[i].name, value,
+                        variables[i].words);
+    }
 }
 
 static void read_environment(cg_context *cg)
 {
-    cg->check = is_set("CLGRAD_CHECK");
-    cg->check_nan = cg->check && has_word(getenv("CLGRAD_CHECK"), "nan");
-    cg->eager = is_set("CLGRAD_EAGER") || cg->check_nan; /* so that each op's result is there to be looked at */
-    cg->log_plan = has_word(getenv("CLGRAD_LOG"), "plan");
-    cg->log_kernels = has_word(getenv("CLGRAD_LOG"), "kernels");
-    const char *join = getenv("CLGRAD_JOIN");
-    if (join && *join) {
-        cg->join = strcmp(join, "always") == 0 ? CG_JOIN_ALWAYS : CG_JOIN_NEVER;
-        if (cg->join == CG_JOIN_NEVER && strcmp(join, "never") != 0)
-            cg_fail(cg, CG_ERROR_ARGUMENT, "CLGRAD_JOIN is \"%s\"; it takes always or never", join);
-    }
-    const char *gemm = getenv("CLGRAD_GEMM");
-    if (gemm && *gemm) {
-        cg->gemm_chosen = true;
-        cg->gemm_clblast = strcmp(gemm, "clblast") == 0;
-        if (!cg->gemm_clblast && strcmp(gemm, "packed") != 0)
-            cg_fail(cg, CG_ERROR_ARGUMENT, "CLGRAD_GEMM is \"%s\"; it takes packed or clblast", gemm);
-    }
+    check_environment(cg);
+    cg->check_nan = cg_environment_has("CLGRAD_CHECK", "nan");
+    cg->check = cg->check_nan || cg_environment_has("CLGRAD_CHECK", "1");
+    /* So that each op's result is there to be looked at. */
+    cg->eager = cg->check_nan || cg_environment_has("CLGRAD_EAGER", "1");
+    cg->log_plan = cg_environment_has("CLGRAD_LOG", "plan");
+    cg->log_kernels = cg_environment_has("CLGRAD_LOG", "kernels");
+    cg->gemm_clblast = cg_environment_has("CLGRAD_GEMM", "clblast");
+    cg->gemm_chosen = cg->gemm_clblast || cg_environment_has("CLGRAD_GEMM", "packed");
+    cg->join = cg_environment_has("CLGRAD_JOIN", "always")  ? CG_JOIN_ALWAYS
+               : cg_environment_has("CLGRAD_JOIN", "never") ? CG_JOIN_NEVER
+                                                            : CG_JOIN_AUTO;
 }
 
 static int64_t memory_limit_from(cg_context *cg, int64_t option)
@@ -199,12 +229,11 @@ static int64_t memory_limit_from(cg_context *cg, int64_t option)
 static bool open_parts(cg_context *cg, const cg_open_options *options)
 {
     read_environment(cg);
-    const char *wanted = options->device ? options->device : getenv("CLGRAD_DEVICE");
     const int64_t limit = memory_limit_from(cg, options->memory_limit);
     if (cg->status != CG_OK) return false;
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
-    return cg_device_open(cg, wanted && *wanted ? wanted : NULL, limit) && cg_status_open(cg);
+    return cg_device_open(cg, options->device, limit) && cg_status_open(cg);
 }
 
 cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
@@ -226,12 +255,12 @@ cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
 
 cg_context *cg_open_with(const cg_open_options *options)
 {
-    return cg_open_faulty(options, (cg_faults){0});
+    return cg_open_faulty(options ? options : CG_OPTIONS(cg_open_options, ), (cg_faults){0});
 }
 
 cg_context *cg_open(const char *device)
 {
-    return cg_open_with(&(cg_open_options){.device = device});
+    return cg_open_with(CG_OPTIONS(cg_open_options, .device = device));
 }
 
 void cg_close(cg_context *cg)

@@ -11,7 +11,7 @@
 enum {
     CG_MESSAGE_BYTES = 1024,
     CG_TEXT_RING = 8,
-    CG_TEXT_BYTES = 128,
+    CG_TEXT_BYTES = 256,
     CG_QUEUED_PLANS = 32,     /* a step scope's end waits for the plan this many before it */
     CG_QUEUED_SLOW_PLANS = 2, /* the same when plans take over 10 ms */
     CG_STATUS_SLOTS = 256,    /* runs whose status words may be unread */
@@ -135,6 +135,9 @@ struct cg_context {
 /* cg_open_with, with a fault armed before the first call: for tests. */
 cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults);
 
+/* Whether the list in an environment variable holds the word. */
+bool cg_environment_has(const char *name, const char *word);
+
 /* Errors: the first one stays. All return false or NULL so that a caller can return them. */
 bool cg_fail(cg_context *cg, cg_error error, const char *format, ...) CG_FORMAT(3, 4);
 bool cg_fail_cl(cg_context *cg, const char *call, cl_int status);
@@ -146,11 +149,12 @@ bool cg_grow(cg_context *cg, void *array_pointer, int *capacity, int count, size
 #define CG_GROW(cg, array, capacity, count) cg_grow(cg, &(array), &(capacity), count, sizeof *(array))
 char *cg_copy_text(cg_context *cg, const char *text);
 
-/* device.c */
-bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit);
+/* device.c. Without a device given, the environment's or else the most capable one. */
+bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit);
 void cg_device_close(cg_context *cg);
 
-/* graph.c, scope.c */
+/* graph.c, scope.c. cg_can_hold: whether a value of this dtype and shape can be; reports under `who` where not. */
+bool cg_can_hold(cg_context *cg, const char *who, cg_dtype dtype, const cg_shape *shape);
 cg_node *cg_node_new(cg_context *cg, cg_node_kind kind, cg_dtype dtype, const cg_shape *shape);
 void cg_node_become_data(cg_node *node);
 void cg_handle_end(cg_node *node);

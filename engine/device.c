@@ -128,8 +128,7 @@ void cg_device_list(char *out, size_t bytes)
 
 static bool is_disabled(const char *feature)
 {
-    const char *list = getenv("CLGRAD_DISABLE");
-    return list && contains_ignoring_case(list, feature);
+    return cg_environment_has("CLGRAD_DISABLE", feature);
 }
 
 static bool probe(cg_context *cg, const found_device *f, int64_t limit)
@@ -169,8 +168,11 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
     return true;
 }
 
-bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit)
+bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit)
 {
+    const char *environment = getenv("CLGRAD_DEVICE");
+    const bool from_environment = !given && environment && *environment;
+    const char *wanted = from_environment ? environment : given && *given ? given : NULL;
     found_device *found = cg_host_allocate(cg, MOST_DEVICES * sizeof *found);
     if (!found) return false;
     const int count = find_devices(&cg->faults, found);
@@ -183,7 +185,10 @@ bool cg_device_open(cg_context *cg, const char *wanted, int64_t memory_limit)
     } else if (!chosen) {
         char list[CG_MESSAGE_BYTES / 2];
         list_devices(found, count, list, sizeof list);
-        cg_fail(cg, CG_ERROR_DEVICE, "no OpenCL device matches \"%s\"; there are:\n%s", wanted, list);
+        const size_t length = strlen(list);
+        if (length) list[length - 1] = '\0'; /* a message ends without a line break */
+        cg_fail(cg, CG_ERROR_DEVICE, "no OpenCL device matches \"%s\"%s; there are:\n%s", wanted,
+                from_environment ? ", from CLGRAD_DEVICE" : "", list);
     } else if (probe(cg, chosen, memory_limit)) {
         cg->platform = chosen->platform;
         cg->device = chosen->device;

@@ -27,6 +27,20 @@ static bool more_nodes(cg_context *cg)
     return true;
 }
 
+bool cg_can_hold(cg_context *cg, const char *who, cg_dtype dtype, const cg_shape *shape)
+{
+    if ((unsigned)dtype > CG_BOOL) return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: there is no dtype %d", who, (int)dtype);
+    if (dtype == CG_F64 && !cg->info.has_f64)
+        return cg_fail(cg, CG_ERROR_DEVICE, "%s: device %s has no f64", who, cg->info.name);
+    if (shape->rank < 0 || shape->rank > CG_MAX_RANK)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: rank %d is not within 0 to %d", who, shape->rank, CG_MAX_RANK);
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->size[i] < 0)
+            return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %s has a negative extent", who, cg_shape_text(cg, *shape));
+    if (cg_shape_size(*shape) >= 0) return true;
+    return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: shape %s is too large", who, cg_shape_text(cg, *shape));
+}
+
 cg_node *cg_node_new(cg_context *cg, cg_node_kind kind, cg_dtype dtype, const cg_shape *shape)
 {
     if (!cg->free_nodes && !more_nodes(cg)) return NULL;
@@ -138,8 +152,15 @@ static uint64_t number_bits(double number)
     return bits;
 }
 
-/* The number of a SCALAR is an argument and stays out of the key; that of a CONSTANT is structure. Whatever is stored
- * is a leaf: its history does not matter. */
+static uint64_t name_bits(const char *name)
+{
+    uint64_t hash = UINT64_C(0x6a09e667f3bcc909);
+    for (; *name; name++) hash = cg_mix(hash, (unsigned char)*name);
+    return hash;
+}
+
+/* The number of a SCALAR is an argument and stays out of the key; that of a CONSTANT is structure, and so is the name
+ * under which a plan's messages speak of a bad index. Whatever is stored is a leaf: its history does not matter. */
 int cg_node_words(const cg_node *node, uint64_t *words)
 {
     const bool stored = node->buffer || node->kind == CG_NODE_DATA;
@@ -154,6 +175,7 @@ int cg_node_words(const cg_node *node, uint64_t *words)
     const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
     for (int i = shifts; i < node->attribute_count; i++) words[count++] = (uint64_t)node->attributes[i];
     if (node->kind == CG_NODE_CONSTANT) words[count++] = number_bits(node->number);
+    if (node->op && node->op->reports && node->label) words[count++] = name_bits(node->label);
     return count;
 }
 
@@ -172,6 +194,7 @@ void cg_call_of(cg_node *node, cg_call_view *view)
     for (int i = 0; i < node->input_count; i++) {
         view->shapes[i] = node->inputs[i]->shape;
         view->dtypes[i] = (cg_dtype)node->inputs[i]->dtype;
+        view->names[i] = node->inputs[i]->label;
     }
     view->call = (cg_call){.op = node->op,
                            .context = node->context,
@@ -179,6 +202,7 @@ void cg_call_of(cg_node *node, cg_call_view *view)
                            .attribute_count = node->attribute_count,
                            .input_shapes = view->shapes,
                            .input_dtypes = view->dtypes,
+                           .input_names = view->names,
                            .attributes = node->attributes,
                            .label = node->label ? node->label : ""};
 }
@@ -238,8 +262,7 @@ bool cg_broadcast_shapes(const cg_call *call, cg_shape *result)
                 for (int k = 0; k < call->input_count; k++) {
                     const size_t used = strlen(shapes);
                     strncat(shapes, k ? " and " : "", sizeof shapes - used - 1);
-                    strncat(shapes, cg_shape_text(call->context, call->input_shapes[k]),
-                            sizeof shapes - strlen(shapes) - 1);
+                    strncat(shapes, cg_input_text(call, k), sizeof shapes - strlen(shapes) - 1);
                 }
                 return cg_op_error(call, "shapes %s do not broadcast: sizes %lld and %lld differ", shapes,
                                    (long long)out.size[o], (long long)s->size[i]);
@@ -335,14 +358,8 @@ static bool infer(const cg_call *call, cg_node *const *inputs, cg_inferred *resu
         *weak = call->op->kind == CG_OP_MOVE && inputs[0]->weak;
     }
     const int outputs = call->op->outputs ? call->op->outputs : 1;
-    for (int i = 0; i < outputs; i++) {
-        if (result->dtype[i] == CG_F64 && !call->context->info.has_f64)
-            return cg_op_error(call, "device %s has no f64", call->context->info.name);
-        if (result->shape[i].rank < 0 || result->shape[i].rank > CG_MAX_RANK)
-            return cg_op_error(call, "rank %d is not within 0 to %d", result->shape[i].rank, CG_MAX_RANK);
-        if (cg_shape_size(result->shape[i]) < 0)
-            return cg_op_error(call, "shape %s is too large", cg_shape_text(call->context, result->shape[i]));
-    }
+    for (int i = 0; i < outputs; i++)
+        if (!cg_can_hold(call->context, call->op->name, result->dtype[i], &result->shape[i])) return false;
     return true;
 }
 
@@ -465,6 +482,7 @@ static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs
         cg = nodes[i]->context;
         view->shapes[i] = nodes[i]->shape;
         view->dtypes[i] = (cg_dtype)nodes[i]->dtype;
+        view->names[i] = nodes[i]->label;
     }
     view->call.context = cg;
     return true;
@@ -494,6 +512,7 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
                           .attribute_count = attribute_count,
                           .input_shapes = view.shapes,
                           .input_dtypes = view.dtypes,
+                          .input_names = view.names,
                           .attributes = attributes,
                           .label = ""};
     if (op->kind == CG_OP_COMPOSED)
@@ -521,13 +540,10 @@ cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, co
 
 /* --- leaves --- */
 
-static cg_tensor leaf(cg_context *cg, cg_node_kind kind, cg_dtype dtype, cg_shape shape, double number, bool weak)
+static cg_tensor leaf(cg_context *cg, const char *who, cg_node_kind kind, cg_dtype dtype, cg_shape shape, double number,
+                      bool weak)
 {
-    if (!cg || !cg->queue) return (cg_tensor){0};
-    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0)
-        return cg_report(cg, CG_ERROR_ARGUMENT, "index", "shape %s is not possible", cg_shape_text(cg, shape));
-    if (dtype == CG_F64 && !cg->info.has_f64)
-        return cg_report(cg, CG_ERROR_DEVICE, "f64", "device %s has no f64", cg->info.name);
+    if (!cg || !cg->queue || !cg_can_hold(cg, who, dtype, &shape)) return (cg_tensor){0};
     cg_node *node = cg_node_new(cg, kind, dtype, &shape);
     if (!node) return (cg_tensor){0};
     node->number = number;
@@ -538,22 +554,22 @@ static cg_tensor leaf(cg_context *cg, cg_node_kind kind, cg_dtype dtype, cg_shap
 
 cg_tensor cg_scalar(cg_context *cg, double value)
 {
-    return leaf(cg, CG_NODE_SCALAR, CG_F32, CG_RANK0, value, true);
+    return leaf(cg, "scalar", CG_NODE_SCALAR, CG_F32, CG_RANK0, value, true);
 }
 
 cg_tensor cg_scalar_int(cg_context *cg, int32_t value)
 {
-    return leaf(cg, CG_NODE_SCALAR, CG_I32, CG_RANK0, value, true);
+    return leaf(cg, "scalar", CG_NODE_SCALAR, CG_I32, CG_RANK0, value, true);
 }
 
 cg_tensor cg_constant(cg_context *cg, cg_dtype dtype, double value)
 {
-    return leaf(cg, CG_NODE_CONSTANT, dtype, CG_RANK0, value, false);
+    return leaf(cg, "constant", CG_NODE_CONSTANT, dtype, CG_RANK0, value, false);
 }
 
 cg_tensor cg_size_scalar(cg_context *cg, cg_dtype dtype, double value)
 {
-    return leaf(cg, CG_NODE_SCALAR, dtype, CG_RANK0, value, false);
+    return leaf(cg, "scalar", CG_NODE_SCALAR, dtype, CG_RANK0, value, false);
 }
 
 cg_tensor cg_index(cg_context *cg, cg_shape shape)
@@ -561,7 +577,7 @@ cg_tensor cg_index(cg_context *cg, cg_shape shape)
     if (cg_shape_size(shape) > INT32_MAX)
         return cg_report(cg, CG_ERROR_ARGUMENT, "index", "%s has more than 2^31 - 1 positions",
                          cg_shape_text(cg, shape));
-    return leaf(cg, CG_NODE_INDEX, CG_I32, shape, 0, false);
+    return leaf(cg, "index", CG_NODE_INDEX, CG_I32, shape, 0, false);
 }
 
 void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_tensor operands[4])
@@ -578,6 +594,7 @@ cg_tensor cg_named(cg_tensor tensor, const char *name)
     cg_node *node = cg_node_of(tensor, "cg_named");
     if (!node) return tensor;
     cg_host_free(node->context, node->label);
-    node->label = cg_copy_text(node->context, name);
+    node->label = name ? cg_copy_text(node->context, name) : NULL;
+    cg_node_hash(node);
     return tensor;
 }

@@ -31,6 +31,7 @@ struct cg_node {
     bool computed;     /* a plan has computed it before, without storing it */
     bool cut;          /* a value whose history ended with a scope */
     bool assigned;     /* some variable was given this value */
+    bool failed;       /* a forcing point that was to store it failed: stored again only when asked for itself */
     bool asked;        /* kept: stored at the next forcing point, in the context's list `asked` */
     int8_t batch_axis; /* the axis that is the minibatch, or -1 */
     uint8_t input_count, output_count;
@@ -71,7 +72,7 @@ void cg_node_retain(cg_node *node);
 void cg_node_release(cg_node *node);
 
 /* What of a node is structure, apart from its inputs: the words that its hash is made of. Returns how many. */
-enum { CG_MOST_WORDS = CG_MAX_RANK + CG_MAX_ATTRIBUTES + 3 };
+enum { CG_MOST_WORDS = CG_MAX_RANK + CG_MAX_ATTRIBUTES + 4 };
 int cg_node_words(const cg_node *node, uint64_t *words);
 
 /* How many of its inputs running a node reads. A move reads the first; any others are there for its derivative rule. */
@@ -88,6 +89,7 @@ typedef struct cg_call_view {
     cg_call call;
     cg_shape shapes[CG_MAX_INPUTS];
     cg_dtype dtypes[CG_MAX_INPUTS];
+    const char *names[CG_MAX_INPUTS];
 } cg_call_view;
 void cg_call_of(cg_node *node, cg_call_view *view);
 

@@ -12,7 +12,7 @@ typedef struct range {
 } range;
 
 /* Arena places are numbered: stored items in order, then scratch. */
-bool cg_memory_places(cg_build *b)
+void cg_memory_places(cg_build *b)
 {
     cg_schedule *s = b->schedule;
     int number = 0;
@@ -24,7 +24,6 @@ bool cg_memory_places(cg_build *b)
         else
             item->place = (cg_place){.kind = CG_PLACE_ARENA, .index = number++};
     }
-    return true;
 }
 
 /* Every range is a multiple of the device's alignment: any of them may become a memory object of its own. */

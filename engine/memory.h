@@ -6,7 +6,7 @@
 
 /* Decides the place of every stored item of the build's schedule and of every scratch, and the plan's arena size.
  * Two calls: places before code is generated (kinds and numbers), offsets after it (when scratch is known). */
-bool cg_memory_places(cg_build *build);
+void cg_memory_places(cg_build *build);
 bool cg_memory_offsets(cg_build *build);
 
 #endif

@@ -113,14 +113,20 @@ static bool root_add(cg_context *cg, cg_walk *w, cg_node *node, cg_variable *var
     return true;
 }
 
-/* Every live rank-0 tensor that would have to be computed. Weak ones are arguments of kernels and stay that. */
+/* Whether a read of something else stores the tensor too: not weak ones, which are arguments of kernels and stay that,
+ * and not what failed before, which would make every later read fail. */
+static bool is_bystander(const cg_node *node)
+{
+    return node->shape.rank == 0 && !node->weak && !node->failed &&
+           (node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT);
+}
+
+/* Every live rank-0 tensor that would have to be computed. */
 static bool add_scalars(cg_context *cg, cg_walk *w, uint64_t collected)
 {
     for (int s = 0; s < cg->scope_count; s++)
         for (cg_node *node = cg->scopes[s].first; node; node = node->scope_next)
-            if (node->shape.rank == 0 && !node->weak && (node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT) &&
-                !root_add(cg, w, node, NULL, collected))
-                return false;
+            if (is_bystander(node) && !root_add(cg, w, node, NULL, collected)) return false;
     return true;
 }
 
@@ -266,9 +272,9 @@ static bool compile(cg_build *b)
 {
     cg_schedule *s = b->schedule;
     const int64_t failures = b->context->failures;
-    if (!cg_schedule_make(s) || !add_host_steps(b->context, b->plan, s) || !add_targets(b->context, b->plan, s->walk) ||
-        !cg_memory_places(b))
+    if (!cg_schedule_make(s) || !add_host_steps(b->context, b->plan, s) || !add_targets(b->context, b->plan, s->walk))
         return false;
+    cg_memory_places(b);
     for (int i = 0; i < s->group_count; i++)
         if (!cg_generate(b, &s->groups[s->order[i]])) return false;
     /* The text of a kernel may be cut short where memory for a part of it was missing. */
@@ -495,6 +501,11 @@ static void commit(cg_context *cg)
     cg->pending_count = 0;
 }
 
+static void mark_failed(const cg_walk *w)
+{
+    for (int i = 0; w && i < w->root_count; i++) w->roots[i].node->failed = true;
+}
+
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting)
 {
     if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
@@ -511,9 +522,11 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
             cg->counters.last_plan_peak_bytes = plan->arena_bytes;
         }
     }
-    if (ok)
+    if (ok) {
         commit(cg);
-    else
+    } else {
+        mark_failed(w);
         cg_drop_pending(cg, cutting || cg_in_step(cg));
+    }
     return ok;
 }

@@ -62,7 +62,7 @@ static void append_named(cg_text *out, const cg_kernel_entry *e)
     cg_text_append(out, "\n");
 }
 
-static bool report_build(cg_context *cg, cl_program program, const char *text, cl_int status)
+static bool report_build(cg_context *cg, cl_program program, const char *ops, const char *text, cl_int status)
 {
     char log[400] = "";
     size_t bytes = 0;
@@ -76,11 +76,27 @@ static bool report_build(cg_context *cg, cl_program program, const char *text, c
         if (cg->log_kernels) fprintf(stderr, "%s\n%s\n", text, full);
     }
     cg_host_free(cg, full);
-    return cg_fail(cg, CG_ERROR_DEVICE, "building kernels failed with OpenCL error %d: %s", (int)status, log);
+    return cg_fail(
+        cg, CG_ERROR_DEVICE,
+        "the kernels of these ops do not build: %s (OpenCL error %d; CLGRAD_LOG=kernels prints their source)\n%s", ops,
+        (int)status, log);
+}
+
+/* What a message says of the ops in a program: the labels of steps, as far as there is room. */
+typedef struct op_names {
+    char text[400];
+    size_t used;
+} op_names;
+
+static void add_names(op_names *names, const char *label)
+{
+    const size_t room = sizeof names->text - names->used;
+    const int added = snprintf(names->text + names->used, room, "%s%s", names->used ? "; " : "", label);
+    names->used += added < 0 ? 0 : (size_t)added < room ? (size_t)added : room - 1;
 }
 
 /* Builds a program from its text, which is freed, for the entries that are its kernels. */
-static bool build_text(cg_context *cg, cg_text *text, cg_kernel_entry **kernels, int count)
+static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_kernel_entry **kernels, int count)
 {
     cl_int status = CL_SUCCESS;
     if (text->failed) {
@@ -94,7 +110,7 @@ static bool build_text(cg_context *cg, cg_text *text, cg_kernel_entry **kernels,
     if (!ok) cg_fail_cl(cg, "clCreateProgramWithSource", status);
     if (ok) {
         status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2 -w", NULL, NULL);
-        ok = status == CL_SUCCESS ? true : report_build(cg, program, text->data, status);
+        ok = status == CL_SUCCESS ? true : report_build(cg, program, ops->text, text->data, status);
     }
     for (int i = 0; ok && i < count; i++) {
         kernels[i]->program = program;
@@ -107,17 +123,18 @@ static bool build_text(cg_context *cg, cg_text *text, cg_kernel_entry **kernels,
     return ok;
 }
 
-static bool build_program(cg_context *cg, cg_kernel_entry **kernels, int count)
+static bool build_program(cg_context *cg, const op_names *ops, cg_kernel_entry **kernels, int count)
 {
     cg_text text = {.context = cg};
     cg_prelude(cg, &text);
     for (int i = 0; i < count; i++) append_named(&text, kernels[i]);
-    return build_text(cg, &text, kernels, count);
+    return build_text(cg, &text, ops, kernels, count);
 }
 
 static bool build_missing(cg_build *b, cg_kernel_entry **entries)
 {
     cg_context *cg = b->context;
+    op_names ops = {.used = 0};
     cg_kernel_entry **together = cg_host_allocate(cg, (size_t)(b->plan->step_count + 1) * sizeof *together);
     bool ok = together != NULL;
     int count = 0;
@@ -125,9 +142,11 @@ static bool build_missing(cg_build *b, cg_kernel_entry **entries)
         if (!entries[i] || entries[i]->program) continue;
         bool listed = false;
         for (int j = 0; j < count; j++) listed |= together[j] == entries[i];
-        if (!listed) together[count++] = entries[i];
+        if (listed) continue;
+        add_names(&ops, b->plan->steps[i].label);
+        together[count++] = entries[i];
     }
-    ok = ok && (count == 0 || build_program(cg, together, count));
+    ok = ok && (count == 0 || build_program(cg, &ops, together, count));
     cg_host_free(cg, together);
     return ok;
 }
@@ -171,16 +190,19 @@ const char *cg_kernel_name(const cg_kernel_entry *entry)
 static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *joined)
 {
     cg_text text = {.context = cg};
+    op_names ops = {.used = 0};
     cg_prelude(cg, &text);
     cg_text_append(&text, cg_source_stage);
     for (int i = 0; i < plan->step_count; i++) {
         bool seen = false;
         for (int j = 0; j < i; j++) seen |= plan->steps[j].entry == plan->steps[i].entry;
-        if (!seen) append_named(&text, plan->steps[i].entry);
+        if (seen) continue;
+        add_names(&ops, plan->steps[i].label);
+        append_named(&text, plan->steps[i].entry);
     }
     cg_text_append(&text, cg_source_entry);
     append_named(&text, joined);
-    return build_text(cg, &text, &joined, 1);
+    return build_text(cg, &text, &ops, &joined, 1);
 }
 
 cl_kernel cg_program_join(cg_context *cg, const cg_plan *plan, const char *source)

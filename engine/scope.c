@@ -47,7 +47,9 @@ cg_node *cg_node_of(cg_tensor tensor, const char *who)
 {
     if (!tensor.node) return NULL;
     if (tensor.node->generation == tensor.generation) return tensor.node;
-    cg_fail(tensor.node->context, CG_ERROR_ARGUMENT, "%s: a tensor is used after the end of its scope", who);
+    cg_fail(tensor.node->context, CG_ERROR_ARGUMENT,
+            "%s: a tensor is used after the end of its scope, its release or, for a minibatch, the loader's next call",
+            who);
     return NULL;
 }
 
@@ -84,10 +86,11 @@ int64_t cg_size(cg_tensor tensor)
     return node ? cg_shape_size(node->shape) : -1;
 }
 
-/* Elements of a shape; -1 where an extent is negative or the bytes of any dtype would not fit 62 bits. */
+/* Elements of a shape; -1 where the rank or an extent is impossible or the bytes of any dtype would not fit 62 bits. */
 int64_t cg_shape_size(cg_shape shape)
 {
     int64_t size = 1, nonzero = 1;
+    if (shape.rank < 0 || shape.rank > CG_MAX_RANK) return -1;
     for (int i = 0; i < shape.rank; i++) {
         if (shape.size[i] < 0) return -1;
         if (shape.size[i] && nonzero > (INT64_C(1) << 58) / shape.size[i]) return -1;
@@ -97,16 +100,23 @@ int64_t cg_shape_size(cg_shape shape)
     return size;
 }
 
+bool cg_shapes_equal(cg_shape a, cg_shape b)
+{
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.size[i] == b.size[i];
+    return same;
+}
+
 size_t cg_dtype_bytes(cg_dtype dtype)
 {
     static const size_t bytes[] = {4, 8, 4, 1, 1};
-    return bytes[dtype];
+    return (unsigned)dtype <= CG_BOOL ? bytes[dtype] : 0;
 }
 
 const char *cg_dtype_name(cg_dtype dtype)
 {
     static const char *const names[] = {"f32", "f64", "i32", "u8", "bool"};
-    return names[dtype];
+    return (unsigned)dtype <= CG_BOOL ? names[dtype] : "unknown";
 }
 
 /* --- scopes --- */

@@ -68,10 +68,7 @@ static bool upload(cg_context *cg, cg_buffer *buffer, cg_staging_block *block, s
 static bool input_is_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options)
 {
     const char *name = options->name ? options->name : "input";
-    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0)
-        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: shape %s is not possible", name, cg_shape_text(cg, shape));
-    if (dtype == CG_F64 && !cg->info.has_f64)
-        return cg_fail(cg, CG_ERROR_DEVICE, "%s: device %s has no f64", name, cg->info.name);
+    if (!cg_can_hold(cg, name, dtype, &shape)) return false;
     if (options->has_batch_axis && (options->batch_axis < 0 || options->batch_axis >= shape.rank))
         return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %s has no axis %d to be its batch axis", name,
                        cg_shape_text(cg, shape), options->batch_axis);
@@ -82,6 +79,7 @@ cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *
                           const cg_input_options *options)
 {
     if (!staging) return (cg_tensor){0};
+    options = options ? options : CG_OPTIONS(cg_input_options, );
     cg_staging_block *block = block_of(staging);
     block->lent = false;
     if (!input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
@@ -106,8 +104,13 @@ cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *
 cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const void *data,
                         const cg_input_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_input_options, );
     if (!cg || !cg->queue || !input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
     const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
+    if (bytes && !data)
+        return cg_report(cg, CG_ERROR_ARGUMENT, options->name ? options->name : "input",
+                         "the data is NULL, though %s has %lld elements", cg_shape_text(cg, shape),
+                         (long long)cg_shape_size(shape));
     void *staging = cg_staging(cg, bytes);
     if (!staging) return (cg_tensor){0};
     if (bytes) memcpy(staging, data, bytes);
@@ -119,7 +122,7 @@ cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const vo
 bool cg_eval(const cg_tensor *tensors, int count)
 {
     if (count <= 0) return true;
-    cg_context *cg = cg_context_of(tensors[0]);
+    cg_context *cg = tensors ? cg_context_of(tensors[0]) : NULL;
     if (!cg) return false;
     cg_node **nodes = cg_host_allocate(cg, (size_t)count * sizeof *nodes);
     bool ok = nodes != NULL;
@@ -153,15 +156,16 @@ static void unstore(cg_node *node)
     cg_node_hash(node);
 }
 
-bool cg_read(cg_tensor tensor, void *out, size_t bytes)
+/* Room for the elements; NULL is what an allocation that failed leaves behind. */
+static bool can_take(cg_context *cg, const char *who, const void *out, size_t bytes)
 {
-    cg_node *node = cg_node_of(tensor, "cg_read");
-    if (!node) return false;
+    return out || bytes == 0 || cg_fail(cg, CG_ERROR_ARGUMENT, "%s: the memory to read into is NULL", who);
+}
+
+/* The raw elements of a live node. */
+static bool read_node(cg_node *node, void *out, size_t bytes)
+{
     cg_context *cg = node->context;
-    const size_t expected = (size_t)cg_shape_size(node->shape) * cg_dtype_bytes((cg_dtype)node->dtype);
-    if (bytes != expected)
-        return cg_fail(cg, CG_ERROR_ARGUMENT, "cg_read: the tensor %s%s has %zu bytes, not %zu",
-                       cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape), expected, bytes);
     if (!cg_force(cg, &node, 1, true, false)) return false;
     if (bytes) {
         const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
@@ -170,6 +174,17 @@ bool cg_read(cg_tensor tensor, void *out, size_t bytes)
     }
     if (node->weak) unstore(node);
     return cg_check_status(cg);
+}
+
+bool cg_read(cg_tensor tensor, void *out, size_t bytes)
+{
+    cg_node *node = cg_node_of(tensor, "cg_read");
+    if (!node) return false;
+    const size_t expected = (size_t)cg_shape_size(node->shape) * cg_dtype_bytes((cg_dtype)node->dtype);
+    if (bytes != expected)
+        return cg_fail(node->context, CG_ERROR_ARGUMENT, "cg_read: the tensor %s %s has %zu bytes, not %zu",
+                       cg_dtype_name((cg_dtype)node->dtype), cg_tensor_text(tensor), expected, bytes);
+    return can_take(node->context, "cg_read", out, bytes) && read_node(node, out, bytes);
 }
 
 static double element(const void *data, cg_dtype dtype, int64_t i)
@@ -201,19 +216,20 @@ static void store_element(void *out, cg_dtype to, int64_t i, double value)
                                                   : (int32_t)value;
 }
 
-static bool read_as(cg_tensor tensor, void *out, int64_t count, cg_dtype to)
+static bool read_as(cg_tensor tensor, const char *who, void *out, int64_t count, cg_dtype to)
 {
-    cg_node *node = cg_node_of(tensor, "cg_read");
+    cg_node *node = cg_node_of(tensor, who);
     if (!node) return false;
     cg_context *cg = node->context;
     const cg_dtype dtype = (cg_dtype)node->dtype;
     if (count != cg_shape_size(node->shape))
-        return cg_fail(cg, CG_ERROR_ARGUMENT, "cg_read: the tensor %s has %lld elements, not %lld",
-                       cg_shape_text(cg, node->shape), (long long)cg_shape_size(node->shape), (long long)count);
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: the tensor %s has %lld elements, not %lld", who,
+                       cg_tensor_text(tensor), (long long)cg_shape_size(node->shape), (long long)count);
     const size_t bytes = (size_t)count * cg_dtype_bytes(dtype);
-    if (dtype == to) return cg_read(tensor, out, bytes);
+    if (!can_take(cg, who, out, bytes)) return false;
+    if (dtype == to) return read_node(node, out, bytes);
     void *raw = cg_host_allocate(cg, bytes);
-    const bool ok = raw && cg_read(tensor, raw, bytes);
+    const bool ok = raw && read_node(node, raw, bytes);
     for (int64_t i = 0; ok && i < count; i++) store_element(out, to, i, element(raw, dtype, i));
     cg_host_free(cg, raw);
     return ok;
@@ -221,21 +237,21 @@ static bool read_as(cg_tensor tensor, void *out, int64_t count, cg_dtype to)
 
 bool cg_read_floats(cg_tensor tensor, float *out, int64_t count)
 {
-    return read_as(tensor, out, count, CG_F32);
+    return read_as(tensor, "cg_read_floats", out, count, CG_F32);
 }
 
 bool cg_read_doubles(cg_tensor tensor, double *out, int64_t count)
 {
-    return read_as(tensor, out, count, CG_F64);
+    return read_as(tensor, "cg_read_doubles", out, count, CG_F64);
 }
 
 bool cg_read_ints(cg_tensor tensor, int32_t *out, int64_t count)
 {
-    return read_as(tensor, out, count, CG_I32);
+    return read_as(tensor, "cg_read_ints", out, count, CG_I32);
 }
 
 double cg_item(cg_tensor tensor)
 {
     double value = NAN;
-    return cg_read_doubles(tensor, &value, 1) ? value : NAN;
+    return read_as(tensor, "cg_item", &value, 1, CG_F64) ? value : NAN;
 }

@@ -6,14 +6,11 @@
 cg_variable *cg_variable_new(cg_context *cg, const char *name, cg_dtype dtype, cg_shape shape)
 {
     if (!cg || !cg->queue) return NULL;
-    if (shape.rank < 0 || shape.rank > CG_MAX_RANK || cg_shape_size(shape) < 0) {
-        cg_fail(cg, CG_ERROR_ARGUMENT, "variable %s: shape %s is not possible", name, cg_shape_text(cg, shape));
+    if (!name) {
+        cg_report(cg, CG_ERROR_ARGUMENT, "variable", "a variable needs a name");
         return NULL;
     }
-    if (dtype == CG_F64 && !cg->info.has_f64) {
-        cg_fail(cg, CG_ERROR_DEVICE, "variable %s: device %s has no f64", name, cg->info.name);
-        return NULL;
-    }
+    if (!cg_can_hold(cg, name, dtype, &shape)) return NULL;
     cg_variable *variable = cg_host_allocate(cg, sizeof *variable);
     char *copy = variable ? cg_copy_text(cg, name) : NULL;
     if (!copy) {
@@ -142,10 +139,7 @@ bool cg_assign(cg_variable *variable, cg_tensor value)
     cg_context *cg = variable->context;
     if (node->context != cg)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: %s and its value belong to different contexts", variable->name);
-    const bool same_shape = node->shape.rank == variable->shape.rank &&
-                            memcmp(node->shape.size, variable->shape.size,
-                                   (size_t)node->shape.rank * sizeof *node->shape.size) == 0;
-    if (!same_shape || node->dtype != variable->dtype)
+    if (!cg_shapes_equal(node->shape, variable->shape) || node->dtype != variable->dtype)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: variable %s is %s%s, the value %s%s", variable->name,
                        cg_dtype_name(variable->dtype), cg_shape_text(cg, variable->shape),
                        cg_dtype_name((cg_dtype)node->dtype), cg_shape_text(cg, node->shape));

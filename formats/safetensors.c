@@ -120,6 +120,12 @@ bool cg_safetensors_write(cg_context *cg, const char *path, const cg_safetensors
 {
     if (!cg) return false;
     size_t largest = 1, length = 0;
+    for (int i = 0; i < count; i++) {
+        if (cg_dtype_bytes(entries[i].dtype) > 0) continue;
+        cg_report(cg, CG_ERROR_ARGUMENT, "safetensors", "tensor \"%s\": there is no dtype %d", entries[i].name,
+                  (int)entries[i].dtype);
+        return false;
+    }
     for (int i = 0; i < count; i++)
         if ((size_t)bytes_of(&entries[i]) > largest) largest = (size_t)bytes_of(&entries[i]);
     int *order = cg_host_allocate(cg, ((size_t)count + 1) * sizeof *order);

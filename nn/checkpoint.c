@@ -33,11 +33,6 @@ bool cg_model_save(const cg_model *model, const char *path)
     return done;
 }
 
-static bool same_shape(cg_shape a, cg_shape b)
-{
-    return a.rank == b.rank && !memcmp(a.size, b.size, (size_t)a.rank * sizeof a.size[0]);
-}
-
 /* Whether the file holds this variable, with its dtype and shape. */
 static bool check_variable(const cg_safetensors *file, const char *path, const cg_variable *variable)
 {
@@ -48,7 +43,7 @@ static bool check_variable(const cg_safetensors *file, const char *path, const c
         cg_report(cg, CG_ERROR_FILE, "model_load", "%s: tensor \"%s\" is missing", path, name);
         return false;
     }
-    if (entry->dtype == cg_variable_dtype(variable) && same_shape(entry->shape, cg_variable_shape(variable)))
+    if (entry->dtype == cg_variable_dtype(variable) && cg_shapes_equal(entry->shape, cg_variable_shape(variable)))
         return true;
     cg_report(cg, CG_ERROR_FILE, "model_load", "%s: tensor \"%s\" is %s %s, the model's variable %s %s", path, name,
               cg_dtype_name(entry->dtype), cg_shape_text(cg, entry->shape), cg_dtype_name(cg_variable_dtype(variable)),

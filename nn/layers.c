@@ -6,6 +6,7 @@
 #include "nn/options.h"
 #include <clgrad/ops.h>
 #include <stdio.h>
+#include <string.h>
 
 struct cg_dense {
     cg_part part;
@@ -17,6 +18,21 @@ struct cg_batch_norm_layer {
     cg_variable *gamma, *beta, *moving_mean, *moving_variance;
     double momentum, epsilon;
 };
+
+/* Reports an input whose last axis is not what the layer takes, under the layer's name: that of its variable without
+ * the last part. A scalar or a dead tensor is left to the ops. */
+static bool width_fits(const cg_variable *kernel, cg_tensor x)
+{
+    const cg_shape shape = cg_shape_of(x);
+    const int64_t inputs = cg_variable_shape(kernel).size[0];
+    if (shape.rank <= 0 || shape.size[shape.rank - 1] == inputs) return true;
+    const char *name = cg_variable_name(kernel), *end = strrchr(name, '/');
+    char layer[64];
+    snprintf(layer, sizeof layer, "%.*s", (int)(end ? end - name : (ptrdiff_t)strlen(name)), name);
+    cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, layer, "the input is %s; its last axis must be %lld",
+              cg_tensor_text(x), (long long)inputs);
+    return false;
+}
 
 /* Adds the variable "LAYER/LEAF" with values from an initializer, whose temporaries do not outlive the call. */
 static cg_variable *add_variable(cg_model *model, const char *layer, const char *leaf, cg_initializer initializer,
@@ -51,6 +67,7 @@ static bool check_layer(cg_model *model, const char *name, int64_t inputs, int64
 cg_dense *cg_dense_new_with(cg_model *model, const char *name, int64_t inputs, int64_t outputs,
                             const cg_dense_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_dense_options, );
     if (!check_layer(model, name, inputs, outputs)) return NULL;
     cg_dense *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
@@ -90,7 +107,7 @@ cg_dense *cg_dense_share(cg_model *model, cg_variable *kernel, cg_variable *bias
 
 cg_tensor cg_dense_call(const cg_dense *layer, cg_tensor x)
 {
-    if (!layer) return (cg_tensor){0};
+    if (!layer || !width_fits(layer->kernel, x)) return (cg_tensor){0};
     cg_tensor product = cg_matmul(x, cg_value(layer->kernel));
     return layer->bias ? cg_add(product, cg_value(layer->bias)) : product;
 }
@@ -108,12 +125,17 @@ cg_variable *cg_dense_bias(const cg_dense *layer)
 cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, int64_t features,
                                             const cg_batch_norm_layer_options *options)
 {
-    if (!check_layer(model, name, features, features)) return NULL;
+    options = options ? options : CG_OPTIONS(cg_batch_norm_layer_options, );
+    const double momentum = cg_number_or(options->momentum, 0.99), epsilon = cg_number_or(options->epsilon, 1e-3);
+    if (!check_layer(model, name, features, features) ||
+        !cg_number_fits(model->context, name, "momentum", momentum, 0, 1) ||
+        !cg_number_fits(model->context, name, "epsilon", epsilon, 0, INFINITY))
+        return NULL;
     cg_batch_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
     const int before = cg_model_count(model);
-    layer->momentum = cg_number_or(options->momentum, 0.99);
-    layer->epsilon = cg_number_or(options->epsilon, 1e-3);
+    layer->momentum = momentum;
+    layer->epsilon = epsilon;
     cg_shape shape = CG_SHAPE(features);
     const cg_model_add_options frozen = {.frozen = true};
     layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
@@ -148,6 +170,7 @@ static cg_tensor normalize_minibatch(const cg_batch_norm_layer *layer, cg_tensor
 cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
                                   const cg_batch_norm_call_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_batch_norm_call_options, );
     if (!layer || cg_is_null(x)) return (cg_tensor){0};
     bool training = options->mode == CG_MODE_CONTEXT ? cg_is_training(cg_context_of(x))
                                                      : options->mode == CG_MODE_TRAINING;

@@ -7,22 +7,16 @@
 #include <math.h>
 #include <string.h>
 
-static bool same_shape(cg_shape a, cg_shape b)
-{
-    return a.rank == b.rank && (a.rank <= 0 || !memcmp(a.size, b.size, (size_t)a.rank * sizeof a.size[0]));
-}
-
 static bool either_null(cg_tensor a, cg_tensor b)
 {
     return cg_is_null(a) || cg_is_null(b);
 }
 
-static cg_tensor report_shapes(const char *loss, cg_tensor a, cg_tensor b)
+static cg_tensor report_shapes(const char *loss, cg_tensor a, cg_tensor b, const char *wanted)
 {
-    cg_context *cg = cg_context_of(a);
-    return cg_report(cg, CG_ERROR_ARGUMENT, loss, "%s %s against %s %s", cg_dtype_name(cg_dtype_of(a)),
-                     cg_shape_text(cg, cg_shape_of(a)), cg_dtype_name(cg_dtype_of(b)),
-                     cg_shape_text(cg, cg_shape_of(b)));
+    return cg_report(cg_context_of(a), CG_ERROR_ARGUMENT, loss, "%s %s against %s %s: %s",
+                     cg_dtype_name(cg_dtype_of(a)), cg_tensor_text(a), cg_dtype_name(cg_dtype_of(b)), cg_tensor_text(b),
+                     wanted);
 }
 
 static cg_tensor as_dtype_of(cg_tensor x, cg_tensor other)
@@ -33,8 +27,8 @@ static cg_tensor as_dtype_of(cg_tensor x, cg_tensor other)
 cg_tensor cg_mean_squared_error(cg_tensor prediction, cg_tensor target)
 {
     if (either_null(prediction, target)) return (cg_tensor){0};
-    if (!same_shape(cg_shape_of(prediction), cg_shape_of(target)))
-        return report_shapes("mean_squared_error", prediction, target);
+    if (!cg_shapes_equal(cg_shape_of(prediction), cg_shape_of(target)))
+        return report_shapes("mean_squared_error", prediction, target, "prediction and target must have one shape");
     return cg_mean(cg_square(cg_sub(prediction, as_dtype_of(target, prediction))));
 }
 
@@ -42,8 +36,9 @@ cg_tensor cg_mean_squared_error(cg_tensor prediction, cg_tensor target)
 cg_tensor cg_binary_cross_entropy(cg_tensor logits, cg_tensor targets)
 {
     if (either_null(logits, targets)) return (cg_tensor){0};
-    if (!same_shape(cg_shape_of(logits), cg_shape_of(targets)) || !cg_is_floating(cg_dtype_of(logits)))
-        return report_shapes("binary_cross_entropy", logits, targets);
+    if (!cg_shapes_equal(cg_shape_of(logits), cg_shape_of(targets)) || !cg_is_floating(cg_dtype_of(logits)))
+        return report_shapes("binary_cross_entropy", logits, targets,
+                             "logits must be floating, and targets have their shape");
     cg_context *cg = cg_context_of(logits);
     cg_tensor half = cg_constant(cg, cg_dtype_of(logits), 0.5), one = cg_constant(cg, cg_dtype_of(logits), 1);
     cg_tensor size = cg_abs(logits);
@@ -53,16 +48,19 @@ cg_tensor cg_binary_cross_entropy(cg_tensor logits, cg_tensor targets)
     return cg_mean(cg_add(cg_sub(positive, product), tail));
 }
 
+static const char *const wanted_labels = "for scores [..., classes] labels are class numbers, i32 or u8 [...], or "
+                                         "probabilities [..., classes]";
+
 typedef enum label_kind { LABELS_WRONG, LABELS_SPARSE, LABELS_DENSE } label_kind;
 
 static label_kind kind_of_labels(cg_tensor scores, cg_tensor labels)
 {
     cg_shape s = cg_shape_of(scores), l = cg_shape_of(labels);
     if (s.rank < 1) return LABELS_WRONG;
-    if (same_shape(s, l)) return LABELS_DENSE;
+    if (cg_shapes_equal(s, l)) return LABELS_DENSE;
     s.rank--;
     bool whole = cg_dtype_of(labels) == CG_I32 || cg_dtype_of(labels) == CG_U8;
-    return same_shape(s, l) && whole ? LABELS_SPARSE : LABELS_WRONG;
+    return cg_shapes_equal(s, l) && whole ? LABELS_SPARSE : LABELS_WRONG;
 }
 
 /* logsumexp(x) - x[label]. A choice by `where` rather than a product keeps logits of -inf, as masks use them, out. */
@@ -71,7 +69,8 @@ static cg_tensor sparse_cross_entropy(cg_tensor logits, cg_tensor labels)
     cg_context *cg = cg_context_of(logits);
     int64_t classes = cg_shape_of(logits).size[cg_shape_of(logits).rank - 1];
     cg_tensor zero = cg_constant(cg, cg_dtype_of(logits), 0);
-    cg_tensor chosen = cg_where(cg_one_hot(labels, classes, .dtype = CG_BOOL), logits, zero);
+    cg_tensor is_label = cg_named(cg_one_hot(labels, classes, .dtype = CG_BOOL), "softmax_cross_entropy labels");
+    cg_tensor chosen = cg_where(is_label, logits, zero);
     cg_tensor score = cg_sum(chosen, .axes = CG_AXES(-1));
     return cg_mean(cg_sub(cg_logsumexp(logits, .axes = CG_AXES(-1)), score));
 }
@@ -85,8 +84,10 @@ static cg_tensor dense_cross_entropy(cg_tensor logits, cg_tensor labels)
 cg_tensor cg_softmax_cross_entropy(cg_tensor logits, cg_tensor labels)
 {
     if (either_null(logits, labels)) return (cg_tensor){0};
-    label_kind kind = cg_is_floating(cg_dtype_of(logits)) ? kind_of_labels(logits, labels) : LABELS_WRONG;
-    if (kind == LABELS_WRONG) return report_shapes("softmax_cross_entropy", logits, labels);
+    if (!cg_is_floating(cg_dtype_of(logits)))
+        return report_shapes("softmax_cross_entropy", logits, labels, "logits must be floating");
+    label_kind kind = kind_of_labels(logits, labels);
+    if (kind == LABELS_WRONG) return report_shapes("softmax_cross_entropy", logits, labels, wanted_labels);
     return kind == LABELS_SPARSE ? sparse_cross_entropy(logits, labels) : dense_cross_entropy(logits, labels);
 }
 
@@ -94,7 +95,7 @@ cg_tensor cg_accuracy(cg_tensor scores, cg_tensor labels)
 {
     if (either_null(scores, labels)) return (cg_tensor){0};
     label_kind kind = kind_of_labels(scores, labels);
-    if (kind == LABELS_WRONG) return report_shapes("accuracy", scores, labels);
+    if (kind == LABELS_WRONG) return report_shapes("accuracy", scores, labels, wanted_labels);
     if (kind == LABELS_DENSE) labels = cg_argmax(labels, .axes = CG_AXES(-1));
     return cg_mean(cg_cast(cg_equal(cg_argmax(scores, .axes = CG_AXES(-1)), labels), CG_F32));
 }
@@ -140,7 +141,7 @@ bool cg_average_add(cg_average *average, cg_tensor value, double weight)
     if (!average || cg_is_null(value)) return false;
     if (cg_shape_of(value).rank != 0) {
         cg_report(average->context, CG_ERROR_ARGUMENT, "average", "\"%s\" averages scalars, not %s",
-                  cg_variable_name(average->sum), cg_shape_text(average->context, cg_shape_of(value)));
+                  cg_variable_name(average->sum), cg_tensor_text(value));
         return false;
     }
     /* The zero may have been dropped together with a failed step. */

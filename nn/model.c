@@ -83,6 +83,7 @@ static bool reserve_entry(cg_model *model)
 cg_variable *cg_model_add_with(cg_model *model, const char *name, cg_tensor initial,
                                const cg_model_add_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_model_add_options, );
     if (!model || cg_is_null(initial)) return NULL;
     cg_context *cg = model->context;
     if (!name || !*name) {

@@ -18,17 +18,14 @@ static bool infer_update(const cg_call *call, cg_inferred *result, int tensors, 
     cg_shape shape = call->input_shapes[0];
     for (int i = 1; i < tensors; i++) {
         const cg_shape *other = &call->input_shapes[i];
-        if (other->rank != shape.rank || memcmp(other->size, shape.size, (size_t)shape.rank * sizeof shape.size[0]) ||
-            call->input_dtypes[i] != call->input_dtypes[0])
+        if (!cg_shapes_equal(*other, shape) || call->input_dtypes[i] != call->input_dtypes[0])
             return cg_op_error(call, "weights %s %s against %s %s", cg_dtype_name(call->input_dtypes[0]),
-                               cg_shape_text(call->context, shape), cg_dtype_name(call->input_dtypes[i]),
-                               cg_shape_text(call->context, *other));
+                               cg_input_text(call, 0), cg_dtype_name(call->input_dtypes[i]), cg_input_text(call, i));
     }
     if (!cg_is_floating(call->input_dtypes[0]))
         return cg_op_error(call, "weights of dtype %s", cg_dtype_name(call->input_dtypes[0]));
     for (int i = tensors; i < call->input_count; i++)
-        if (call->input_shapes[i].rank != 0)
-            return cg_op_error(call, "a number has shape %s", cg_shape_text(call->context, call->input_shapes[i]));
+        if (call->input_shapes[i].rank != 0) return cg_op_error(call, "a number has shape %s", cg_input_text(call, i));
     for (int i = 0; i < outputs; i++) {
         result->shape[i] = shape;
         result->dtype[i] = call->input_dtypes[0];
@@ -244,18 +241,34 @@ static cg_optimizer *new_optimizer(cg_model *model, const rule *rule, cg_variabl
     return optimizer;
 }
 
+/* Frees an optimizer, just made, whose numbers do not fit. */
+static cg_optimizer *if_fits(cg_optimizer *optimizer, bool fits)
+{
+    if (fits) return optimizer;
+    cg_optimizer_free(optimizer);
+    return NULL;
+}
+
+static bool rate_fits(const cg_optimizer *optimizer, double rate)
+{
+    return cg_number_fits(context_of(optimizer), optimizer->rule->name, "the learning rate", rate, 0, INFINITY);
+}
+
 cg_optimizer *cg_sgd_new_with(cg_model *model, const cg_sgd_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_sgd_options, );
     const rule *rule = options->momentum != 0 ? &momentum_rule : &sgd_rule;
     cg_optimizer *optimizer = new_optimizer(model, rule, options->variables, options->variable_count);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.01);
     optimizer->momentum = cg_number_or(options->momentum, 0);
-    return optimizer;
+    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) &&
+                                  cg_number_fits(model->context, rule->name, "momentum", optimizer->momentum, 0, 1));
 }
 
 cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_adam_options, );
     cg_optimizer *optimizer = new_optimizer(model, &adam_rule, options->variables, options->variable_count);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.001);
@@ -263,7 +276,11 @@ cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options)
     optimizer->beta2 = cg_number_or(options->beta2, 0.999);
     optimizer->delta = cg_number_or(options->delta, 1e-7);
     optimizer->no_bias_correction = options->no_bias_correction;
-    return optimizer;
+    const char *name = adam_rule.name;
+    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) &&
+                                  cg_number_fits(model->context, name, "beta1", optimizer->beta1, 0, 1) &&
+                                  cg_number_fits(model->context, name, "beta2", optimizer->beta2, 0, 1) &&
+                                  cg_number_fits(model->context, name, "delta", optimizer->delta, 0, INFINITY));
 }
 
 void cg_optimizer_free(cg_optimizer *optimizer)
@@ -308,19 +325,38 @@ cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char *name)
     return NULL;
 }
 
-cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss)
+/* A dead tensor is left to the ops, which report it. */
+static bool is_loss(const cg_optimizer *optimizer, const char *who, cg_tensor loss)
 {
-    if (!optimizer || cg_is_null(loss)) return (cg_tensor){0};
-    if (cg_shape_of(loss).rank != 0)
-        return cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, "objective", "the loss has shape %s, not rank 0",
-                         cg_shape_text(context_of(optimizer), cg_shape_of(loss)));
+    if (cg_is_null(loss)) return false;
+    if (cg_shape_of(loss).rank <= 0) return true;
+    cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, who,
+              "the loss is %s; it must be one number, of rank 0, as cg_mean makes it", cg_tensor_text(loss));
+    return false;
+}
+
+/* The sum of the penalties of what the optimizer updates; null if there are none. False after an error. */
+static bool sum_penalties(const cg_optimizer *optimizer, cg_tensor *sum)
+{
+    bool any = false;
     int cursor = 0;
+    *sum = (cg_tensor){0};
     for (cg_variable *variable; (variable = next_target(optimizer, &cursor));) {
         const cg_model_entry *entry = cg_model_entry_of(optimizer->part.model, variable, cursor - 1);
         if (!entry || (entry->penalty.l1 == 0 && entry->penalty.l2 == 0)) continue;
-        loss = cg_add(loss, cg_penalty_value(entry->penalty, cg_value(variable)));
+        cg_tensor penalty = cg_penalty_value(entry->penalty, cg_value(variable));
+        *sum = any ? cg_add(*sum, penalty) : penalty;
+        any = true;
     }
-    return loss;
+    return !any || !cg_is_null(*sum);
+}
+
+cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss)
+{
+    cg_tensor penalties;
+    if (!optimizer || !is_loss(optimizer, "objective", loss) || !sum_penalties(optimizer, &penalties))
+        return (cg_tensor){0};
+    return cg_is_null(penalties) ? loss : cg_add(loss, penalties);
 }
 
 /* Zeros that are uploaded, not computed: a step then reads its state from memory the first time as ever after. */
@@ -481,18 +517,35 @@ static bool store_objective(cg_optimizer *optimizer, cg_tensor objective)
     return cg_assign(optimizer->objective, cg_dtype_of(objective) == dtype ? objective : cg_cast(objective, dtype));
 }
 
+/* Gradients of the objective, by its two parts: penalties depend on the weights whatever the loss does, and a loss that
+ * does not would train on them alone, without a word. */
+static bool differentiate(const cg_optimizer *optimizer, cg_tensor loss, cg_tensor penalties, const cg_tensor *values,
+                          int count, cg_tensor *gradients)
+{
+    const cg_tensor parts[] = {loss, penalties};
+    bool reaches[2] = {false, false};
+    if (!cg_grad(parts, cg_is_null(penalties) ? 1 : 2, values, count, gradients, .reaches = reaches)) return false;
+    if (reaches[0]) return true;
+    cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, "minimize",
+              "the loss depends on none of the %d variables that the optimizer updates, or through ops without a "
+              "gradient only; what was kept from a scope that has ended depends on nothing any more",
+              count);
+    return false;
+}
+
 bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss)
 {
-    if (!optimizer || cg_is_null(loss)) return false;
+    if (!optimizer || !is_loss(optimizer, "minimize", loss)) return false;
     int count = cg_optimizer_count(optimizer);
     if (!reserve_scratch(optimizer, count)) return false;
-    cg_tensor *values = optimizer->scratch, *gradients = values + count;
+    cg_tensor *values = optimizer->scratch, *gradients = values + count, penalties;
     cg_scope scope = cg_scope_local(context_of(optimizer));
-    cg_tensor objective = cg_objective(optimizer, loss);
     int cursor = 0;
     for (int i = 0; i < count; i++) values[i] = cg_value(next_target(optimizer, &cursor));
-    bool done = !cg_is_null(objective) && cg_grad(&objective, 1, values, count, gradients) &&
-                store_objective(optimizer, objective) && cg_apply_gradients(optimizer, gradients);
+    bool done = sum_penalties(optimizer, &penalties) &&
+                differentiate(optimizer, loss, penalties, values, count, gradients) &&
+                store_objective(optimizer, cg_is_null(penalties) ? loss : cg_add(loss, penalties)) &&
+                cg_apply_gradients(optimizer, gradients);
     cg_scope_end(scope);
     return done;
 }
@@ -508,7 +561,7 @@ double cg_optimizer_objective(cg_optimizer *optimizer)
 
 void cg_optimizer_set_learning_rate(cg_optimizer *optimizer, double learning_rate)
 {
-    if (optimizer) optimizer->learning_rate = learning_rate;
+    if (optimizer && rate_fits(optimizer, learning_rate)) optimizer->learning_rate = learning_rate;
 }
 
 double cg_optimizer_learning_rate(const cg_optimizer *optimizer)

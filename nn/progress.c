@@ -34,6 +34,7 @@ static double now(void)
 
 cg_progress *cg_progress_new_with(cg_context *cg, int epochs, int64_t items, const cg_progress_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_progress_options, );
     if (!cg) return NULL;
     cg_progress *progress = cg_host_allocate(cg, sizeof *progress);
     if (!progress) return NULL;

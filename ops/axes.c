@@ -12,7 +12,7 @@ bool cg_resolve_axis(cg_tensor x, const char *op, int *axis)
     int resolved = *axis < 0 ? *axis + shape.rank : *axis;
     if (resolved < 0 || resolved >= shape.rank) {
         cg_context *cg = cg_context_of(x);
-        cg_report(cg, CG_ERROR_ARGUMENT, op, "%s has no axis %d", cg_shape_text(cg, shape), *axis);
+        cg_report(cg, CG_ERROR_ARGUMENT, op, "%s has no axis %d", cg_tensor_text(x), *axis);
         return false;
     }
     *axis = resolved;

@@ -67,13 +67,6 @@ static inline cg_tensor cg_cotangent_for(cg_tensor input, cg_tensor cotangent)
 /* A number that a user passes, in the dtype of x. */
 cg_tensor cg_number_like(cg_tensor x, double number);
 
-static inline bool cg_same_shape(cg_shape a, cg_shape b)
-{
-    bool same = a.rank == b.rank;
-    for (int i = 0; same && i < a.rank; i++) same = a.size[i] == b.size[i];
-    return same;
-}
-
 /* An axis, negative ones counted from the end, as 0..rank-1. Returns false, reported under `op`, where x has no such
  * axis. A null or dead x passes, for cg_apply to deal with. */
 bool cg_resolve_axis(cg_tensor x, const char *op, int *axis);

@@ -36,8 +36,7 @@ static bool one_hot_infer(const cg_call *call, cg_inferred *result)
     *shape = call->input_shapes[0];
     if (!is_index(call, 0)) return false;
     if (call->attributes[0] < 0) return cg_op_error(call, "%lld classes", (long long)call->attributes[0]);
-    if (shape->rank == CG_MAX_RANK)
-        return cg_op_error(call, "%s has no room for another axis", cg_shape_text(call->context, *shape));
+    if (shape->rank == CG_MAX_RANK) return cg_op_error(call, "%s has no room for another axis", cg_input_text(call, 0));
     shape->size[shape->rank++] = call->attributes[0];
     result->dtype[0] = (cg_dtype)call->attributes[1];
     return true;
@@ -82,8 +81,8 @@ static bool gather_infer(const cg_call *call, cg_inferred *result)
     int axis = (int)call->attributes[0];
     if (!is_index(call, 1)) return false;
     if (x->rank - 1 + indices->rank > CG_MAX_RANK)
-        return cg_op_error(call, "%s at %s has more than %d axes", cg_shape_text(call->context, *x),
-                           cg_shape_text(call->context, *indices), CG_MAX_RANK);
+        return cg_op_error(call, "%s at %s has more than %d axes", cg_input_text(call, 0), cg_input_text(call, 1),
+                           CG_MAX_RANK);
     *out = (cg_shape){0};
     for (int i = 0; i < axis; i++) out->size[out->rank++] = x->size[i];
     for (int i = 0; i < indices->rank; i++) out->size[out->rank++] = indices->size[i];
@@ -164,7 +163,7 @@ static bool scatter_infer(const cg_call *call, cg_inferred *result)
     for (int i = 0; fits && i < indices->rank; i++) fits = updates->size[axis + i] == indices->size[i];
     if (!fits || updates->rank - indices->rank + 1 > CG_MAX_RANK)
         return cg_op_error(call, "axes %d.. of updates %s are not those of the indices %s", axis,
-                           cg_shape_text(call->context, *updates), cg_shape_text(call->context, *indices));
+                           cg_input_text(call, 0), cg_input_text(call, 1));
     *out = (cg_shape){0};
     for (int i = 0; i < axis; i++) out->size[out->rank++] = updates->size[i];
     out->size[out->rank++] = call->attributes[1];

@@ -31,7 +31,7 @@ static bool matmul_infer(const cg_call *call, cg_inferred *result)
     cg_shape *out = &result->shape[0];
     char why[96];
     if (!shapes_fit(a, b, why, sizeof why) || a->rank < 2 || b->rank < 2)
-        return cg_op_error(call, "%s x %s: %s", cg_shape_text(call->context, *a), cg_shape_text(call->context, *b),
+        return cg_op_error(call, "%s x %s: %s", cg_input_text(call, 0), cg_input_text(call, 1),
                            why[0] ? why : "both must be matrices");
     *out = *longer;
     for (int i = 3; i <= out->rank; i++) {
@@ -109,8 +109,7 @@ cg_tensor cg_matmul(cg_tensor a, cg_tensor b)
     char why[96];
     if (shape_a.rank < 0 || shape_b.rank < 0) return cg_map_2(&matmul_op, a, b);
     if (!shapes_fit(&shape_a, &shape_b, why, sizeof why))
-        return cg_report(cg, CG_ERROR_ARGUMENT, "matmul", "%s x %s: %s", cg_shape_text(cg, shape_a),
-                         cg_shape_text(cg, shape_b), why);
+        return cg_report(cg, CG_ERROR_ARGUMENT, "matmul", "%s x %s: %s", cg_tensor_text(a), cg_tensor_text(b), why);
     cg_dtype dtype = cg_floating_dtype(cg_promote(cg_dtype_of(a), cg_dtype_of(b)));
     a = cg_cast(a, dtype);
     b = cg_cast(b, dtype);

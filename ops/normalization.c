@@ -6,12 +6,11 @@
 static bool parameters_fit(const cg_call *call, int first, int count)
 {
     const cg_shape *x = &call->input_shapes[0];
-    if (x->rank < 2) return cg_op_error(call, "%s has no batch and features", cg_shape_text(call->context, *x));
+    if (x->rank < 2) return cg_op_error(call, "%s has no batch and features", cg_input_text(call, 0));
     for (int i = first; i < first + count; i++) {
         const cg_shape *shape = &call->input_shapes[i];
         if (shape->rank > 1 || (shape->rank == 1 && shape->size[0] != x->size[x->rank - 1]))
-            return cg_op_error(call, "%s for the features of %s", cg_shape_text(call->context, *shape),
-                               cg_shape_text(call->context, *x));
+            return cg_op_error(call, "%s for the features of %s", cg_input_text(call, i), cg_input_text(call, 0));
     }
     return true;
 }

@@ -63,9 +63,10 @@ static cg_tensor placed(cg_tensor x, cg_dtype dtype, double scale, double origin
     return cg_add(cg_mul(cg_cast(x, dtype), cg_scalar(cg, scale)), cg_scalar(cg, origin));
 }
 
+/* A dtype that does not exist is left to the conversion to it, which says so. */
 static bool floating_wanted(cg_context *cg, const char *op, cg_dtype dtype)
 {
-    if (cg_is_floating(dtype)) return true;
+    if (cg_is_floating(dtype) || cg_dtype_bytes(dtype) == 0) return true;
     cg_report(cg, CG_ERROR_ARGUMENT, op, "dtype %s is not floating", cg_dtype_name(dtype));
     return false;
 }

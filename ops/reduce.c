@@ -34,7 +34,7 @@ static bool infer_filled(const cg_call *call, cg_inferred *result, cg_dtype dtyp
     cg_shape in = call->input_shapes[0];
     for (int i = 0; i < in.rank; i++)
         if (call->attributes[0] >> i & 1 && in.size[i] == 0)
-            return cg_op_error(call, "axis %d of %s is empty", i, cg_shape_text(call->context, in));
+            return cg_op_error(call, "axis %d of %s is empty", i, cg_input_text(call, 0));
     return infer_as(call, result, dtype);
 }
 

@@ -26,8 +26,8 @@ static bool reshape_infer(const cg_call *call, cg_inferred *result)
     if (!shape_infer(call, result)) return false;
     int64_t before = cg_shape_size(call->input_shapes[0]), after = cg_shape_size(result->shape[0]);
     if (before == after) return true;
-    return cg_op_error(call, "%s has %lld elements, %s has %lld", cg_shape_text(call->context, call->input_shapes[0]),
-                       (long long)before, cg_shape_text(call->context, result->shape[0]), (long long)after);
+    return cg_op_error(call, "%s has %lld elements, %s has %lld", cg_input_text(call, 0), (long long)before,
+                       cg_shape_text(call->context, result->shape[0]), (long long)after);
 }
 
 /* Axes of extent 1 come and go freely; any other input axis must be the product of the output axes that it is split
@@ -91,7 +91,7 @@ static bool complete(cg_tensor x, cg_shape *shape)
     if (open < 0) return true;
     if (product <= 0 || cg_size(x) % product != 0) {
         cg_report(cg, CG_ERROR_ARGUMENT, "reshape", "no extent for the -1 of %s makes it the size of %s",
-                  cg_shape_text(cg, *shape), cg_shape_text(cg, cg_shape_of(x)));
+                  cg_shape_text(cg, *shape), cg_tensor_text(x));
         return false;
     }
     shape->size[open] = cg_size(x) / product;
@@ -101,7 +101,7 @@ static bool complete(cg_tensor x, cg_shape *shape)
 cg_tensor cg_reshape(cg_tensor x, cg_shape shape)
 {
     cg_shape from = cg_shape_of(x);
-    if (cg_is_null(x) || cg_same_shape(from, shape)) return x;
+    if (cg_is_null(x) || cg_shapes_equal(from, shape)) return x;
     if (from.rank >= 0 && !complete(x, &shape)) return (cg_tensor){0};
     return cg_apply(&reshape_op, &x, 1, shape.size, shape.rank);
 }
@@ -112,7 +112,7 @@ static bool permute_infer(const cg_call *call, cg_inferred *result)
 {
     cg_shape in = call->input_shapes[0];
     if (call->attribute_count != in.rank)
-        return cg_op_error(call, "%d axes for %s", call->attribute_count, cg_shape_text(call->context, in));
+        return cg_op_error(call, "%d axes for %s", call->attribute_count, cg_input_text(call, 0));
     result->shape[0].rank = in.rank;
     for (int i = 0; i < in.rank; i++) result->shape[0].size[i] = in.size[call->attributes[i]];
     result->dtype[0] = call->input_dtypes[0];
@@ -191,7 +191,7 @@ static bool broadcast_infer(const cg_call *call, cg_inferred *result)
 {
     if (!shape_infer(call, result)) return false;
     if (broadcasts(call->input_shapes[0], result->shape[0])) return true;
-    return cg_op_error(call, "%s does not broadcast to %s", cg_shape_text(call->context, call->input_shapes[0]),
+    return cg_op_error(call, "%s does not broadcast to %s", cg_input_text(call, 0),
                        cg_shape_text(call->context, result->shape[0]));
 }
 
@@ -224,18 +224,18 @@ static const cg_op broadcast_op = {
 
 cg_tensor cg_broadcast_to(cg_tensor x, cg_shape shape)
 {
-    if (cg_is_null(x) || cg_same_shape(cg_shape_of(x), shape)) return x;
+    if (cg_is_null(x) || cg_shapes_equal(cg_shape_of(x), shape)) return x;
     return cg_apply(&broadcast_op, &x, 1, shape.size, shape.rank);
 }
 
 cg_tensor cg_sum_to_shape(cg_tensor x, cg_shape shape)
 {
     cg_shape from = cg_shape_of(x);
-    if (cg_is_null(x) || cg_same_shape(from, shape)) return x;
+    if (cg_is_null(x) || cg_shapes_equal(from, shape)) return x;
     if (from.rank >= 0 && !broadcasts(shape, from)) {
         cg_context *cg = cg_context_of(x);
         return cg_report(cg, CG_ERROR_ARGUMENT, "sum_to_shape", "%s does not broadcast to %s", cg_shape_text(cg, shape),
-                         cg_shape_text(cg, from));
+                         cg_tensor_text(x));
     }
     cg_axes summed = {0};
     int lead = from.rank - shape.rank;

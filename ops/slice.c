@@ -7,7 +7,7 @@ static bool slice_infer(const cg_call *call, cg_inferred *result)
 {
     cg_shape in = call->input_shapes[0];
     if (call->attribute_count != 3 * in.rank)
-        return cg_op_error(call, "%d attributes for %s", call->attribute_count, cg_shape_text(call->context, in));
+        return cg_op_error(call, "%d attributes for %s", call->attribute_count, cg_input_text(call, 0));
     result->shape[0].rank = in.rank;
     result->dtype[0] = call->input_dtypes[0];
     for (int i = 0; i < in.rank; i++) {
@@ -16,7 +16,7 @@ static bool slice_infer(const cg_call *call, cg_inferred *result)
         result->shape[0].size[i] = count;
         if (count < 0 || (count > 0 && (start < 0 || start >= in.size[i] || last < 0 || last >= in.size[i])))
             return cg_op_error(call, "positions %lld to %lld of axis %d are outside %s", (long long)start,
-                               (long long)last, i, cg_shape_text(call->context, in));
+                               (long long)last, i, cg_input_text(call, 0));
     }
     return true;
 }
@@ -113,12 +113,11 @@ cg_tensor cg_slice_with(cg_tensor x, cg_ranges ranges)
     bool whole = true;
     if (shape.rank < 0) return cg_apply(&slice_op, &x, 1, NULL, 0);
     if (ranges.count > shape.rank)
-        return cg_report(cg, CG_ERROR_ARGUMENT, "slice", "%d ranges for %s", ranges.count, cg_shape_text(cg, shape));
+        return cg_report(cg, CG_ERROR_ARGUMENT, "slice", "%d ranges for %s", ranges.count, cg_tensor_text(x));
     for (int i = 0; i < shape.rank; i++) {
         cg_range range = i < ranges.count ? ranges.range[i] : CG_WHOLE;
         if (range.step == 0)
-            return cg_report(cg, CG_ERROR_ARGUMENT, "slice", "the step of axis %d of %s is 0", i,
-                             cg_shape_text(cg, shape));
+            return cg_report(cg, CG_ERROR_ARGUMENT, "slice", "the step of axis %d of %s is 0", i, cg_tensor_text(x));
         int64_t *start = attributes + i, *step = start + shape.rank, *count = step + shape.rank;
         resolve_range(range, shape.size[i], start, step, count);
         whole &= *start == 0 && *step == 1 && *count == shape.size[i];
@@ -142,14 +141,14 @@ static bool pad_infer(const cg_call *call, cg_inferred *result)
 {
     cg_shape in = call->input_shapes[0];
     if (call->attribute_count != 2 * in.rank)
-        return cg_op_error(call, "%d attributes for %s", call->attribute_count, cg_shape_text(call->context, in));
+        return cg_op_error(call, "%d attributes for %s", call->attribute_count, cg_input_text(call, 0));
     result->shape[0].rank = in.rank;
     result->dtype[0] = call->input_dtypes[0];
     for (int i = 0; i < in.rank; i++) {
         int64_t before = -call->attributes[i], after = call->attributes[in.rank + i] - before - in.size[i];
         if (before < 0 || after < 0)
             return cg_op_error(call, "%lld before and %lld after axis %d of %s: negative", (long long)before,
-                               (long long)after, i, cg_shape_text(call->context, in));
+                               (long long)after, i, cg_input_text(call, 0));
         result->shape[0].size[i] = before + in.size[i] + after;
     }
     return true;
@@ -211,7 +210,7 @@ cg_tensor cg_pad_with(cg_tensor x, cg_shape before, cg_shape after, const cg_pad
     if (shape.rank < 0) return cg_apply(&pad_op, &x, 1, NULL, 0);
     if (before.rank != shape.rank || after.rank != shape.rank)
         return cg_report(cg, CG_ERROR_ARGUMENT, "pad", "%d and %d entries for the %d axes of %s", before.rank,
-                         after.rank, shape.rank, cg_shape_text(cg, shape));
+                         after.rank, shape.rank, cg_tensor_text(x));
     cg_tensor padded = pad_zeros(x, &before, &after);
     if (!options || options->value == 0) return padded;
     cg_tensor inside = pad_zeros(cg_ones(cg, shape, .dtype = CG_BOOL), &before, &after);
@@ -233,10 +232,9 @@ static bool concat_infer(const cg_call *call, cg_inferred *result)
             total += other.size[axis];
             other.size[axis] = shape->size[axis];
         }
-        if (!cg_same_shape(other, *shape))
-            return cg_op_error(call, "%s and %s differ in more than axis %lld",
-                               cg_shape_text(call->context, call->input_shapes[0]),
-                               cg_shape_text(call->context, call->input_shapes[k]), (long long)axis);
+        if (!cg_shapes_equal(other, *shape))
+            return cg_op_error(call, "%s and %s differ in more than axis %lld", cg_input_text(call, 0),
+                               cg_input_text(call, k), (long long)axis);
         shape->size[axis] = total;
         result->dtype[0] = cg_promote(result->dtype[0], call->input_dtypes[k]);
     }

@@ -384,6 +384,9 @@ START_TEST(batches_outlive_the_scopes_that_use_them)
     cg_scope_end(scope);
     ck_assert(cg_loader_next(loader, &next));
     ck_assert_msg(cg_status(cg) == CG_OK, "%s", cg_message(cg));
+    ck_assert(cg_is_null(cg_neg(batch.x)));
+    ck_assert_msg(strstr(cg_message(cg), "for a minibatch, the loader's next call"), "%s", cg_message(cg));
+    cg_clear_error(cg);
     cg_loader_free(loader);
     ck_assert_int_eq(cg_counters_get(cg).nodes, 0);
 }
@@ -405,8 +408,17 @@ START_TEST(loader_stops_at_errors)
     ck_assert_msg(run_epoch(loader, order, NULL) == 6 && order[0] == 4, "it goes on where it stopped");
     ck_assert_ptr_null(cg_loader_new(&data, .batch_size = -1));
     ck_assert_int_eq(cg_status(cg), CG_ERROR_ARGUMENT);
+    cg_clear_error(cg);
     ck_assert_ptr_null(cg_loader_new(NULL));
     ck_assert(!cg_loader_next(NULL, &batch));
+    cg_loader_free(loader);
+    cg_dataset strange = numbers();
+    strange.y_dtype = (cg_dtype)9;
+    ck_assert_ptr_null(cg_loader_new(&strange));
+    ck_assert_str_eq(cg_message(cg), "loader: there is no dtype 9");
+    cg_clear_error(cg);
+    loader = cg_loader_new_with(&data, NULL);
+    ck_assert_int_eq(cg_loader_batches(loader), 1);
     cg_loader_free(loader);
 }
 END_TEST

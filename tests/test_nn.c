@@ -212,7 +212,7 @@ START_TEST(dense_reports_what_does_not_fit)
     ERROR("do not fit");
     float x[3] = {0};
     ck_assert(cg_is_null(cg_dense_call(layer, cg_input(cg, CG_F32, CG_SHAPE(1, 3), x))));
-    ERROR("matmul");
+    ERROR("fc: the input is [1,3]; its last axis must be 2");
 }
 END_TEST
 
@@ -446,12 +446,14 @@ START_TEST(cross_entropy_reports_bad_labels)
     cg_tensor logits = tensor(CG_SHAPE(SAMPLES, CLASSES), scores);
     int32_t wrong[SAMPLES] = {0, 1, 3, 1};
     ck_assert(isnan(cg_item(cg_softmax_cross_entropy(logits, cg_input(cg, CG_I32, CG_SHAPE(SAMPLES), wrong)))));
-    ERROR("3");
+    ERROR("softmax_cross_entropy labels: index 3 is out of range");
     ck_assert(cg_is_null(cg_softmax_cross_entropy(logits, cg_input(cg, CG_I32, CG_SHAPE(2), wrong))));
     ERROR("softmax_cross_entropy: ");
     float halves[SAMPLES] = {0.5f};
     ck_assert(cg_is_null(cg_softmax_cross_entropy(logits, cg_input(cg, CG_F32, CG_SHAPE(SAMPLES), halves))));
-    ERROR("f32 [4]");
+    ERROR("f32 [4]: for scores [..., classes] labels are class numbers");
+    ck_assert(cg_is_null(cg_mean_squared_error(logits, cg_reshape(logits, CG_SHAPE(-1)))));
+    ERROR("[12]: prediction and target must have one shape");
 }
 END_TEST
 
@@ -689,6 +691,64 @@ START_TEST(optimizers_leave_other_variables_alone)
 }
 END_TEST
 
+/* A loss that the weights have no part in: stored by an earlier scope, cut off, a metric, or about something else.
+ * Penalties do not make it one that they have. Nothing changes. */
+START_TEST(a_loss_without_the_weights_is_an_error)
+{
+    cg_variable *a = add("a", N, start), *b = add("b", N, start);
+    cg_model_set_penalty(model, a, cg_l2(0.1));
+    cg_optimizer *optimizer = cg_adam_new(model, .variables = &a, .variable_count = 1);
+    cg_scope scope = cg_scope_begin(cg);
+    cg_tensor kept = cg_keep(device_loss(a)), part = cg_keep(cg_square(cg_value(a)));
+    cg_scope_end(scope);
+    cg_tensor losses[] = {device_loss(b), cg_stop_gradient(device_loss(a)), kept, cg_mean(part),
+                          cg_mean(cg_cast(cg_greater(cg_value(a), cg_value(b)), real()))};
+    const char *const messages[] = {"minimize: the loss depends on none of the 1 variables that the optimizer updates",
+                                    "minimize: the loss depends on none", "its history ended with a scope",
+                                    "minimize: the loss depends on none", "minimize: the loss depends on none"};
+    for (int i = 0; i < 5; i++) {
+        ck_assert(!cg_minimize(optimizer, losses[i]));
+        ERROR(messages[i]);
+    }
+    VALUES(cg_value(a), start, N);
+    ck_assert_int_eq(cg_optimizer_steps(optimizer), 0);
+    ck_assert(cg_minimize(optimizer, device_loss(a)));
+}
+END_TEST
+
+/* A loss of more than one number is told from one of rank 0. */
+START_TEST(a_loss_is_one_number)
+{
+    cg_variable *w = add_weights();
+    ck_assert(!cg_minimize(cg_sgd_new(model), cg_square(cg_value(w))));
+    ERROR("minimize: the loss is [");
+}
+END_TEST
+
+START_TEST(optimizers_check_their_numbers)
+{
+    add_weights();
+    ck_assert_ptr_null(cg_sgd_new(model, .learning_rate = -1));
+    ERROR("sgd: the learning rate is -1; it must be finite and at least 0");
+    ck_assert_ptr_null(cg_sgd_new(model, .learning_rate = NAN));
+    ERROR("sgd: the learning rate is nan");
+    ck_assert_ptr_null(cg_sgd_new(model, .momentum = 1));
+    ERROR("sgd: momentum is 1; it must be at least 0 and less than 1");
+    ck_assert_ptr_null(cg_adam_new(model, .learning_rate = INFINITY));
+    ERROR("adam: the learning rate is inf");
+    ck_assert_ptr_null(cg_adam_new(model, .beta1 = 3));
+    ERROR("adam: beta1 is 3; it must be at least 0 and less than 1");
+    ck_assert_ptr_null(cg_adam_new(model, .beta2 = -0.5));
+    ERROR("adam: beta2 is -0.5");
+    ck_assert_ptr_null(cg_adam_new(model, .delta = -1e-3));
+    ERROR("adam: delta is -0.001; it must be finite and at least 0");
+    cg_optimizer *optimizer = cg_sgd_new(model, .learning_rate = 0.5);
+    cg_optimizer_set_learning_rate(optimizer, -2);
+    ERROR("sgd: the learning rate is -2");
+    ck_assert(cg_optimizer_learning_rate(optimizer) == 0.5);
+}
+END_TEST
+
 START_TEST(the_three_parts_are_minimize)
 {
     cg_variable *w = add_weights();
@@ -882,6 +942,9 @@ int main(void)
     tcase_add_test(cases, adam_without_bias_correction);
     tcase_add_test(cases, zero_can_be_asked_for);
     tcase_add_test(cases, optimizers_leave_other_variables_alone);
+    tcase_add_test(cases, a_loss_without_the_weights_is_an_error);
+    tcase_add_test(cases, a_loss_is_one_number);
+    tcase_add_test(cases, optimizers_check_their_numbers);
     tcase_add_test(cases, the_three_parts_are_minimize);
     tcase_add_test(cases, updates_report_what_does_not_fit);
     tcase_add_test(cases, updates_can_be_differentiated_through);

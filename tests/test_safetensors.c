@@ -151,6 +151,15 @@ static void write_raw(const char *header, size_t data_bytes, uint64_t claimed)
     fclose(file);
 }
 
+START_TEST(a_dtype_that_does_not_exist)
+{
+    const cg_safetensors_entry entry = {"strange", (cg_dtype)9, {1, {3}}};
+    ck_assert(!cg_safetensors_write(cg, path, &entry, 1, give_contents, NULL));
+    ck_assert_str_eq(cg_message(cg), "safetensors: tensor \"strange\": there is no dtype 9");
+    cg_clear_error(cg);
+}
+END_TEST
+
 START_TEST(damaged_headers_are_reported)
 {
     static const struct {
@@ -338,6 +347,7 @@ int main(void)
     tcase_add_test(cases, every_dtype_comes_back);
     tcase_add_test(cases, data_is_aligned_and_wide_elements_come_first);
     tcase_add_test(cases, a_failed_write_leaves_the_file);
+    tcase_add_test(cases, a_dtype_that_does_not_exist);
     tcase_add_test(cases, damaged_headers_are_reported);
     tcase_add_test(cases, metadata_and_padding_are_skipped);
     tcase_add_test(cases, files_that_are_none);

@@ -110,6 +110,24 @@ START_TEST(out_of_memory_is_a_clean_error)
 }
 END_TEST
 
+/* A read also stores the other scalars at hand, but not one that could not be had: reads after it succeed, and it fails
+ * again only when asked for itself. */
+START_TEST(what_failed_fails_no_later_read)
+{
+    open_own("CLGRAD_MEMORY_LIMIT", "64M");
+    cg_tensor row = numbers(CG_SHAPE(1, 5000), 1);
+    cg_tensor product = cg_matmul(cg_transpose(row), row), huge = cg_sum(cg_matmul(product, product));
+    cg_tensor two = cg_sum(VECTOR(1, 1));
+    ck_assert(isnan(cg_item(huge)));
+    expect_error(CG_ERROR_MEMORY, "out of device memory");
+    ck_assert_double_eq(cg_item(two), 2);
+    ck_assert_double_eq(cg_item(cg_sum(VECTOR(1, 2))), 3);
+    ck_assert(isnan(cg_item(huge)));
+    expect_error(CG_ERROR_MEMORY, "out of device memory");
+    close_own();
+}
+END_TEST
+
 /* A context that could not be opened says why, refuses everything and can be closed. */
 static void expect_refusal(const char *variable, const char *value, cg_error error, const char *part)
 {
@@ -133,10 +151,20 @@ static void expect_refusal(const char *variable, const char *value, cg_error err
 START_TEST(a_bad_environment_is_a_clear_error)
 {
     expect_refusal("CLGRAD_DEVICE", "no such device", CG_ERROR_DEVICE,
-                   "no OpenCL device matches \"no such device\"; there are:\n0  ");
+                   "no OpenCL device matches \"no such device\", from CLGRAD_DEVICE; there are:\n0  ");
     expect_refusal("CLGRAD_DEVICE", "99", CG_ERROR_DEVICE, "no OpenCL device matches \"99\"");
     expect_refusal("CLGRAD_MEMORY_LIMIT", "lots", CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"lots\"");
-    expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT, "CLGRAD_GEMM is \"fast\"; it takes packed or clblast");
+    expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT, "CLGRAD_GEMM is \"fast\"; it takes packed, clblast");
+    expect_refusal("CLGRAD_DISABLE", "fp64,f16", CG_ERROR_ARGUMENT,
+                   "CLGRAD_DISABLE is \"fp64,f16\"; it takes fp64, fp16, subgroups");
+    expect_refusal("CLGRAD_LOG", "plans", CG_ERROR_ARGUMENT, "CLGRAD_LOG is \"plans\"; it takes plan, kernels");
+    expect_refusal("CLGRAD_CHECK", "NaN", CG_ERROR_ARGUMENT, "CLGRAD_CHECK is \"NaN\"; it takes 0, 1, nan");
+    expect_refusal("CLGRAD_EAGER", "yes", CG_ERROR_ARGUMENT, "CLGRAD_EAGER is \"yes\"; it takes 0, 1");
+    cg_context *unknown = cg_open("no such device");
+    const char *message = cg_message(unknown);
+    ck_assert_msg(strstr(message, "matches \"no such device\"; there are:\n0  ") != NULL, "%s", message);
+    ck_assert(message[strlen(message) - 1] != '\n');
+    cg_close(unknown);
 }
 END_TEST
 
@@ -176,7 +204,7 @@ START_TEST(f64_can_be_missing)
     ck_assert(cg_is_null(cg_input(cg, CG_F64, CG_SHAPE(2), data)));
     expect_error(CG_ERROR_DEVICE, message);
     ck_assert(cg_is_null(cg_cast(VECTOR(1, 2), CG_F64)));
-    expect_error(CG_ERROR_ARGUMENT, message);
+    expect_error(CG_ERROR_DEVICE, message);
     ck_assert(cg_is_null(cg_zeros(cg, CG_SHAPE(2), .dtype = CG_F64)));
     expect_error(CG_ERROR_DEVICE, message);
     ck_assert_ptr_null(cg_variable_new(cg, "w", CG_F64, CG_SHAPE(2)));
@@ -228,6 +256,7 @@ int main(int count, char **arguments)
     tcase_add_test(tests, nan_in_the_data_is_named);
     tcase_add_test(tests, a_step_with_a_nan_changes_nothing);
     tcase_add_test(tests, out_of_memory_is_a_clean_error);
+    tcase_add_test(tests, what_failed_fails_no_later_read);
     tcase_add_test(tests, a_bad_environment_is_a_clear_error);
     tcase_add_test(tests, a_device_is_chosen);
     tcase_add_test(tests, f64_can_be_missing);

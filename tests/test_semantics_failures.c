@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 
 /* ---- Errors and scopes ------------------------------------------------------------------------------------------- */
@@ -183,6 +184,100 @@ START_TEST(errors_are_reported_at_the_call)
     ck_assert_str_eq(cg_message(cg), "matmul: [1,2] x [3,1]: inner sizes 2 and 3 differ");
     ck_assert_int_eq(plans_run(), 0);
     cg_clear_error(cg);
+}
+END_TEST
+
+/* A name that a tensor was given stands before its shape. */
+START_TEST(names_reach_the_messages)
+{
+    const float values[] = {1, 2, 3};
+    cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(3), values, .name = "features");
+    ck_assert(cg_is_null(cg_add(x, cg_named(VECTOR(1, 2), "offset"))));
+    expect_error(CG_ERROR_ARGUMENT, "add: shapes features [3] and offset [2] do not broadcast");
+    ck_assert(cg_is_null(cg_matmul(x, VECTOR(1, 2))));
+    expect_error(CG_ERROR_ARGUMENT, "matmul: features [3] x [2]: ");
+    ck_assert(isnan(cg_item(x)));
+    expect_error(CG_ERROR_ARGUMENT, "cg_item: the tensor features [3] has 3 elements, not 1");
+    ck_assert(cg_is_null(cg_sum(x, .axes = CG_AXES(1))));
+    expect_error(CG_ERROR_ARGUMENT, "sum: features [3] has no axis 1");
+}
+END_TEST
+
+/* What cannot be: dtypes that do not exist, shapes, memory that is not there. Nothing crashes. */
+START_TEST(impossible_arguments_are_errors)
+{
+    const cg_dtype none = (cg_dtype)9;
+    const float values[] = {1, 2};
+    float out[2];
+    ck_assert(cg_is_null(cg_input(cg, none, CG_SHAPE(2), values)));
+    expect_error(CG_ERROR_ARGUMENT, "input: there is no dtype 9");
+    ck_assert(cg_is_null(cg_zeros(cg, CG_SHAPE(2), .dtype = none)));
+    expect_error(CG_ERROR_ARGUMENT, "there is no dtype 9");
+    ck_assert(cg_is_null(cg_cast(VECTOR(1, 2), none)));
+    expect_error(CG_ERROR_ARGUMENT, "cast: there is no dtype 9");
+    ck_assert(cg_is_null(cg_full(cg, CG_SHAPE(2), 1, .dtype = none)));
+    expect_error(CG_ERROR_ARGUMENT, "there is no dtype 9");
+    ck_assert(cg_is_null(cg_uniform(cg, CG_SHAPE(2), .dtype = none)));
+    expect_error(CG_ERROR_ARGUMENT, "there is no dtype 9");
+    ck_assert(cg_is_null(cg_bernoulli(cg, CG_SHAPE(2), 0.5, .dtype = none)));
+    expect_error(CG_ERROR_ARGUMENT, "there is no dtype 9");
+    ck_assert(cg_is_null(cg_one_hot(cg_iota(cg, 2), 2, .dtype = none)));
+    expect_error(CG_ERROR_ARGUMENT, "one_hot: there is no dtype 9");
+    ck_assert_ptr_null(cg_variable_new(cg, "w", none, CG_SHAPE(2)));
+    expect_error(CG_ERROR_ARGUMENT, "w: there is no dtype 9");
+    ck_assert_ptr_null(cg_variable_new(cg, NULL, CG_F32, CG_SHAPE(2)));
+    expect_error(CG_ERROR_ARGUMENT, "a variable needs a name");
+    ck_assert_uint_eq(cg_dtype_bytes(none), 0);
+    ck_assert_str_eq(cg_dtype_name(none), "unknown");
+    ck_assert(cg_is_null(cg_input(cg, CG_F32, (cg_shape){.rank = 9}, values)));
+    expect_error(CG_ERROR_ARGUMENT, "input: rank 9 is not within 0 to 8");
+    ck_assert(cg_is_null(cg_input(cg, CG_F32, CG_SHAPE(-3), values, .name = "x")));
+    expect_error(CG_ERROR_ARGUMENT, "x: [-3] has a negative extent");
+    ck_assert(cg_is_null(cg_input(cg, CG_F32, CG_SHAPE(2), NULL, .name = "x")));
+    expect_error(CG_ERROR_ARGUMENT, "x: the data is NULL, though [2] has 2 elements");
+    ck_assert(!cg_read_floats(VECTOR(1, 2), NULL, 2));
+    expect_error(CG_ERROR_ARGUMENT, "cg_read_floats: the memory to read into is NULL");
+    ck_assert(!cg_read_ints(VECTOR(1, 2), NULL, 2));
+    expect_error(CG_ERROR_ARGUMENT, "cg_read_ints: the memory to read into is NULL");
+    ck_assert(!cg_read(VECTOR(1, 2), NULL, 8));
+    expect_error(CG_ERROR_ARGUMENT, "cg_read: the memory to read into is NULL");
+    cg_tensor empty = cg_input(cg, CG_F32, CG_SHAPE(0), NULL);
+    ck_assert(!cg_is_null(empty) && cg_read_floats(empty, out, 0) && cg_read_floats(empty, NULL, 0));
+}
+END_TEST
+
+/* No options at all are all defaults. */
+START_TEST(options_may_be_null)
+{
+    const float values[] = {1, 2};
+    cg_tensor x = cg_input_with(cg, CG_F32, CG_SHAPE(2), values, NULL), gradient;
+    ck_assert_double_eq(cg_item(cg_sum_with(x, NULL)), 3);
+    EXPECT(cg_relu_with(x, NULL), 1, 2);
+    EXPECT(cg_pad_with(x, CG_SHAPE(1), CG_SHAPE(0), NULL), 0, 1, 2);
+    EXPECT(cg_full_with(cg, CG_SHAPE(2), 3, NULL), 3, 3);
+    ck_assert(cg_grad_with(&x, 1, &x, 1, &gradient, NULL));
+    cg_model *model = cg_model_new(cg);
+    ck_assert_ptr_nonnull(cg_model_add_with(model, "w", x, NULL));
+    ck_assert_ptr_nonnull(cg_dense_new_with(model, "dense", 2, 2, NULL));
+    cg_batch_norm_layer *norm = cg_batch_norm_new_with(model, "norm", 2, NULL);
+    ck_assert(!cg_is_null(cg_batch_norm_call_with(norm, cg_reshape(x, CG_SHAPE(1, 2)), NULL)));
+    ck_assert_ptr_nonnull(cg_sgd_new_with(model, NULL));
+    ck_assert_ptr_nonnull(cg_adam_new_with(model, NULL));
+    cg_model_free(model);
+    cg_progress_free(cg_progress_new_with(cg, 1, 1, NULL));
+    cg_close(cg_open_with(NULL));
+}
+END_TEST
+
+static const cg_op misspelt = {
+    .name = "misspelt", .kind = CG_OP_MAP, .inputs = 1, .floating = true, .expression = "a * no_such_function(a)"};
+
+/* An op whose code does not compile is named, with the way to its source. */
+START_TEST(an_op_that_does_not_build_is_named)
+{
+    cg_tensor x = VECTOR(1, 2), y = cg_apply(&misspelt, &x, 1, NULL, 0);
+    ck_assert(!cg_eval(&y, 1));
+    expect_error(CG_ERROR_DEVICE, "the kernels of these ops do not build: misspelt (OpenCL error");
 }
 END_TEST
 
@@ -412,6 +507,22 @@ START_TEST(the_op_of_a_bad_index_is_named)
 }
 END_TEST
 
+/* The name of the result is in the message: that of this call, though the plan of another serves it. */
+START_TEST(a_bad_index_is_reported_under_a_name)
+{
+    static const char *const names[] = {"rows", "columns"};
+    const int32_t index[] = {0, 5};
+    cg_tensor x = VECTOR(1, 2, 3), indices = cg_input(cg, CG_I32, CG_SHAPE(2), index);
+    for (int i = 0; i < 2; i++) {
+        float out[2];
+        char message[64];
+        snprintf(message, sizeof message, "%s: index 5 is out of range", names[i]);
+        ck_assert(!cg_read_floats(cg_named(cg_gather(x, indices, 0), names[i]), out, 2));
+        expect_error(CG_ERROR_ARGUMENT, message);
+    }
+}
+END_TEST
+
 /* More runs than there are status words, without a look in between: the bad one is still found, and concerns no other.
  */
 START_TEST(many_unread_runs_are_no_trouble)
@@ -510,6 +621,10 @@ static TCase *errors(void)
     tcase_add_test(tests, the_first_message_stays);
     tcase_add_test(tests, null_passes_through);
     tcase_add_test(tests, errors_are_reported_at_the_call);
+    tcase_add_test(tests, names_reach_the_messages);
+    tcase_add_test(tests, impossible_arguments_are_errors);
+    tcase_add_test(tests, options_may_be_null);
+    tcase_add_test(tests, an_op_that_does_not_build_is_named);
     tcase_add_test(tests, a_variable_without_a_value_is_an_error);
     tcase_add_test(tests, a_failed_step_changes_nothing_or_says_so);
     return tests;
@@ -524,6 +639,7 @@ static TCase *bad_indices(void)
     tcase_add_test(tests, a_bad_index_keeps_values_apart);
     tcase_add_test(tests, a_bad_index_keeps_large_values);
     tcase_add_test(tests, the_op_of_a_bad_index_is_named);
+    tcase_add_test(tests, a_bad_index_is_reported_under_a_name);
     tcase_add_test(tests, many_unread_runs_are_no_trouble);
     tcase_add_test(tests, the_host_is_at_most_32_plans_ahead);
     tcase_add_test(tests, the_host_is_at_most_2_slow_plans_ahead);

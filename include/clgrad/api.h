@@ -23,7 +23,8 @@
  * CG_COUNT(type, ...): how many values of `type` the list holds.
  * CG_OPTIONS(type, ...): the address of an options struct with the fields named, the others zero. It lives until the
  * end of the full expression in C++, of the block in C. Every such struct begins with `char unset_`, so that the list
- * is never empty, which C11 does not allow. (clang-format would take the braces in the macros for blocks.)
+ * is never empty, which C11 does not allow. A function that takes such an address takes NULL too: every default.
+ * (clang-format would take the braces in the macros for blocks.)
  */
 /* clang-format off */
 #ifdef __cplusplus

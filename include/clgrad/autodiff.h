@@ -13,6 +13,7 @@ CG_BEGIN
 typedef struct cg_grad_options {
     char unset_;
     const cg_tensor *cotangents;
+    bool *reaches; /* written, one per output: whether a gradient goes from it to any of `wrt` */
 } cg_grad_options;
 #define cg_grad(outputs, output_count, wrt, wrt_count, gradients, ...) \
     cg_grad_with(outputs, output_count, wrt, wrt_count, gradients, CG_OPTIONS(cg_grad_options, __VA_ARGS__))

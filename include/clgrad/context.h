@@ -11,7 +11,8 @@ CG_BEGIN
  * of a name (any case), "gpu" or "cpu". Never fails silently: on an error the context returned carries it in
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
  * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
- * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never. Read once, here. */
+ * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never.
+ * Read once, here. */
 CG_API cg_context *cg_open(const char *device);
 
 typedef struct cg_open_options {
@@ -37,7 +38,14 @@ typedef enum cg_error {
     CG_ERROR_NUMBER    /* NaN found in check mode */
 } cg_error;
 
-/* The first error since the context was opened or cleared, and its message ("" without one). */
+/* The first error since the context was opened or cleared, and its message ("" without one). It sticks, so a program
+ * may look once per step or epoch. Meanwhile: the call that failed returned null, NULL, false or NaN, and calls given a
+ * null tensor do nothing, without a further message; other ops are recorded as ever. A step scope in which an error was
+ * recorded assigns nothing, while the next one runs normally; reads, cg_eval, cg_flush, cg_wait and cg_loader_next fail
+ * until the error is cleared. A bad index is found when the step runs, after cg_minimize has counted it
+ * (cg_optimizer_steps), and changes no variable.
+ * cg_clear_error: go on. What was found missing (memory, say) is not tried again by reads of other tensors, only when
+ * asked for itself. */
 CG_API cg_error cg_status(const cg_context *cg);
 CG_API const char *cg_message(const cg_context *cg);
 CG_API void cg_clear_error(cg_context *cg);
@@ -95,8 +103,8 @@ typedef struct cg_counters {
     int64_t used_bytes;                      /* of which values are stored in */
     int64_t plans_made, plan_hits, plans_cached;
     int64_t programs_built, kernels_built;
-    int64_t kernels_enqueued; /* launches: a joined plan is one */
-    int64_t recomputed; /* nodes computed again because they had not been stored */
+    int64_t kernels_enqueued;                        /* launches: a joined plan is one */
+    int64_t recomputed;                              /* nodes computed again because they had not been stored */
     int64_t last_plan_kernels, last_plan_peak_bytes; /* kernels, joined or not */
 } cg_counters;
 CG_API cg_counters cg_counters_get(const cg_context *cg);

@@ -27,6 +27,7 @@ typedef struct cg_call {
     int input_count, attribute_count;
     const cg_shape *input_shapes; /* one per input */
     const cg_dtype *input_dtypes;
+    const char *const *input_names; /* by cg_named; NULL where an input has none. For messages: see cg_input_text */
     const int64_t *attributes;
     const char *label; /* the user's name for the call's result, or "" */
 } cg_call;
@@ -140,7 +141,8 @@ CG_API bool cg_op_error(const cg_call *call, const char *format, ...) CG_FORMAT(
 /* The same outside a call. `op` is the name that the message starts with. Returns the null tensor. */
 CG_API cg_tensor cg_report(cg_context *cg, cg_error error, const char *op, const char *format, ...) CG_FORMAT(4, 5);
 
-/* Names a tensor for messages ("where: condition [3] ..."); the name is copied. Returns the tensor. */
+/* Names a tensor for messages ("add: shapes features [3] and [4] do not broadcast ..."); the name is copied. A kernel
+ * that finds a bad index reports it under the name of its result. Returns the tensor. */
 CG_API cg_tensor cg_named(cg_tensor tensor, const char *name);
 
 /* A literal that folds into kernels: 0, 1, 0.5 in a derivative rule. With the dtype given, rank 0. Never use it for
@@ -159,8 +161,11 @@ CG_API void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_te
 CG_API bool cg_broadcast_shapes(const cg_call *call, cg_shape *result); /* of all inputs; reports */
 CG_API cg_dtype cg_promote(cg_dtype a, cg_dtype b);
 CG_API bool cg_is_floating(cg_dtype dtype);
-/* "[128,784]", in one of a ring of eight buffers inside the context. */
+/* What messages call a shape: "[128,784]"; an input of a call, and a tensor: "labels [128]", its name before the shape
+ * if it has one. In one of a ring of eight buffers inside the context. */
 CG_API const char *cg_shape_text(cg_context *cg, cg_shape shape);
+CG_API const char *cg_input_text(const cg_call *call, int input);
+CG_API const char *cg_tensor_text(cg_tensor tensor);
 
 /* The built-in ops. */
 CG_API const cg_op *const *cg_op_table(int *count);

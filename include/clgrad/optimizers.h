@@ -7,7 +7,8 @@
 
 CG_BEGIN
 
-/* Belongs to its model and is freed with it. */
+/* Belongs to its model and is freed with it. The functions that make one return NULL after an error: numbers that are
+ * not finite, learning rates or deltas below 0, momenta or betas outside [0, 1). */
 typedef struct cg_optimizer cg_optimizer;
 
 /* w -= rate g; with a momentum alpha: v = alpha v - rate g, w += v. State: "sgd/NAME/v", with momentum only. */
@@ -49,12 +50,14 @@ CG_API cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char
 CG_API cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss);
 /* Assigns the updated values. `gradients`: one per variable of cg_optimizer_at, of its shape. */
 CG_API bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients);
-/* Objective, gradients, update: recorded, not waited for. The objective's value is left in the optimizer. */
+/* Objective, gradients, update: recorded, not waited for. The objective's value is left in the optimizer. Error: a loss
+ * that depends on none of the variables, as one computed from what was kept from an earlier scope does. */
 CG_API bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss);
 /* The objective of the last cg_minimize. Read it after the step scope's end: it waits, but runs no second plan. NaN
  * before the first step, or with a message on an error. */
 CG_API double cg_optimizer_objective(cg_optimizer *optimizer);
 
+/* Error: a rate that is not finite or negative; the old one stays. */
 CG_API void cg_optimizer_set_learning_rate(cg_optimizer *optimizer, double learning_rate);
 CG_API double cg_optimizer_learning_rate(const cg_optimizer *optimizer);
 /* Number of updates so far, Adam's t. Setting it is for programs that restore a state. */

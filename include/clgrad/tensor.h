@@ -48,7 +48,10 @@ CG_API cg_shape cg_shape_of(cg_tensor tensor);
 CG_API cg_dtype cg_dtype_of(cg_tensor tensor);
 /* Number of elements; -1 for the null tensor. */
 CG_API int64_t cg_size(cg_tensor tensor);
+/* Number of elements; -1 for a shape that no tensor can have. */
 CG_API int64_t cg_shape_size(cg_shape shape);
+CG_API bool cg_shapes_equal(cg_shape a, cg_shape b);
+/* Bytes of an element and name of a dtype; of one that does not exist: 0 and "unknown". */
 CG_API size_t cg_dtype_bytes(cg_dtype dtype);
 CG_API const char *cg_dtype_name(cg_dtype dtype);
 /* The context of a tensor; NULL for the null tensor. */
@@ -62,7 +65,7 @@ typedef struct cg_input_options {
 } cg_input_options;
 
 /* A tensor holding a copy of `data` (cg_shape_size elements of `dtype`, row-major). The copy is taken at the call.
- * Errors: no memory, f64 on a device without it. */
+ * Errors: no memory, f64 on a device without it, NULL for data of a size other than 0. */
 #define cg_input(cg, dtype, shape, data, ...) \
     cg_input_with(cg, dtype, shape, data, CG_OPTIONS(cg_input_options, __VA_ARGS__))
 CG_API cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const void *data,
@@ -88,7 +91,8 @@ CG_API bool cg_read_doubles(cg_tensor tensor, double *out, int64_t count);
 CG_API bool cg_read_ints(cg_tensor tensor, int32_t *out, int64_t count);
 /* The raw elements, `bytes` in all. */
 CG_API bool cg_read(cg_tensor tensor, void *out, size_t bytes);
-/* The single element of a tensor of size 1; NaN with a message on error. */
+/* The single element of a tensor of size 1; NaN with a message on an error, and NaN for the null tensor, which comes
+ * from an error reported before. */
 CG_API double cg_item(cg_tensor tensor);
 
 CG_END
