@@ -184,6 +184,7 @@ START_TEST(maps_of_every_rank)
     for (int n = 0; n < op_count(); n++) {
         const cg_op *op = op_at(n);
         if (strcmp(op->name, "neg") != 0 && strcmp(op->name, "add") != 0 && strcmp(op->name, "where") != 0) continue;
+        if (op->sample_count == 0) continue; /* which fails above */
         const cg_sample *sample = &op->samples[0];
         cg_shape shape = {.rank = _i};
         for (int i = 0; i < _i; i++) shape.size[i] = i % 3 + 1;
