@@ -106,6 +106,7 @@ int main(int argc, char **argv)
     }
     bool failed = cg_status(cg) != CG_OK;
     if (failed) fprintf(stderr, "mnist: %s\n", cg_message(cg));
+    if (!train_data || !test_data) fputs("--data DIR is the folder with the four MNIST files\n", stderr);
     cg_progress_free(progress);
     cg_curves_free(curves);
     for (int i = 0; i < 2; i++) cg_average_free(averages[i]);

@@ -26,13 +26,14 @@ static inline cg_tensor network_loss(const cg_tensor *w, cg_tensor x, cg_tensor 
     return cg_softmax_cross_entropy(cg_add(cg_matmul(hidden, w[2]), w[3]), labels);
 }
 
-/* A loader of digits in the order of the test file in `folder`. */
+/* A loader of digits in the order of the test file in `folder`, the examples' first argument. */
 static inline cg_loader *open_digits(cg_context *cg, const char *folder, int64_t count, cg_dataset **dataset)
 {
     char images[4096], labels[4096];
     snprintf(images, sizeof images, "%s/t10k-images-idx3-ubyte.gz", folder);
     snprintf(labels, sizeof labels, "%s/t10k-labels-idx1-ubyte.gz", folder);
     *dataset = cg_idx_dataset(cg, images, labels, .flatten = true);
+    if (!*dataset) fputs("the first argument is the folder with the MNIST files\n", stderr);
     return cg_loader_new(*dataset, .batch_size = count, .scale = 1.0 / 255);
 }
 
