@@ -64,7 +64,9 @@ typedef struct cg_input_options {
     bool has_batch_axis;
 } cg_input_options;
 
-/* A tensor holding a copy of `data` (cg_shape_size elements of `dtype`, row-major). The copy is taken at the call.
+/* A tensor holding a copy of `data` (cg_shape_size elements of `dtype`, row-major). The copy is taken at the call. It
+ * is a macro, as all functions with options are, and a macro takes the commas in braces for its own: a compound literal
+ * needs parentheses around it, cg_input(cg, CG_F32, CG_SHAPE(2), ((float[]){1, 2})).
  * Errors: no memory, f64 on a device without it, NULL for data of a size other than 0. */
 #define cg_input(cg, dtype, shape, data, ...) \
     cg_input_with(cg, dtype, shape, data, CG_OPTIONS(cg_input_options, __VA_ARGS__))

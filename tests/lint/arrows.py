@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Checks what holds the repository together and no compiler sees: the folders include each other in one direction
-only, every C file is listed in its folder's meson.build, and no text names a path of somebody's machine.
+only, every C file is listed in its folder's meson.build, programs quoted in the documents are quoted from files that
+are compiled, and no text names a path of somebody's machine.
 
 Run from anywhere; prints one line per finding and exits with 1 if there is one.
 """
@@ -106,6 +107,18 @@ def check_lists():
                 yield f"{path.relative_to(ROOT)}: not listed in {build.relative_to(ROOT)}"
 
 
+def check_quotes():
+    """A block marked as C in a document must stand, word for word, in an example or a test."""
+    sources = [path.read_text(encoding="utf-8")
+               for folder in ("examples", "tests") for path in sorted((ROOT / folder).glob("*.[ch]"))]
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(r"^```c\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+            if not any(match[1] in source for source in sources):
+                line = text.count(chr(10), 0, match.start()) + 1
+                yield f"{path.relative_to(ROOT)}:{line}: a program that no example or test holds"
+
+
 def text_files():
     """What git tracks or would track; all files outside build folders where git cannot say."""
     git = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
@@ -133,7 +146,7 @@ def check_paths():
 
 
 def main():
-    findings = [*check_arrows(), *check_lists(), *check_paths()]
+    findings = [*check_arrows(), *check_lists(), *check_quotes(), *check_paths()]
     print("\n".join(findings), end="\n" if findings else "")
     return 1 if findings else 0
 
