@@ -71,8 +71,7 @@ CG_API cg_tensor cg_clip(cg_tensor x, double low, double high);
 
 /* ---- Elementwise, two operands ----------------------------------------------------------------------------------- */
 
-/* a + b, a - b, a b. u8 wraps. Of two bools the result is bool, true where the number is not 0: or, exclusive or, and.
- */
+/* a + b, a - b, a b. u8 wraps. Of two bools a bool, true where the number is not 0: or, exclusive or, and. */
 CG_API cg_tensor cg_add(cg_tensor a, cg_tensor b);
 CG_API cg_tensor cg_sub(cg_tensor a, cg_tensor b);
 CG_API cg_tensor cg_mul(cg_tensor a, cg_tensor b);
