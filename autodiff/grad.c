@@ -3,7 +3,7 @@
  * ops, and names no op but the sum that accumulates and the broadcast constant that starts it. */
 #include "autodiff/grad.h"
 
-#include "engine/graph.h"
+#include "engine/expand.h"
 #include <clgrad/ops.h>
 #include <string.h>
 
@@ -286,7 +286,7 @@ static void note_reach(tape *t, const cg_pullback *p)
 
 static bool differentiate(tape *t, const cg_pullback *p, cg_tensor *gradients)
 {
-    if (!walk_all(t, p)) return false;
+    if (!cg_expand_behind(t->cg, p->outputs, p->output_count) || !walk_all(t, p)) return false;
     mark_wanted(t, p);
     note_reach(t, p);
     t->slots = cg_host_allocate(t->cg, (size_t)(t->slot_count + 1) * sizeof *t->slots);

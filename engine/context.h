@@ -95,6 +95,7 @@ struct cg_context {
     cg_scope_record *scopes;
     int scope_count, scope_capacity;
     uint64_t next_serial, next_generation, walk;
+    int64_t deferred; /* calls that are not expanded */
     cg_node *free_nodes;
     void **node_chunks;
     int node_chunk_count;
@@ -126,6 +127,7 @@ struct cg_context {
     cg_plan **plan_table;
     cg_plan *plan_newest, *plan_oldest;
     int plan_count;
+    struct cg_shortcut **shortcut_table;
     cg_kernel_cache *kernels;
     struct cg_walk *walk_memory;
 

@@ -21,8 +21,10 @@ static double rounded(double number, cg_dtype dtype)
 /* Scalars keep their double precision while the host computes with them; kernels round them once. */
 static void compute_numbers(const cg_plan *plan, cg_walk *walk)
 {
-    for (int i = 0; i < plan->scalar_count; i++)
-        walk->numbers[plan->scalars[i]] = walk->nodes[plan->scalars[i]]->number;
+    for (int i = 0; i < plan->scalar_count; i++) {
+        const cg_node *node = walk->nodes[plan->scalars[i]];
+        if (node) walk->numbers[plan->scalars[i]] = node->number; /* otherwise a shortcut has set it */
+    }
     for (int i = 0; i < plan->host_count; i++) {
         const cg_host_step *step = &plan->host_steps[i];
         double operands[4];
@@ -375,7 +377,7 @@ bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
     if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
     compute_numbers(plan, walk);
     if (plan->arena_bytes > cg->arena_bytes) release_temporaries(cg);
-    if (!cg_arena_reserve(cg, plan->arena_bytes) || !cg_join(cg, plan, walk)) return false;
+    if (!cg_arena_reserve(cg, plan->arena_bytes) || !cg_join(cg, plan)) return false;
     if (!take_slot(cg, plan, &status_word) || !make_targets(cg, plan, walk)) return false;
     if (!launch(cg, plan, walk, status_word, &bound)) {
         if (bound) waste_slot(cg, plan);

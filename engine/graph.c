@@ -86,6 +86,7 @@ static void node_free(cg_context *cg, cg_node *node)
     cg_host_free(cg, node->output_shapes);
     cg_host_free(cg, node->output_dtypes);
     cg_host_free(cg, node->output_nodes);
+    cg->deferred -= node->kind == CG_NODE_CALL && node->op && node->op->kind == CG_OP_COMPOSED;
     node->generation = 0;
     node->scope_next = cg->free_nodes;
     cg->free_nodes = node;
@@ -170,7 +171,7 @@ int cg_node_words(const cg_node *node, uint64_t *words)
                (uint64_t)node->shape.rank << 32;
     for (int i = 0; i < node->shape.rank; i++) words[count++] = (uint64_t)node->shape.size[i];
     if (stored) return count;
-    words[0] |= (uint64_t)node->attribute_count << 40 | (uint64_t)node->output_count << 56;
+    words[0] |= (uint64_t)node->attribute_count << 40 | (uint64_t)(uint8_t)node->output_count << 56;
     words[count++] = (uint64_t)(uintptr_t)node->op;
     const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
     for (int i = shifts; i < node->attribute_count; i++) words[count++] = (uint64_t)node->attributes[i];
@@ -386,17 +387,24 @@ static bool store_inputs(cg_node *node, cg_node *const *inputs, int count)
         node->inputs[i] = inputs[i];
         cg_node_retain(inputs[i]);
     }
-    node->input_count = (uint8_t)count;
+    node->input_count = count;
     return true;
+}
+
+static bool make_outputs(cg_node *node, int count)
+{
+    node->output_count = count;
+    node->output_shapes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_shapes);
+    node->output_dtypes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_dtypes);
+    node->output_nodes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_nodes);
+    return node->output_shapes && node->output_dtypes && node->output_nodes;
 }
 
 static bool store_outputs(cg_node *node, const cg_inferred *inferred, int count)
 {
+    node->output_count = 1;
     if (count == 1) return true;
-    node->output_shapes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_shapes);
-    node->output_dtypes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_dtypes);
-    node->output_nodes = cg_host_allocate(node->context, (size_t)count * sizeof *node->output_nodes);
-    if (!node->output_shapes || !node->output_dtypes || !node->output_nodes) return false;
+    if (!make_outputs(node, count)) return false;
     memcpy(node->output_shapes, inferred->shape, (size_t)count * sizeof *node->output_shapes);
     memcpy(node->output_dtypes, inferred->dtype, (size_t)count * sizeof *node->output_dtypes);
     return true;
@@ -425,6 +433,16 @@ cg_tensor cg_output_of(cg_node *call, int index)
     return cg_tensor_of(output);
 }
 
+/* The call itself has no handle: its outputs keep it alive. */
+static bool give_outputs(cg_node *call, cg_tensor *outputs)
+{
+    bool ok = true;
+    cg_node_retain(call);
+    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(outputs[i] = cg_output_of(call, i));
+    cg_node_release(call);
+    return ok;
+}
+
 static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak,
                    cg_tensor *result)
 {
@@ -434,7 +452,6 @@ static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferre
     if (!node) return false;
     node->op = call->op;
     node->weak = weak;
-    node->output_count = (uint8_t)outputs;
     if (!store_attributes(node, call->attributes, call->attribute_count) ||
         !store_inputs(node, inputs, call->input_count) || !store_outputs(node, inferred, outputs)) {
         discard(node);
@@ -446,12 +463,7 @@ static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferre
         result[0] = cg_tensor_of(node);
         return true;
     }
-    /* The call itself has no handle: its outputs keep it alive. */
-    bool ok = true;
-    cg_node_retain(node);
-    for (int i = 0; i < outputs; i++) ok &= !cg_is_null(result[i] = cg_output_of(node, i));
-    cg_node_release(node);
-    return ok;
+    return give_outputs(node, result);
 }
 
 /* Composed ops expand at the call, inside a local scope that frees what they made on the way. */
@@ -469,22 +481,27 @@ static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outp
     return ok;
 }
 
-static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
+/* The nodes of operands; false if one is null, dead, or of another context than the first. */
+static bool find_nodes(const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
 {
-    cg_context *cg = NULL;
     for (int i = 0; i < count; i++) {
         nodes[i] = cg_node_of(inputs[i], op->name);
         if (!nodes[i]) return false;
-        if (cg && nodes[i]->context != cg) {
-            cg_fail(cg, CG_ERROR_ARGUMENT, "%s: operands belong to different contexts", op->name);
-            return false;
-        }
-        cg = nodes[i]->context;
+        if (nodes[i]->context != nodes[0]->context)
+            return cg_fail(nodes[0]->context, CG_ERROR_ARGUMENT, "%s: operands belong to different contexts", op->name);
+    }
+    return true;
+}
+
+static bool prepare(cg_call_view *view, const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
+{
+    if (!find_nodes(op, inputs, count, nodes)) return false;
+    for (int i = 0; i < count; i++) {
         view->shapes[i] = nodes[i]->shape;
         view->dtypes[i] = (cg_dtype)nodes[i]->dtype;
         view->names[i] = nodes[i]->label;
     }
-    view->call.context = cg;
+    view->call.context = nodes[0]->context;
     return true;
 }
 
@@ -536,6 +553,40 @@ cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, co
     cg_tensor outputs[CG_MAX_OUTPUTS] = {{0}};
     cg_apply_all(op, inputs, input_count, attributes, attribute_count, outputs);
     return outputs[0];
+}
+
+static bool defer(cg_context *cg, const cg_op *op, cg_node *const *inputs, int input_count, const int64_t *attributes,
+                  int attribute_count, int like, int output_count, cg_tensor *outputs)
+{
+    cg_node *call = cg_node_new(cg, CG_NODE_CALL, CG_F32, &(cg_shape){0});
+    if (!call) return false;
+    call->op = op;
+    cg->deferred++;
+    if (!store_attributes(call, attributes, attribute_count) || !store_inputs(call, inputs, input_count) ||
+        !make_outputs(call, output_count)) {
+        discard(call);
+        return false;
+    }
+    for (int i = 0; i < output_count; i++) {
+        call->output_shapes[i] = inputs[like + i]->shape;
+        call->output_dtypes[i] = (cg_dtype)inputs[like + i]->dtype;
+    }
+    cg_node_hash(call);
+    return give_outputs(call, outputs);
+}
+
+bool cg_defer(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes, int attribute_count,
+              int like, int output_count, cg_tensor *outputs)
+{
+    memset(outputs, 0, (size_t)output_count * sizeof *outputs);
+    if (output_count <= 0 || like < 0 || input_count < like + output_count || cg_is_null(inputs[0])) return false;
+    cg_context *cg = cg_context_of(inputs[0]);
+    cg_node **nodes = cg_host_allocate(cg, (size_t)input_count * sizeof *nodes);
+    const bool ok = nodes && find_nodes(op, inputs, input_count, nodes) &&
+                    defer(cg, op, nodes, input_count, attributes, attribute_count, like, output_count, outputs);
+    cg_host_free(cg, nodes);
+    if (!ok) memset(outputs, 0, (size_t)output_count * sizeof *outputs);
+    return ok;
 }
 
 /* --- leaves --- */

@@ -34,8 +34,8 @@ struct cg_node {
     bool failed;       /* a forcing point that was to store it failed: stored again only when asked for itself */
     bool asked;        /* kept: stored at the next forcing point, in the context's list `asked` */
     int8_t batch_axis; /* the axis that is the minibatch, or -1 */
-    uint8_t input_count, output_count;
     uint16_t attribute_count;
+    int32_t input_count, output_count;
     uint32_t owner;     /* index of the owning scope */
     uint32_t cut_scope; /* of an asked node: the scope whose end makes it a leaf */
     cg_shape shape;

@@ -52,17 +52,18 @@ static bool same_place(const cg_place *a, const cg_place *b)
 }
 
 /* A variable written in place lies where its old value does. */
-static cg_place canonical(const cg_plan *plan, const cg_walk *walk, cg_place place)
+static cg_place canonical(const cg_plan *plan, cg_place place)
 {
-    if (place.kind != CG_PLACE_ROOT || !plan->targets[place.index].in_place || walk->roots[place.index].donor < 0)
-        return place;
-    return (cg_place){.kind = CG_PLACE_LEAF, .index = walk->roots[place.index].donor};
+    if (place.kind != CG_PLACE_ROOT) return place;
+    const cg_target *target = &plan->targets[place.index];
+    if (!target->in_place || target->donor < 0) return place;
+    return (cg_place){.kind = CG_PLACE_LEAF, .index = target->donor};
 }
 
-static bool collect_places(cg_joined *j, const cg_plan *plan, const cg_walk *walk, const cg_step *step, int *slots)
+static bool collect_places(cg_joined *j, const cg_plan *plan, const cg_step *step, int *slots)
 {
     for (int i = 0; i < step->place_count; i++) {
-        const cg_place place = canonical(plan, walk, step->places[i]);
+        const cg_place place = canonical(plan, step->places[i]);
         int slot = 0;
         if (place.kind == CG_PLACE_ARENA) continue;
         while (slot < j->place_count && !same_place(&j->places[slot], &place)) slot++;
@@ -237,15 +238,14 @@ static bool is_worth_joining(const cg_context *cg, const cg_plan *plan)
 }
 
 /* Prints the stages; false if the block would be too large. `table_bytes` receives the size of the table. */
-static bool print_kernel(cg_joined *j, const cg_plan *plan, const cg_walk *walk, size_t local, cg_text *source,
-                         int *table_bytes)
+static bool print_kernel(cg_joined *j, const cg_plan *plan, size_t local, cg_text *source, int *table_bytes)
 {
     cg_text stages = {.context = source->context};
     int at = 0;
     bool fits = true;
     for (int i = 0; fits && i < plan->step_count; i++) {
         int slots[CG_MOST_STEP_PLACES];
-        fits = collect_places(j, plan, walk, &plan->steps[i], slots) && collect_numbers(j, plan, i);
+        fits = collect_places(j, plan, &plan->steps[i], slots) && collect_numbers(j, plan, i);
         if (fits) print_stage(j, plan, i, at, slots, local, &stages);
         at += stage_bytes(&plan->steps[i]);
     }
@@ -261,13 +261,13 @@ static bool print_kernel(cg_joined *j, const cg_plan *plan, const cg_walk *walk,
     return fits;
 }
 
-static bool make(cg_context *cg, cg_plan *plan, const cg_walk *walk)
+static bool make(cg_context *cg, cg_plan *plan)
 {
     cg_text source = {.context = cg};
     cg_joined *j = cg_host_allocate(cg, sizeof *j);
     int table_bytes;
     if (!j) return false;
-    const bool fits = print_kernel(j, plan, walk, cg->local_size, &source, &table_bytes);
+    const bool fits = print_kernel(j, plan, cg->local_size, &source, &table_bytes);
     const bool ok = !source.failed && (!fits || (make_table(cg, j, plan, table_bytes) &&
                                                  (j->kernel = cg_program_join(cg, plan, source.data))));
     cg_text_free(&source);
@@ -282,11 +282,11 @@ static bool make(cg_context *cg, cg_plan *plan, const cg_walk *walk)
     return ok;
 }
 
-bool cg_join(cg_context *cg, cg_plan *plan, const cg_walk *walk)
+bool cg_join(cg_context *cg, cg_plan *plan)
 {
     if (plan->settled || (++plan->runs < RUNS_BEFORE && cg->join != CG_JOIN_ALWAYS)) return true;
     plan->settled = true;
-    return !is_worth_joining(cg, plan) || make(cg, plan, walk);
+    return !is_worth_joining(cg, plan) || make(cg, plan);
 }
 
 void cg_joined_free(cg_context *cg, cg_joined *j)

@@ -5,10 +5,12 @@
 #include "engine/clblast.h"
 #include "engine/codegen.h"
 #include "engine/execute.h"
+#include "engine/expand.h"
 #include "engine/hash.h"
 #include "engine/join.h"
 #include "engine/memory.h"
 #include "engine/program.h"
+#include "engine/shortcut.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,14 +52,28 @@ static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
     w->nodes[w->count++] = node;
     key_add(w, node->hash);
     if (RECORDS_KEYS) w->record_count += cg_node_words(node, w->record + w->record_count);
+    w->opaque |= node->buffer && node->kind != CG_NODE_DATA;
     if (node->buffer || node->kind != CG_NODE_CALL) {
         if (node->kind == CG_NODE_OUTPUT && !node->buffer) key_add(w, (uint64_t)node->inputs[0]->position);
         return true;
     }
     for (int i = 0; i < cg_reads(node); i++) key_add(w, (uint64_t)node->inputs[i]->position);
-    w->recomputed += node->computed;
-    node->computed = true;
+    w->deferred += cg_is_deferred(node);
+    w->opaque |= cg_reads(node) < node->input_count; /* only rules of differentiation see the others */
     return true;
+}
+
+/* Counts ops that another plan has computed without storing the results. */
+static void count_recomputed(cg_context *cg, cg_walk *w)
+{
+    w->recomputed = 0;
+    for (int i = 0; i < w->count; i++) {
+        cg_node *node = w->nodes[i];
+        if (node->buffer || node->kind != CG_NODE_CALL) continue;
+        w->recomputed += node->computed;
+        node->computed = true;
+    }
+    cg->counters.recomputed += w->recomputed;
 }
 
 static bool is_leaf(const cg_node *node)
@@ -195,9 +211,15 @@ static bool donate(cg_context *cg, cg_walk *w, uint64_t walk)
 static bool walk_graph(cg_context *cg, cg_walk *w, bool cutting)
 {
     const uint64_t walk = cg_walk_new(cg);
+    w->visit = walk;
     w->count = 0;
-    w->recomputed = 0;
+    w->deferred = 0;
+    w->opaque = false;
     w->record_count = 0;
+    for (int i = 0; i < w->root_count; i++) {
+        w->roots[i].donor = -1;
+        w->roots[i].donated = false;
+    }
     w->key[0] = UINT64_C(0x8f14e45fceea167a);
     w->key[1] = UINT64_C(0x5ca1ab1e0ddba11);
     for (int i = 0; i < w->root_count; i++)
@@ -249,6 +271,7 @@ static bool add_targets(cg_context *cg, cg_plan *plan, const cg_walk *w)
     for (int i = 0; i < w->root_count; i++) {
         const cg_node *node = w->roots[i].node;
         plan->targets[i] = (cg_target){.in_place = w->roots[i].donated,
+                                       .donor = w->roots[i].donor,
                                        .bytes = cg_shape_size(node->shape) *
                                                 (int64_t)cg_dtype_bytes((cg_dtype)node->dtype)};
     }
@@ -422,6 +445,7 @@ static void drop_plan(cg_context *cg, cg_plan *plan)
     *at = plan->chain;
     unlink_plan(cg, plan);
     cg->plan_count--;
+    cg_shortcuts_drop(cg, plan);
     cg_plan_free(cg, plan);
 }
 
@@ -442,16 +466,20 @@ static bool check_record(cg_context *cg, const cg_plan *plan, const cg_walk *w)
     return cg_fail(cg, CG_ERROR_DEVICE, "internal: two plans have one key");
 }
 
+static cg_plan *hit(cg_context *cg, cg_plan *plan)
+{
+    cg->counters.plan_hits++;
+    unlink_plan(cg, plan);
+    link_newest(cg, plan);
+    return plan;
+}
+
 static cg_plan *find_plan(cg_context *cg, cg_walk *w)
 {
     if (!cg->plan_table && !(cg->plan_table = cg_host_allocate(cg, PLAN_BUCKETS * sizeof *cg->plan_table))) return NULL;
     for (cg_plan *plan = *bucket_of(cg, w->key); plan; plan = plan->chain) {
         if (memcmp(plan->key, w->key, sizeof w->key) != 0) continue;
-        if (!check_record(cg, plan, w)) return NULL;
-        cg->counters.plan_hits++;
-        unlink_plan(cg, plan);
-        link_newest(cg, plan);
-        return plan;
+        return check_record(cg, plan, w) ? hit(cg, plan) : NULL;
     }
     if (!make_room(cg)) return NULL;
     cg_plan *plan = cg_plan_make(cg, w);
@@ -464,11 +492,70 @@ static cg_plan *find_plan(cg_context *cg, cg_walk *w)
     return plan;
 }
 
+/* --- deferred calls --- */
+
+static bool keep_first(cg_context *cg, cg_walk *w)
+{
+    cg_first_walk *first = &w->first;
+    if (!CG_GROW(cg, first->nodes, first->capacity, w->count + 1) ||
+        !CG_GROW(cg, first->record, first->record_capacity, w->record_count + 1))
+        return false;
+    memcpy(first->key, w->key, sizeof first->key);
+    memcpy(first->nodes, w->nodes, (size_t)w->count * sizeof *first->nodes);
+    if (w->record_count) memcpy(first->record, w->record, (size_t)w->record_count * sizeof *first->record);
+    first->count = w->count;
+    first->record_count = w->record_count;
+    return true;
+}
+
+/* Expands the walk's deferred calls, which stay alive: the walk kept must not have its nodes' memory used again. */
+static bool expand_calls(cg_context *cg, cg_walk *w)
+{
+    const int from = w->call_count;
+    if (!CG_GROW(cg, w->calls, w->call_capacity, w->call_count + w->deferred)) return false;
+    for (int i = 0; i < w->count; i++)
+        if (!w->nodes[i]->buffer && cg_is_deferred(w->nodes[i])) {
+            cg_node_retain(w->nodes[i]);
+            w->calls[w->call_count++] = w->nodes[i];
+        }
+    for (int i = from; i < w->call_count; i++)
+        if (!cg_expand(w->calls[i])) return false;
+    return true;
+}
+
+static cg_plan *expand_and_find(cg_context *cg, cg_walk *w, bool cutting, bool shortcut)
+{
+    const uint64_t random_number = cg->random_number;
+    bool ok = keep_first(cg, w);
+    w->call_count = 0;
+    while (ok && w->deferred > 0) ok = expand_calls(cg, w) && walk_graph(cg, w, cutting);
+    cg_plan *plan = ok ? find_plan(cg, w) : NULL;
+    if (plan && shortcut && cg->random_number == random_number && !cg_shortcut_add(cg, plan, w)) plan = NULL;
+    while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
+    return plan;
+}
+
+/* The plan for what the roots need. The walk is then the plan's. */
+static cg_plan *plan_for(cg_context *cg, cg_walk *w, bool cutting)
+{
+    if (!walk_graph(cg, w, cutting)) return NULL;
+    const bool shortcut = w->deferred > 0 && !w->opaque && !cg->check_nan;
+    count_recomputed(cg, w);
+    if (shortcut) {
+        cg_plan *plan = cg_shortcut_take(cg, w);
+        if (plan) return hit(cg, plan);
+        if (cg->status != CG_OK) return NULL;
+    }
+    return w->deferred > 0 ? expand_and_find(cg, w, cutting, shortcut) : find_plan(cg, w);
+}
+
 void cg_plans_close(cg_context *cg)
 {
     while (cg->plan_newest) drop_plan(cg, cg->plan_newest);
     cg_host_free(cg, cg->plan_table);
     cg->plan_table = NULL;
+    cg_host_free(cg, cg->shortcut_table);
+    cg->shortcut_table = NULL;
     cg_walk *w = cg->walk_memory;
     if (!w) return;
     cg->walk_memory = NULL;
@@ -479,6 +566,10 @@ void cg_plans_close(cg_context *cg)
     cg_host_free(cg, w->held);
     cg_host_free(cg, w->numbers);
     cg_host_free(cg, w->targets);
+    cg_host_free(cg, w->first.nodes);
+    cg_host_free(cg, w->first.record);
+    cg_host_free(cg, w->calls);
+    cg_host_free(cg, w->bound);
     cg_host_free(cg, w);
 }
 
@@ -513,9 +604,7 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
     if (!cutting && cg_step_failed(cg)) cg_drop_pending(cg, true);
     bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {
-        ok = walk_graph(cg, w, cutting);
-        cg->counters.recomputed += ok ? w->recomputed : 0;
-        cg_plan *plan = ok ? find_plan(cg, w) : NULL;
+        cg_plan *plan = plan_for(cg, w, cutting);
         ok = plan && cg_plan_run(cg, plan, w);
         if (ok) {
             cg->counters.last_plan_kernels = plan->step_count;

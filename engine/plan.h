@@ -14,6 +14,15 @@ typedef struct cg_root {
     bool donated;          /* nothing outside the plan needs the old value: its buffer may be written in place */
 } cg_root;
 
+/* A walk of the graph as it was recorded, kept while its deferred calls are expanded. */
+typedef struct cg_first_walk {
+    uint64_t key[2];
+    uint64_t *record;
+    int record_count, record_capacity;
+    cg_node **nodes;
+    int count, capacity;
+} cg_first_walk;
+
 /* The pending graph under some roots, in an order where inputs come first; and its structure, hashed. */
 typedef struct cg_walk {
     cg_node **nodes;
@@ -32,6 +41,14 @@ typedef struct cg_walk {
     uint64_t *record; /* in debug builds: all that the key was made from */
     int record_count, record_capacity;
     int64_t recomputed;
+    uint64_t visit; /* what its nodes' `visit` was set to */
+    int deferred;   /* calls that are not expanded */
+    bool opaque;    /* their expansions depend on more than the key says: history behind stored values, say */
+    cg_first_walk first;
+    cg_node **calls; /* deferred calls of this forcing, alive until its plan is found */
+    int call_count, call_capacity;
+    cg_node **bound; /* see shortcut.h */
+    int bound_capacity;
 } cg_walk;
 
 /* Where a tensor argument lies. */
@@ -92,6 +109,7 @@ enum { CG_MOST_STEP_PLACES = CG_MAX_INPUTS + CG_MAX_OUTPUTS + 64 };
 
 typedef struct cg_kernel_entry cg_kernel_entry; /* of the program cache */
 typedef struct cg_joined cg_joined;             /* see join.h */
+typedef struct cg_shortcut cg_shortcut;         /* see shortcut.h */
 
 /* One launch. Arguments are its tensors' buffers, then (with `status`) the status words, then the block. */
 typedef struct cg_step {
@@ -129,6 +147,7 @@ typedef struct cg_host_step {
 /* Where a root's value goes. */
 typedef struct cg_target {
     bool in_place; /* into the buffer of the variable's old value */
+    int donor;     /* position of that value, or -1 if the plan does not read it */
     int64_t bytes;
 } cg_target;
 
@@ -159,7 +178,8 @@ struct cg_plan {
     cg_report_entry *report_texts;
     int report_count;
     int unread_runs; /* status slots that refer to this plan: it must not be dropped */
-    int runs;        /* until the plan is joined, or known not to be */
+    cg_shortcut *shortcuts;
+    int runs; /* until the plan is joined, or known not to be */
     bool settled;
     cg_joined *joined; /* its steps as one kernel, or NULL */
 };

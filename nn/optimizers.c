@@ -1,5 +1,5 @@
-/* Optimizers: pure update rules as composed ops, and around them the objects that hold the state in variables, choose
- * which variables to update and count the steps. */
+/* Optimizers: objects that hold the state of an update rule in variables, choose which variables to update and count
+ * the steps. A step is one deferred call: differentiating and updating are recorded only where a plan is to be made. */
 #include <clgrad/optimizers.h>
 
 #include "nn/model.h"
@@ -10,127 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The update rules. */
-
-/* Each output has the shape and dtype of w; the tensors before the numbers must all agree with it. */
-static bool infer_update(const cg_call *call, cg_inferred *result, int tensors, int outputs)
-{
-    cg_shape shape = call->input_shapes[0];
-    for (int i = 1; i < tensors; i++) {
-        const cg_shape *other = &call->input_shapes[i];
-        if (!cg_shapes_equal(*other, shape) || call->input_dtypes[i] != call->input_dtypes[0])
-            return cg_op_error(call, "weights %s %s against %s %s", cg_dtype_name(call->input_dtypes[0]),
-                               cg_input_text(call, 0), cg_dtype_name(call->input_dtypes[i]), cg_input_text(call, i));
-    }
-    if (!cg_is_floating(call->input_dtypes[0]))
-        return cg_op_error(call, "weights of dtype %s", cg_dtype_name(call->input_dtypes[0]));
-    for (int i = tensors; i < call->input_count; i++)
-        if (call->input_shapes[i].rank != 0) return cg_op_error(call, "a number has shape %s", cg_input_text(call, i));
-    for (int i = 0; i < outputs; i++) {
-        result->shape[i] = shape;
-        result->dtype[i] = call->input_dtypes[0];
-    }
-    return true;
-}
-
-static bool infer_sgd(const cg_call *call, cg_inferred *result)
-{
-    return infer_update(call, result, 2, 1);
-}
-
-static void expand_sgd(const cg_call *call, const cg_tensor *in, cg_tensor *out)
-{
-    (void)call;
-    out[0] = cg_sub(in[0], cg_mul(in[2], in[1]));
-}
-
-static const cg_op sgd_update = {
-    .name = "sgd_update", .kind = CG_OP_COMPOSED, .inputs = 3, .infer = infer_sgd, .expand = expand_sgd};
-
-cg_tensor cg_sgd_update(cg_tensor w, cg_tensor g, cg_tensor rate)
-{
-    return cg_apply(&sgd_update, (cg_tensor[]){w, g, rate}, 3, NULL, 0);
-}
-
-static bool infer_momentum(const cg_call *call, cg_inferred *result)
-{
-    return infer_update(call, result, 3, 2);
-}
-
-static void expand_momentum(const cg_call *call, const cg_tensor *in, cg_tensor *out)
-{
-    (void)call;
-    cg_tensor w = in[0], g = in[1], v = in[2], rate = in[3], momentum = in[4];
-    out[1] = cg_sub(cg_mul(momentum, v), cg_mul(rate, g));
-    out[0] = cg_add(w, out[1]);
-}
-
-static const cg_op momentum_update = {.name = "momentum_update",
-                                      .kind = CG_OP_COMPOSED,
-                                      .inputs = 5,
-                                      .outputs = 2,
-                                      .infer = infer_momentum,
-                                      .expand = expand_momentum};
-
-cg_momentum_result cg_momentum_update(cg_tensor w, cg_tensor g, cg_tensor v, cg_tensor rate, cg_tensor momentum)
-{
-    cg_tensor out[2];
-    cg_apply_all(&momentum_update, (cg_tensor[]){w, g, v, rate, momentum}, 5, NULL, 0, out);
-    return (cg_momentum_result){.w = out[0], .v = out[1]};
-}
-
-static bool infer_adam(const cg_call *call, cg_inferred *result)
-{
-    return infer_update(call, result, 4, 3);
-}
-
-static void expand_adam(const cg_call *call, const cg_tensor *in, cg_tensor *out)
-{
-    (void)call;
-    cg_tensor w = in[0], g = in[1], m = in[2], r = in[3];
-    cg_tensor rate = in[4], beta1 = in[5], rest1 = in[6], beta2 = in[7], rest2 = in[8], delta = in[9];
-    m = cg_add(cg_mul(beta1, m), cg_mul(rest1, g));
-    r = cg_add(cg_mul(beta2, r), cg_mul(rest2, cg_square(g)));
-    out[0] = cg_sub(w, cg_div(cg_mul(rate, m), cg_add(cg_sqrt(r), delta)));
-    out[1] = m;
-    out[2] = r;
-}
-
-static const cg_op adam_update = {.name = "adam_update",
-                                  .kind = CG_OP_COMPOSED,
-                                  .inputs = 10,
-                                  .outputs = 3,
-                                  .infer = infer_adam,
-                                  .expand = expand_adam};
-
-cg_adam_numbers cg_adam_numbers_at(cg_context *cg, cg_tensor rate, double beta1, double beta2, double delta, int64_t t)
-{
-    if (t > 0) {
-        double correction = sqrt(1 - pow(beta2, (double)t)) / (1 - pow(beta1, (double)t));
-        rate = cg_mul(rate, cg_scalar(cg, correction));
-    }
-    return (cg_adam_numbers){
-        .rate = rate,
-        .beta1 = cg_scalar(cg, beta1),
-        .rest1 = cg_scalar(cg, 1 - beta1),
-        .beta2 = cg_scalar(cg, beta2),
-        .rest2 = cg_scalar(cg, 1 - beta2),
-        .delta = cg_scalar(cg, delta),
-    };
-}
-
-cg_adam_result cg_adam_update(cg_tensor w, cg_tensor g, cg_tensor m, cg_tensor r, const cg_adam_numbers *numbers)
-{
-    const cg_adam_numbers *n = numbers;
-    cg_tensor in[] = {w, g, m, r, n->rate, n->beta1, n->rest1, n->beta2, n->rest2, n->delta};
-    cg_tensor out[3];
-    cg_apply_all(&adam_update, in, 10, NULL, 0, out);
-    return (cg_adam_result){.w = out[0], .m = out[1], .r = out[2]};
-}
-
-/* The objects. */
-
-enum { MAX_STATE = 2, PER_VARIABLE = 2 + 1 + MAX_STATE };
+enum { MAX_STATE = 2, MAX_NUMBERS = 6 };
 
 /* The state of one variable. */
 typedef struct slot {
@@ -138,19 +18,14 @@ typedef struct slot {
     cg_variable *state[MAX_STATE];
 } slot;
 
-/* A rule's numbers for one step, shared by all variables. */
-typedef struct step_numbers {
-    cg_tensor rate, momentum;
-    cg_adam_numbers adam;
-} step_numbers;
-
-/* What distinguishes the optimizers: the state that they keep, and the update of one variable. */
+/* What distinguishes the optimizers: the state that they keep of each variable, the numbers of a step, and the update
+ * of one variable: `old` and `next` are its value, then its state. */
 typedef struct rule {
     const char *name;
     const char *state_names[MAX_STATE];
-    int states;
-    step_numbers (*numbers)(const cg_optimizer *optimizer);
-    bool (*update)(const slot *slot, cg_tensor g, const step_numbers *numbers);
+    int states, number_count;
+    void (*numbers)(const cg_optimizer *optimizer, cg_tensor *numbers);
+    void (*update)(const cg_tensor *old, cg_tensor g, const cg_tensor *numbers, cg_tensor *next);
 } rule;
 
 struct cg_optimizer {
@@ -163,7 +38,7 @@ struct cg_optimizer {
     int chosen_count;
     slot *slots;
     int slot_count, slot_capacity;
-    cg_tensor *scratch; /* values and gradients of one cg_minimize, then what its assignments replace */
+    cg_tensor *scratch; /* operands of a step, then results */
     int scratch_capacity;
     cg_variable *objective;
 };
@@ -173,45 +48,65 @@ static cg_context *context_of(const cg_optimizer *optimizer)
     return optimizer->part.model->context;
 }
 
-static step_numbers sgd_numbers(const cg_optimizer *optimizer)
+static void sgd_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
+{
+    numbers[0] = cg_scalar(context_of(optimizer), optimizer->learning_rate);
+}
+
+static void update_sgd(const cg_tensor *old, cg_tensor g, const cg_tensor *numbers, cg_tensor *next)
+{
+    next[0] = cg_sgd_update(old[0], g, numbers[0]);
+}
+
+static void momentum_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
+{
+    numbers[0] = cg_scalar(context_of(optimizer), optimizer->learning_rate);
+    numbers[1] = cg_scalar(context_of(optimizer), optimizer->momentum);
+}
+
+static void update_momentum(const cg_tensor *old, cg_tensor g, const cg_tensor *numbers, cg_tensor *next)
+{
+    const cg_momentum_result result = cg_momentum_update(old[0], g, old[1], numbers[0], numbers[1]);
+    next[0] = result.w;
+    next[1] = result.v;
+}
+
+static void adam_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
 {
     cg_context *cg = context_of(optimizer);
-    return (step_numbers){.rate = cg_scalar(cg, optimizer->learning_rate),
-                          .momentum = cg_scalar(cg, optimizer->momentum)};
+    const int64_t t = optimizer->no_bias_correction ? 0 : optimizer->steps + 1;
+    const cg_adam_numbers n = cg_adam_numbers_at(cg, cg_scalar(cg, optimizer->learning_rate), optimizer->beta1,
+                                                 optimizer->beta2, optimizer->delta, t);
+    const cg_tensor list[] = {n.rate, n.beta1, n.rest1, n.beta2, n.rest2, n.delta};
+    memcpy(numbers, list, sizeof list);
 }
 
-static bool update_sgd(const slot *slot, cg_tensor g, const step_numbers *numbers)
+static void update_adam(const cg_tensor *old, cg_tensor g, const cg_tensor *n, cg_tensor *next)
 {
-    return cg_assign(slot->variable, cg_sgd_update(cg_value(slot->variable), g, numbers->rate));
+    const cg_adam_numbers numbers = {
+        .rate = n[0], .beta1 = n[1], .rest1 = n[2], .beta2 = n[3], .rest2 = n[4], .delta = n[5]};
+    const cg_adam_result result = cg_adam_update(old[0], g, old[1], old[2], &numbers);
+    next[0] = result.w;
+    next[1] = result.m;
+    next[2] = result.r;
 }
 
-static bool update_momentum(const slot *slot, cg_tensor g, const step_numbers *numbers)
-{
-    cg_momentum_result next = cg_momentum_update(cg_value(slot->variable), g, cg_value(slot->state[0]), numbers->rate,
-                                                 numbers->momentum);
-    return cg_assign(slot->variable, next.w) && cg_assign(slot->state[0], next.v);
-}
-
-static step_numbers adam_numbers(const cg_optimizer *optimizer)
-{
-    cg_context *cg = context_of(optimizer);
-    int64_t t = optimizer->no_bias_correction ? 0 : optimizer->steps + 1;
-    return (step_numbers){.adam = cg_adam_numbers_at(cg, cg_scalar(cg, optimizer->learning_rate), optimizer->beta1,
-                                                     optimizer->beta2, optimizer->delta, t)};
-}
-
-static bool update_adam(const slot *slot, cg_tensor g, const step_numbers *numbers)
-{
-    cg_adam_result next = cg_adam_update(cg_value(slot->variable), g, cg_value(slot->state[0]),
-                                         cg_value(slot->state[1]), &numbers->adam);
-    return cg_assign(slot->variable, next.w) && cg_assign(slot->state[0], next.m) && cg_assign(slot->state[1], next.r);
-}
-
-static const rule sgd_rule = {.name = "sgd", .numbers = sgd_numbers, .update = update_sgd};
-static const rule momentum_rule = {
-    .name = "sgd", .state_names = {"v"}, .states = 1, .numbers = sgd_numbers, .update = update_momentum};
-static const rule adam_rule = {
-    .name = "adam", .state_names = {"m", "r"}, .states = 2, .numbers = adam_numbers, .update = update_adam};
+enum { SGD, MOMENTUM, ADAM };
+static const rule rules[] = {
+    [SGD] = {.name = "sgd", .number_count = 1, .numbers = sgd_numbers, .update = update_sgd},
+    [MOMENTUM] = {.name = "sgd",
+                  .state_names = {"v"},
+                  .states = 1,
+                  .number_count = 2,
+                  .numbers = momentum_numbers,
+                  .update = update_momentum},
+    [ADAM] = {.name = "adam",
+              .state_names = {"m", "r"},
+              .states = 2,
+              .number_count = 6,
+              .numbers = adam_numbers,
+              .update = update_adam},
+};
 
 static void destroy_optimizer(cg_part *part)
 {
@@ -257,7 +152,7 @@ static bool rate_fits(const cg_optimizer *optimizer, double rate)
 cg_optimizer *cg_sgd_new_with(cg_model *model, const cg_sgd_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_sgd_options, );
-    const rule *rule = options->momentum != 0 ? &momentum_rule : &sgd_rule;
+    const rule *rule = &rules[options->momentum != 0 ? MOMENTUM : SGD];
     cg_optimizer *optimizer = new_optimizer(model, rule, options->variables, options->variable_count);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.01);
@@ -269,14 +164,14 @@ cg_optimizer *cg_sgd_new_with(cg_model *model, const cg_sgd_options *options)
 cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_adam_options, );
-    cg_optimizer *optimizer = new_optimizer(model, &adam_rule, options->variables, options->variable_count);
+    cg_optimizer *optimizer = new_optimizer(model, &rules[ADAM], options->variables, options->variable_count);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.001);
     optimizer->beta1 = cg_number_or(options->beta1, 0.9);
     optimizer->beta2 = cg_number_or(options->beta2, 0.999);
     optimizer->delta = cg_number_or(options->delta, 1e-7);
     optimizer->no_bias_correction = options->no_bias_correction;
-    const char *name = adam_rule.name;
+    const char *name = rules[ADAM].name;
     return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) &&
                                   cg_number_fits(model->context, name, "beta1", optimizer->beta1, 0, 1) &&
                                   cg_number_fits(model->context, name, "beta2", optimizer->beta2, 0, 1) &&
@@ -444,63 +339,79 @@ static bool complete_slots(cg_optimizer *optimizer)
     return true;
 }
 
-/* Room for every tensor that a step of `count` variables needs at hand. */
+/* A variable and its state. */
+static int tensors_each(const rule *rule)
+{
+    return 1 + rule->states;
+}
+
+/* Room for the operands of a step: loss and penalties, numbers, and old values; then for as many new ones. */
 static bool reserve_scratch(cg_optimizer *optimizer, int count)
 {
-    count *= PER_VARIABLE;
-    if (count <= optimizer->scratch_capacity) return true;
+    const int needed = 2 + MAX_NUMBERS + 2 * count * tensors_each(optimizer->rule);
+    if (needed <= optimizer->scratch_capacity) return true;
     cg_host_free(context_of(optimizer), optimizer->scratch);
     optimizer->scratch_capacity = 0;
-    optimizer->scratch = cg_host_allocate(context_of(optimizer), (size_t)count * sizeof *optimizer->scratch);
+    optimizer->scratch = cg_host_allocate(context_of(optimizer), (size_t)needed * sizeof *optimizer->scratch);
     if (!optimizer->scratch) return false;
-    optimizer->scratch_capacity = count;
+    optimizer->scratch_capacity = needed;
     return true;
 }
 
-/* The values that a step replaces, weights and state; false if one is missing, which has been reported. */
-static bool list_replaced(const cg_optimizer *optimizer, cg_tensor *replaced)
+/* What a step replaces, each variable's value and then its state; false if one is missing, which has been reported. */
+static bool list_old(const cg_optimizer *optimizer, cg_tensor *old)
 {
     bool done = true;
     int cursor = 0, index = 0;
     for (cg_variable *variable; (variable = next_target(optimizer, &cursor)); index++) {
         const slot *slot = slot_of(optimizer, variable, index);
-        done &= !cg_is_null(*replaced++ = cg_value(variable));
-        for (int k = 0; k < optimizer->rule->states; k++) done &= !cg_is_null(*replaced++ = cg_value(slot->state[k]));
+        done &= !cg_is_null(*old++ = cg_value(variable));
+        for (int k = 0; k < optimizer->rule->states; k++) done &= !cg_is_null(*old++ = cg_value(slot->state[k]));
+    }
+    return done;
+}
+
+static bool assign_each(const cg_optimizer *optimizer, const cg_tensor *values)
+{
+    bool done = true;
+    int cursor = 0, index = 0;
+    for (cg_variable *variable; (variable = next_target(optimizer, &cursor)); index++) {
+        const slot *slot = slot_of(optimizer, variable, index);
+        done = done && cg_assign(variable, *values++);
+        for (int k = 0; k < optimizer->rule->states; k++) done = done && cg_assign(slot->state[k], *values++);
     }
     return done;
 }
 
 /* Outside step scopes nothing else takes back what a step that failed between two variables has assigned. */
-static void take_back(const cg_optimizer *optimizer, const cg_tensor *replaced)
+static bool replace(const cg_optimizer *optimizer, const cg_tensor *old, const cg_tensor *next)
 {
-    int cursor = 0, index = 0;
-    for (cg_variable *variable; (variable = next_target(optimizer, &cursor)); index++) {
-        const slot *slot = slot_of(optimizer, variable, index);
-        cg_assign(variable, *replaced++);
-        for (int k = 0; k < optimizer->rule->states; k++) cg_assign(slot->state[k], *replaced++);
-    }
+    if (assign_each(optimizer, next)) return true;
+    assign_each(optimizer, old);
+    return false;
 }
 
-static bool update_all(cg_optimizer *optimizer, const cg_tensor *gradients, cg_tensor *replaced)
+static bool apply_gradients(const cg_optimizer *optimizer, const cg_tensor *gradients, int count)
 {
-    if (!list_replaced(optimizer, replaced)) return false;
-    step_numbers numbers = optimizer->rule->numbers(optimizer);
-    bool done = true;
-    int cursor = 0, index = 0;
-    for (cg_variable *variable; done && (variable = next_target(optimizer, &cursor)); index++)
-        done = !cg_is_null(gradients[index]) &&
-               optimizer->rule->update(slot_of(optimizer, variable, index), gradients[index], &numbers);
-    if (!done) take_back(optimizer, replaced);
-    return done;
+    const rule *rule = optimizer->rule;
+    const int each = tensors_each(rule);
+    cg_tensor *numbers = optimizer->scratch, *old = numbers + MAX_NUMBERS, *next = old + count * each;
+    if (!list_old(optimizer, old)) return false;
+    rule->numbers(optimizer, numbers);
+    for (int i = 0; i < count; i++) {
+        if (cg_is_null(gradients[i])) return false;
+        rule->update(old + i * each, gradients[i], numbers, next + i * each);
+    }
+    return replace(optimizer, old, next);
 }
 
 bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients)
 {
     if (!optimizer || !gradients || !complete_slots(optimizer)) return false;
-    int count = cg_optimizer_count(optimizer);
+    const int count = cg_optimizer_count(optimizer);
     if (!reserve_scratch(optimizer, count)) return false;
     cg_scope scope = cg_scope_local(context_of(optimizer));
-    bool done = update_all(optimizer, gradients, optimizer->scratch + 2 * count);
+    const bool done = apply_gradients(optimizer, gradients, count);
     cg_scope_end(scope);
     if (done) optimizer->steps++;
     return done;
@@ -517,36 +428,67 @@ static bool store_objective(cg_optimizer *optimizer, cg_tensor objective)
     return cg_assign(optimizer->objective, cg_dtype_of(objective) == dtype ? objective : cg_cast(objective, dtype));
 }
 
-/* Gradients of the objective, by its two parts: penalties depend on the weights whatever the loss does, and a loss that
+/* Gradients of the objective, by its parts: penalties depend on the weights whatever the loss does, and a loss that
  * does not would train on them alone, without a word. */
-static bool differentiate(const cg_optimizer *optimizer, cg_tensor loss, cg_tensor penalties, const cg_tensor *values,
-                          int count, cg_tensor *gradients)
+static bool differentiate(cg_context *cg, const cg_tensor *parts, int part_count, const cg_tensor *values, int count,
+                          cg_tensor *gradients)
 {
-    const cg_tensor parts[] = {loss, penalties};
     bool reaches[2] = {false, false};
-    if (!cg_grad(parts, cg_is_null(penalties) ? 1 : 2, values, count, gradients, .reaches = reaches)) return false;
+    if (!cg_grad(parts, part_count, values, count, gradients, .reaches = reaches)) return false;
     if (reaches[0]) return true;
-    cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, "minimize",
+    cg_report(cg, CG_ERROR_ARGUMENT, "minimize",
               "the loss depends on none of the %d variables that the optimizer updates, or through ops without a "
               "gradient only; what was kept from a scope that has ended depends on nothing any more",
               count);
     return false;
 }
 
+/* Inputs of a step: the parts of the objective, the rule's numbers, and the old values. Outputs: the new ones. */
+enum { RULE, PARTS, COUNT, STEP_ATTRIBUTES };
+
+static void expand_step(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    const rule *rule = &rules[call->attributes[RULE]];
+    const int parts = (int)call->attributes[PARTS], count = (int)call->attributes[COUNT], each = tensors_each(rule);
+    const cg_tensor *numbers = in + parts, *old = numbers + rule->number_count;
+    cg_tensor *values = cg_host_allocate(call->context, 2 * (size_t)(count + 1) * sizeof *values);
+    if (!values) return;
+    cg_tensor *gradients = values + count;
+    for (int i = 0; i < count; i++) values[i] = old[i * each];
+    const bool done = differentiate(call->context, in, parts, values, count, gradients);
+    for (int i = 0; done && i < count; i++) rule->update(old + i * each, gradients[i], numbers, out + i * each);
+    cg_host_free(call->context, values);
+}
+
+static const cg_op step_op = {.name = "minimize", .kind = CG_OP_COMPOSED, .inputs = -1, .expand = expand_step};
+
+static bool take_step(const cg_optimizer *optimizer, cg_tensor loss, cg_tensor penalties, int count)
+{
+    const rule *rule = optimizer->rule;
+    const int parts = cg_is_null(penalties) ? 1 : 2, fixed = parts + rule->number_count;
+    const int tensors = count * tensors_each(rule);
+    const int64_t attributes[STEP_ATTRIBUTES] = {[RULE] = rule - rules, [PARTS] = parts, [COUNT] = count};
+    cg_tensor *in = optimizer->scratch, *old = in + fixed, *next = old + tensors;
+    in[0] = loss;
+    if (parts == 2) in[1] = penalties;
+    rule->numbers(optimizer, in + parts);
+    return list_old(optimizer, old) &&
+           cg_defer(&step_op, in, fixed + tensors, attributes, STEP_ATTRIBUTES, fixed, tensors, next) &&
+           replace(optimizer, old, next);
+}
+
 bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss)
 {
-    if (!optimizer || !is_loss(optimizer, "minimize", loss)) return false;
-    int count = cg_optimizer_count(optimizer);
+    if (!optimizer || !is_loss(optimizer, "minimize", loss) || !complete_slots(optimizer)) return false;
+    const int count = cg_optimizer_count(optimizer);
     if (!reserve_scratch(optimizer, count)) return false;
-    cg_tensor *values = optimizer->scratch, *gradients = values + count, penalties;
+    cg_tensor penalties;
     cg_scope scope = cg_scope_local(context_of(optimizer));
-    int cursor = 0;
-    for (int i = 0; i < count; i++) values[i] = cg_value(next_target(optimizer, &cursor));
-    bool done = sum_penalties(optimizer, &penalties) &&
-                differentiate(optimizer, loss, penalties, values, count, gradients) &&
-                store_objective(optimizer, cg_is_null(penalties) ? loss : cg_add(loss, penalties)) &&
-                cg_apply_gradients(optimizer, gradients);
+    const bool done = sum_penalties(optimizer, &penalties) &&
+                      store_objective(optimizer, cg_is_null(penalties) ? loss : cg_add(loss, penalties)) &&
+                      take_step(optimizer, loss, penalties, count);
     cg_scope_end(scope);
+    if (done) optimizer->steps++;
     return done;
 }
 

@@ -136,6 +136,14 @@ CG_API cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_co
 CG_API bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                          int attribute_count, cg_tensor *outputs);
 
+/* Records a COMPOSED op without expanding it. That happens when a plan is to be made that needs its outputs, or when one
+ * of them is differentiated; where the plan is known already, it does not happen at all. So `expand` must be pure: it
+ * sees shapes and dtypes through its inputs, and the attributes; every number that a caller may change is an input of
+ * rank 0; it neither reads nor assigns. Any number of inputs and outputs; output i has the shape and dtype of input
+ * like + i. An error in the expansion is reported at the forcing point. False, with all outputs null, after an error. */
+CG_API bool cg_defer(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                     int attribute_count, int like, int output_count, cg_tensor *outputs);
+
 /* Reports an error of a call; the message is prefixed with the op's name. Returns false, to be returned. */
 CG_API bool cg_op_error(const cg_call *call, const char *format, ...) CG_FORMAT(2, 3);
 /* The same outside a call. `op` is the name that the message starts with. Returns the null tensor. */

@@ -1,0 +1,168 @@
+/* Expanding deferred calls in place: handles, variables and readers of an output see the expansion's result without
+ * knowing. Records nodes through the ops' own functions; runs nothing. */
+#include "engine/expand.h"
+#include "engine/context.h"
+
+#include <string.h>
+
+/* --- an output becomes what it stands for --- */
+
+static void same_move(const cg_call *call, cg_mapping *mapping)
+{
+    for (int i = 0; i < call->input_shapes[0].rank; i++) mapping->factor[i][i] = 1;
+}
+
+static void same_vjp(const cg_vjp *vjp, cg_tensor *result)
+{
+    result[0] = vjp->cotangents[0];
+}
+
+static const cg_op same = {.name = "same", .kind = CG_OP_MOVE, .inputs = 1, .move = same_move, .vjp = same_vjp};
+
+static void become_view(cg_node *node, cg_node *of)
+{
+    cg_node_retain(of);
+    node->kind = CG_NODE_CALL;
+    node->op = &same;
+    node->inputs = node->inline_inputs;
+    node->inputs[0] = of;
+    node->input_count = 1;
+    node->attributes = node->inline_attributes;
+    node->attribute_count = 0;
+    node->output_count = 1;
+    node->batch_axis = of->batch_axis;
+    cg_node_hash(node);
+}
+
+/* Whether an output can take over what `value` computes, which is then a view of the output. The other way round, what
+ * is stored would be a view of something, and kernels would be cut there. */
+static bool can_take_over(const cg_node *value)
+{
+    return value->kind == CG_NODE_CALL && value->op != &same && value->output_count <= 1 && !value->buffer &&
+           !value->weak && !value->assigned && !value->asked;
+}
+
+static void take_over(cg_node *output, cg_node *value)
+{
+    output->kind = CG_NODE_CALL;
+    output->op = value->op;
+    output->output_count = 1;
+    output->batch_axis = value->batch_axis;
+    memcpy(output->inline_inputs, value->inline_inputs, sizeof output->inline_inputs);
+    memcpy(output->inline_attributes, value->inline_attributes, sizeof output->inline_attributes);
+    output->inputs = value->inputs == value->inline_inputs ? output->inline_inputs : value->inputs;
+    output->input_count = value->input_count;
+    output->attributes = value->attributes == value->inline_attributes ? output->inline_attributes : value->attributes;
+    output->attribute_count = value->attribute_count;
+    cg_node_hash(output);
+    become_view(value, output);
+}
+
+/* The output, whatever refers to it, is from now on what the expansion made. */
+static bool become(cg_node *output, cg_node *value)
+{
+    cg_node *call = output->inputs[0];
+    if (!value || value->dtype != output->dtype || !cg_shapes_equal(value->shape, output->shape))
+        return cg_fail(output->context, CG_ERROR_ARGUMENT, "%s: output %d of the expansion is not as announced",
+                       call->op->name, (int)output->attributes[0]);
+    call->output_nodes[output->attributes[0]] = NULL;
+    if (can_take_over(value))
+        take_over(output, value);
+    else
+        become_view(output, value);
+    cg_node_release(call);
+    return true;
+}
+
+/* --- expanding --- */
+
+static bool run_expansion(cg_node *call, cg_tensor *inputs, cg_tensor *outputs)
+{
+    const cg_call seen = {.op = call->op,
+                          .context = call->context,
+                          .input_count = call->input_count,
+                          .attribute_count = call->attribute_count,
+                          .attributes = call->attributes,
+                          .label = call->label ? call->label : ""};
+    bool ok = true;
+    for (int i = 0; i < call->input_count; i++) inputs[i] = cg_tensor_of(call->inputs[i]);
+    call->op->expand(&seen, inputs, outputs);
+    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(outputs[i]);
+    for (int i = 0; ok && i < call->output_count; i++)
+        if (call->output_nodes[i]) ok = become(call->output_nodes[i], cg_node_of(outputs[i], call->op->name));
+    return ok;
+}
+
+/* Lets go of what the call has read: nothing stands for it any more, but it may be alive for a while. */
+static void forget_inputs(cg_node *call)
+{
+    while (call->input_count > 0) cg_node_release(call->inputs[--call->input_count]);
+}
+
+bool cg_expand(cg_node *call)
+{
+    cg_context *cg = call->context;
+    cg_tensor *inputs = cg_host_allocate(cg, (size_t)call->input_count * sizeof *inputs);
+    cg_tensor *outputs = cg_host_allocate(cg, (size_t)call->output_count * sizeof *outputs);
+    const cg_scope scope = inputs && outputs ? cg_scope_local(cg) : (cg_scope){0};
+    const bool ok = scope.context && run_expansion(call, inputs, outputs);
+    if (scope.context) cg_scope_end(scope);
+    if (ok) forget_inputs(call);
+    cg_host_free(cg, inputs);
+    cg_host_free(cg, outputs);
+    return ok;
+}
+
+/* --- finding --- */
+
+typedef struct search {
+    cg_context *cg;
+    uint64_t walk;
+    cg_node **stack, **found;
+    int depth, stack_capacity, found_count, found_capacity;
+} search;
+
+static bool visit(search *s, cg_node *node)
+{
+    if (node->visit == s->walk) return true;
+    node->visit = s->walk;
+    if (cg_is_deferred(node)) {
+        if (!CG_GROW(s->cg, s->found, s->found_capacity, s->found_count + 1)) return false;
+        s->found[s->found_count++] = node;
+        cg_node_retain(node);
+    }
+    if (!CG_GROW(s->cg, s->stack, s->stack_capacity, s->depth + 1)) return false;
+    s->stack[s->depth++] = node;
+    return true;
+}
+
+static bool find(search *s, const cg_tensor *tensors, int count)
+{
+    bool ok = true;
+    s->walk = cg_walk_new(s->cg);
+    for (int i = 0; ok && i < count; i++) ok = cg_is_null(tensors[i]) || visit(s, tensors[i].node);
+    while (ok && s->depth > 0) {
+        cg_node *node = s->stack[--s->depth];
+        for (int i = 0; ok && i < node->input_count; i++) ok = visit(s, node->inputs[i]);
+    }
+    return ok;
+}
+
+bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count)
+{
+    search s = {.cg = cg};
+    bool ok = true;
+    /* An expansion may hold further deferred calls. */
+    for (bool more = cg->deferred > 0; ok && more;) {
+        ok = find(&s, tensors, count);
+        more = s.found_count > 0;
+        for (; s.found_count > 0; s.found_count--) {
+            cg_node *call = s.found[s.found_count - 1];
+            ok = ok && cg_expand(call);
+            cg_node_release(call);
+        }
+    }
+    cg_host_free(cg, s.stack);
+    cg_host_free(cg, s.found);
+    return ok;
+}
