@@ -226,17 +226,18 @@ static int64_t memory_limit_from(cg_context *cg, int64_t option)
     return (int64_t)(number * unit);
 }
 
-static bool open_parts(cg_context *cg, const cg_open_options *options)
+static bool open_parts(cg_context *cg, const cg_open_options *options, const cg_opencl *given)
 {
     read_environment(cg);
     const int64_t limit = memory_limit_from(cg, options->memory_limit);
     if (cg->status != CG_OK) return false;
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
-    return cg_device_open(cg, options->device, limit) && cg_status_open(cg);
+    const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, options->device, limit);
+    return found && cg_status_open(cg);
 }
 
-cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
+cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given)
 {
     void *(*reallocate)(void *, void *, size_t) = options->reallocate ? options->reallocate : reallocate_default;
     cg_context *cg = reallocate(options->user, NULL, sizeof *cg);
@@ -245,12 +246,17 @@ cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
     cg->reallocate = reallocate;
     cg->user = options->user;
     cg->faults = faults;
-    if (!open_parts(cg, options)) {
+    if (!open_parts(cg, options, given)) {
         /* Everything but the error goes, so that a failed context holds nothing and refuses everything. */
         cg_device_close(cg);
         cg->queue = NULL;
     }
     return cg;
+}
+
+cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults)
+{
+    return cg_open_given(options, faults, NULL);
 }
 
 cg_context *cg_open_with(const cg_open_options *options)

@@ -134,8 +134,17 @@ struct cg_context {
     cg_counters counters;
 };
 
+/* Objects of a program's own to open a context on. */
+typedef struct cg_opencl {
+    cl_context context;
+    cl_device_id device;
+    cl_command_queue queue;
+} cg_opencl;
+
 /* cg_open_with, with a fault armed before the first call: for tests. */
 cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults);
+/* The same on a program's own objects; NULL: none. */
+cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given);
 
 /* Whether the list in an environment variable holds the word. */
 bool cg_environment_has(const char *name, const char *word);
@@ -151,8 +160,9 @@ bool cg_grow(cg_context *cg, void *array_pointer, int *capacity, int count, size
 #define CG_GROW(cg, array, capacity, count) cg_grow(cg, &(array), &(capacity), count, sizeof *(array))
 char *cg_copy_text(cg_context *cg, const char *text);
 
-/* device.c. Without a device given, the environment's or else the most capable one. */
+/* device.c. Without a device given, the environment's or else the most capable one; or the program's own. */
 bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit);
+bool cg_device_adopt(cg_context *cg, const cg_opencl *given, int64_t memory_limit);
 void cg_device_close(cg_context *cg);
 
 /* graph.c, scope.c. cg_can_hold: whether a value of this dtype and shape can be; reports under `who` where not. */

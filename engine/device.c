@@ -200,6 +200,53 @@ bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit)
     return ok;
 }
 
+/* The queue must be of this device and context, and in order: plans rely on it. */
+static bool belongs_together(cg_context *cg, const cg_opencl *given)
+{
+    cl_device_id device = NULL;
+    cl_context context = NULL;
+    cl_command_queue_properties properties = 0;
+    if (CL(cg, clGetCommandQueueInfo, given->queue, CL_QUEUE_DEVICE, sizeof device, &device, NULL) != CL_SUCCESS ||
+        CL(cg, clGetCommandQueueInfo, given->queue, CL_QUEUE_CONTEXT, sizeof context, &context, NULL) != CL_SUCCESS ||
+        CL(cg, clGetCommandQueueInfo, given->queue, CL_QUEUE_PROPERTIES, sizeof properties, &properties, NULL) !=
+            CL_SUCCESS)
+        return cg_fail(cg, CG_ERROR_DEVICE, "open_on: clGetCommandQueueInfo failed");
+    if (device != given->device || context != given->context)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: the queue is of another device or context");
+    if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: the queue runs out of order");
+    return true;
+}
+
+static bool describe(cg_context *cg, cl_device_id device, found_device *f)
+{
+    *f = (found_device){.device = device};
+    ask_text(&cg->faults, device, CL_DEVICE_NAME, f->name);
+    if (!is_usable(&cg->faults, f) ||
+        !ask(&cg->faults, device, CL_DEVICE_PLATFORM, sizeof f->platform, (void *)&f->platform))
+        return cg_fail(cg, CG_ERROR_DEVICE, "open_on: the device \"%s\" cannot be used", f->name);
+    if (CL(cg, clGetPlatformInfo, f->platform, CL_PLATFORM_NAME, NAME_BYTES, f->platform_name, NULL) != CL_SUCCESS)
+        f->platform_name[0] = '\0';
+    return true;
+}
+
+bool cg_device_adopt(cg_context *cg, const cg_opencl *given, int64_t memory_limit)
+{
+    found_device f;
+    if (!given->context || !given->device || !given->queue)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: context, device and queue must be given");
+    if (!belongs_together(cg, given) || !describe(cg, given->device, &f) || !probe(cg, &f, memory_limit)) return false;
+    cg->platform = f.platform;
+    cg->device = f.device;
+    cl_int status = CL(cg, clRetainContext, given->context);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clRetainContext", status);
+    cg->cl = given->context;
+    status = CL(cg, clRetainCommandQueue, given->queue);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clRetainCommandQueue", status);
+    cg->queue = given->queue;
+    return true;
+}
+
 void cg_device_close(cg_context *cg)
 {
     if (cg->queue) clReleaseCommandQueue(cg->queue);

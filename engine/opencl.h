@@ -1,5 +1,6 @@
 /* The engine's one gate to OpenCL and to the allocator: every call goes through it, so a test can make any of them
- * fail. Nothing outside engine/ includes CL headers. */
+ * fail. Nothing else of the
+ * library includes CL headers, but for clgrad/interop.h. */
 #ifndef CLGRAD_ENGINE_OPENCL_H
 #define CLGRAD_ENGINE_OPENCL_H
 
