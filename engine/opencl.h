@@ -1,6 +1,5 @@
 /* The engine's one gate to OpenCL and to the allocator: every call goes through it, so a test can make any of them
- * fail. Nothing else of the
- * library includes CL headers, but for clgrad/interop.h. */
+ * fail. Nothing else of the library includes CL headers, but for clgrad/interop.h. */
 #ifndef CLGRAD_ENGINE_OPENCL_H
 #define CLGRAD_ENGINE_OPENCL_H
 

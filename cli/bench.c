@@ -1,0 +1,179 @@
+/* `clgrad bench`: its arguments, and the run over the cases. Each case has a context of its own, so that none finds the
+ * memory or the plans of the one before. */
+#include "bench.h"
+
+#include "bench_report.h"
+#include "bench_select.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct bench_options {
+    char **filters;
+    int filter_count;
+    const char *device, *shapes;
+    cg_dtype dtype;
+    bool json, quick, help;
+} bench_options;
+
+static const char usage[] =
+    "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
+    "\n"
+    "Times ops and training steps on an OpenCL device and compares them with what the device can do: its\n"
+    "multiply-adds and its copy bandwidth, measured first. A FILTER is a part of a case's family, name and shape:\n"
+    "elementwise, reduce, softmax, layer_norm, batch_norm, random, copy, transpose, gemm, step, \"gemm 128x512x784\".\n"
+    "Without one all cases run but deepbench, DeepBench's matrix products, which take long on small devices. A filter\n"
+    "that is part of none lists the cases.\n"
+    "\n"
+    "  --json         one JSON object per line instead of a table\n"
+    "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
+    "  --dtype T      f32 (the default) or f64\n"
+    "  --shapes FILE  the cases in FILE instead of the built-in ones, one per line:\n"
+    "                   NAME EXTENTxEXTENT... [WORD], blank lines and # comments aside:\n"
+    "                   gemm 128x512x784 TN      [BATCHx]ROWSxCOLUMNSxINNER; NN (the default), NT, TN or TT\n"
+    "                   sum 4096x4096 axis=0     or max; without an axis over all elements\n"
+    "                   elementwise 1000000 ops=5   a chain of 1 to 10 ops; or exp, tanh\n"
+    "                   softmax 4096x1000        or layer_norm, batch_norm, copy, transpose, uniform, normal, "
+    "bernoulli\n"
+    "                   mlp                      a training step, without a shape\n"
+    "\n"
+    "GB/s counts each input once per pass that the formula makes over it, and the result once. The roofline is the\n"
+    "larger share of the two limits; operands that a cache holds can exceed it. Spread is the width of the middle "
+    "half\n"
+    "of the samples, as a share of the median. What does not fit into the device's memory is skipped with a note.\n";
+
+static int misuse(const char *what, const char *argument)
+{
+    fprintf(stderr, "clgrad bench: %s%s; see clgrad bench --help\n", what, argument);
+    return EXIT_USAGE;
+}
+
+/* The value of an option, given as `--name value` or `--name=value`; NULL if this is not that option. */
+static const char *option_value(const char *name, char **arguments, int *index)
+{
+    const size_t length = strlen(name);
+    const char *argument = arguments[*index];
+    if (strncmp(argument, name, length) != 0) return NULL;
+    if (argument[length] == '=') return argument + length + 1;
+    return argument[length] == '\0' && arguments[*index + 1] ? arguments[++*index] : NULL;
+}
+
+static bool parse_dtype(const char *text, cg_dtype *dtype)
+{
+    *dtype = strcmp(text, "f64") == 0 ? CG_F64 : CG_F32;
+    return strcmp(text, "f64") == 0 || strcmp(text, "f32") == 0;
+}
+
+/* `filters` has room for all arguments. 0, or the exit status of a misuse. */
+static int parse_arguments(char **arguments, bench_options *options)
+{
+    const char *value;
+    for (int i = 0; arguments[i]; i++) {
+        if (arguments[i][0] != '-')
+            options->filters[options->filter_count++] = arguments[i];
+        else if (strcmp(arguments[i], "--json") == 0)
+            options->json = true;
+        else if (strcmp(arguments[i], "--quick") == 0)
+            options->quick = true; /* for tests: too few samples to trust */
+        else if (strcmp(arguments[i], "--help") == 0)
+            options->help = true;
+        else if ((value = option_value("--device", arguments, &i)))
+            options->device = value;
+        else if ((value = option_value("--shapes", arguments, &i)))
+            options->shapes = value;
+        else if ((value = option_value("--dtype", arguments, &i))) {
+            if (!parse_dtype(value, &options->dtype)) return misuse("not a dtype that it takes: ", value);
+        } else
+            return misuse("an option that it has not, or without its value: ", arguments[i]);
+    }
+    return 0;
+}
+
+static int complain(const cg_context *cg, const char *what)
+{
+    fprintf(stderr, "clgrad bench: %s%s%s\n", what, *what ? ": " : "", cg_message(cg));
+    return EXIT_FAILURE;
+}
+
+static int run_case(const bench_case *c, const bench_options *options, const device_limits *limits)
+{
+    char text[2 * CASE_TEXT_BYTES];
+    double bytes;
+    bench_result result;
+    cg_context *cg = cg_open(options->device);
+    int status = EXIT_SUCCESS;
+    bench_case_text(c, text);
+    if (cg_status(cg) != CG_OK) {
+        status = complain(cg, text);
+    } else if (!c->kind->step && !bench_op_fits(cg, c, &bytes)) {
+        fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
+    } else if (!(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result)) {
+        status = complain(cg, text);
+    } else if (options->json) {
+        bench_json_line(cg, c, &result, limits);
+    } else {
+        bench_table_row(c, &result, limits);
+    }
+    cg_close(cg);
+    return status;
+}
+
+static int run_cases(const case_list *list, const bench_options *options)
+{
+    device_limits limits;
+    int status = EXIT_SUCCESS;
+    cg_context *cg = cg_open(options->device);
+    if (cg_status(cg) != CG_OK) {
+        status = complain(cg, "");
+    } else if (options->dtype == CG_F64 && !cg_device(cg)->has_f64) {
+        fprintf(stderr, "clgrad bench: %s has no f64\n", cg_device(cg)->name);
+        status = EXIT_FAILURE;
+    } else if (!measure_device_limits(cg, options->dtype, options->quick, &limits)) {
+        status = EXIT_FAILURE;
+    } else if (!options->json) {
+        bench_table_head(cg, options->dtype, &limits);
+    }
+    cg_close(cg);
+    if (status != EXIT_SUCCESS) return status;
+    for (int i = 0; i < list->count; i++)
+        if (run_case(&list->cases[i], options, &limits) != EXIT_SUCCESS) status = EXIT_FAILURE;
+    return status;
+}
+
+static int list_cases(const case_list *list, const char *filter)
+{
+    char text[2 * CASE_TEXT_BYTES];
+    fprintf(stderr, "clgrad bench: no case has \"%s\" in it; the cases are:\n", filter);
+    for (int i = 0; i < list->count; i++) {
+        bench_case_text(&list->cases[i], text);
+        fprintf(stderr, "  %s\n", text);
+    }
+    return EXIT_USAGE;
+}
+
+static int run(const bench_options *options)
+{
+    case_list list = {0};
+    int status = EXIT_USAGE;
+    const bool read = options->shapes ? case_list_read(&list, options->shapes, options->dtype)
+                                      : case_list_builtin(&list, options->dtype);
+    if (read) {
+        const char *unknown = case_list_filter(&list, options->filters, options->filter_count);
+        status = unknown ? list_cases(&list, unknown) : run_cases(&list, options);
+    }
+    case_list_free(&list);
+    return status;
+}
+
+int bench_command(int argument_count, char **arguments)
+{
+    bench_options options = {.filters = calloc((size_t)argument_count + 1, sizeof *options.filters)};
+    if (!options.filters) return EXIT_FAILURE;
+    int status = parse_arguments(arguments, &options);
+    if (status == 0 && options.help)
+        fputs(usage, stdout);
+    else if (status == 0)
+        status = run(&options);
+    free(options.filters);
+    return status;
+}

@@ -1,0 +1,124 @@
+/* Reads the lines that cases are written as, and says what a case moves. Lines may come from a user's file, so whatever
+ * they hold that is no case is answered with a reason. */
+#include "bench_case.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_EXTENT = 1 << 30, MOST_OPS = 10 };
+
+static const bench_kind *find_kind(const char *name)
+{
+    const bench_kind *(*const tables[])(int *) = {bench_elementwise_kinds, bench_reduce_kinds, bench_move_kinds,
+                                                  bench_gemm_kinds, bench_step_kinds};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+        int count;
+        const bench_kind *kinds = tables[t](&count);
+        for (int i = 0; i < count; i++)
+            if (strcmp(kinds[i].name, name) == 0) return &kinds[i];
+    }
+    return NULL;
+}
+
+/* A whole number from low to high that ends at `stop`; -1 otherwise. */
+static long number_in(const char **text, long low, long high, char stop)
+{
+    char *end;
+    errno = 0;
+    const long value = strtol(*text, &end, 10);
+    if (end == *text || errno || value < low || value > high || (*end && *end != stop)) return -1;
+    *text = *end ? end + 1 : end;
+    return value;
+}
+
+static const char *parse_extents(bench_case *c, const char *text)
+{
+    const bench_kind *kind = c->kind;
+    while (*text) {
+        if (c->extents.rank == kind->most_rank) return "its shape has too many extents";
+        const long extent = number_in(&text, 1, MOST_EXTENT, 'x');
+        if (extent < 0) return "its shape must be whole numbers from 1 to 2^30, joined by x";
+        c->extents.size[c->extents.rank++] = extent;
+    }
+    return c->extents.rank < kind->least_rank ? "its shape has too few extents" : NULL;
+}
+
+static const char *parse_form(bench_case *c, const char *word)
+{
+    if (strlen(word) != 2 || strspn(word, "NT") != 2) return "a form is NN, NT, TN or TT";
+    for (int i = 0; i < 2; i++) c->transposed[i] = word[i] == 'T';
+    return NULL;
+}
+
+static const char *parse_word(bench_case *c, const char *word)
+{
+    const char *number = strchr(word, '=') ? strchr(word, '=') + 1 : "";
+    if (strncmp(word, "axis=", 5) == 0 && c->kind->words & WORD_AXIS) {
+        c->axis = (int)number_in(&number, 0, c->extents.rank - 1, '\0');
+        return c->axis < 0 ? "its axis must be one of the shape's, counted from 0" : NULL;
+    }
+    if (strncmp(word, "ops=", 4) == 0 && c->kind->words & WORD_OPS) {
+        c->ops = (int)number_in(&number, 1, MOST_OPS, '\0');
+        return c->ops < 0 ? "ops must be from 1 to 10" : NULL;
+    }
+    if (c->kind->words & WORD_FORM) return parse_form(c, word);
+    return "it ends with a word that means nothing here";
+}
+
+static void append_word(bench_case *c, const char *word)
+{
+    const size_t used = strlen(c->shape);
+    snprintf(c->shape + used, sizeof c->shape - used, used ? " %s" : "%s", word);
+}
+
+static const char *parse_words(bench_case *c, char *line)
+{
+    char *rest, *word = strtok_r(line, " \t\r\n", &rest);
+    const char *why = NULL;
+    if (!word || !(c->kind = find_kind(word))) return "there is no such case";
+    word = strtok_r(NULL, " \t\r\n", &rest);
+    if (c->kind->step) return word ? "a training step has its own shape: nothing may follow its name" : NULL;
+    if (!word) return "a shape must follow the name";
+    append_word(c, word);
+    why = parse_extents(c, word);
+    while (!why && (word = strtok_r(NULL, " \t\r\n", &rest))) {
+        append_word(c, word);
+        why = parse_word(c, word);
+    }
+    if (!why && c->kind->words & WORD_FORM && !strchr(c->shape, ' ')) append_word(c, "NN");
+    return why;
+}
+
+const char *bench_case_parse(bench_case *c, const char *line, cg_dtype dtype)
+{
+    char copy[CASE_TEXT_BYTES];
+    if (strlen(line) >= sizeof copy) return "it is too long";
+    snprintf(copy, sizeof copy, "%s", line);
+    *c = (bench_case){.dtype = dtype, .axis = NO_AXIS, .ops = 1, .passes = 1};
+    const char *why = parse_words(c, copy);
+    if (!why && !c->kind->step) c->kind->describe(c);
+    return why;
+}
+
+void bench_case_text(const bench_case *c, char text[2 * CASE_TEXT_BYTES])
+{
+    const bench_kind *kind = c->kind;
+    const bool same = strcmp(kind->family, kind->name) == 0;
+    snprintf(text, 2 * CASE_TEXT_BYTES, "%s%s%s %s", same ? "" : kind->family, same ? "" : " ", kind->name, c->shape);
+}
+
+double bench_case_bytes(const bench_case *c)
+{
+    double elements = (double)c->result_size;
+    for (int i = 0; i < c->input_count; i++) elements += (double)cg_shape_size(c->inputs[i]);
+    return elements * (double)cg_dtype_bytes(c->dtype);
+}
+
+double bench_case_traffic(const bench_case *c)
+{
+    double elements = (double)c->result_size;
+    for (int i = 0; i < c->input_count; i++) elements += (double)c->passes * (double)cg_shape_size(c->inputs[i]);
+    return elements * (double)cg_dtype_bytes(c->dtype);
+}

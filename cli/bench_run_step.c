@@ -1,0 +1,202 @@
+/* Times training steps: forward, loss, backward, penalties and Adam, the minibatch already on the device, the loss read
+ * every tenth step. A repetition is ten steps, as that read is the only wait. */
+#include "bench_run.h"
+
+#include <stdlib.h>
+
+enum { MOST_LAYERS = 4, STEPS = 10, HOST_SAMPLES = 4000 };
+
+typedef enum step_loss { CROSS_ENTROPY, SQUARED_ERROR, RECONSTRUCTION } step_loss;
+
+struct training_step {
+    const char *shape;
+    int batch, layers, widths[MOST_LAYERS + 1];
+    step_loss loss;
+    bool normalized; /* batch norm before, dropout after each activation */
+    bool sigmoid;    /* of the last layer's result */
+    double penalty;  /* L1 and L2, of every kernel */
+};
+
+typedef struct step_run {
+    cg_context *cg;
+    const struct training_step *step;
+    cg_dtype dtype;
+    cg_model *model;
+    cg_optimizer *optimizer;
+    cg_dense *dense[MOST_LAYERS];
+    cg_batch_norm_layer *norms[MOST_LAYERS];
+    cg_tensor input, target;
+    double *host; /* seconds of the calling thread, of the last HOST_SAMPLES steps */
+    int steps;
+} step_run;
+
+static const struct training_step mlp = {
+    "784-512-512-10 batch=128", 128, 3, {784, 512, 512, 10}, .loss = CROSS_ENTROPY};
+static const struct training_step mlp_wide = {
+    "1024-4096-4096-1024 batch=64", 64, 3, {1024, 4096, 4096, 1024}, .loss = SQUARED_ERROR};
+static const struct training_step tabular = {"30-64-64-2 batch=32", 32, 3, {30, 64, 64, 2}, .loss = CROSS_ENTROPY,
+                                             .normalized = true};
+static const struct training_step logistic = {"784-10 batch=32", 32, 1, {784, 10}, .loss = CROSS_ENTROPY};
+static const struct training_step autoencoder = {"784-256-64-256-784 batch=256",
+                                                 256,
+                                                 4,
+                                                 {784, 256, 64, 256, 784},
+                                                 .loss = RECONSTRUCTION,
+                                                 .sigmoid = true,
+                                                 .penalty = 1e-5};
+
+const bench_kind *bench_step_kinds(int *count)
+{
+    static const bench_kind kinds[] = {
+        {.family = "step", .name = "mlp", .step = &mlp},
+        {.family = "step", .name = "mlp-wide", .step = &mlp_wide},
+        {.family = "step", .name = "tabular", .step = &tabular},
+        {.family = "step", .name = "logistic", .step = &logistic},
+        {.family = "step", .name = "autoencoder", .step = &autoencoder},
+    };
+    *count = sizeof kinds / sizeof *kinds;
+    return kinds;
+}
+
+const char *bench_step_shape(const struct training_step *step)
+{
+    return step->shape;
+}
+
+/* Values in [0, 1) of a minibatch that comes from the host, as a program's would. */
+static cg_tensor minibatch(step_run *run, int features)
+{
+    const struct training_step *step = run->step;
+    const size_t count = (size_t)step->batch * (size_t)features;
+    float *values = cg_host_allocate(run->cg, count * sizeof *values);
+    for (size_t i = 0; values && i < count; i++) values[i] = (float)rand() / ((float)RAND_MAX + 1);
+    cg_tensor batch = {0};
+    if (values) batch = cg_input(run->cg, CG_F32, CG_SHAPE(step->batch, features), values, .has_batch_axis = true);
+    cg_host_free(run->cg, values);
+    return cg_cast(batch, run->dtype);
+}
+
+static cg_tensor labels(step_run *run, int classes)
+{
+    const struct training_step *step = run->step;
+    int32_t *values = cg_host_allocate(run->cg, (size_t)step->batch * sizeof *values);
+    for (int i = 0; values && i < step->batch; i++) values[i] = rand() % classes;
+    cg_tensor batch = {0};
+    if (values) batch = cg_input(run->cg, CG_I32, CG_SHAPE(step->batch), values, .has_batch_axis = true);
+    cg_host_free(run->cg, values);
+    return batch;
+}
+
+static void make_minibatch(step_run *run)
+{
+    const int *widths = run->step->widths, last = widths[run->step->layers];
+    cg_scope scope = cg_scope_begin(run->cg);
+    run->input = cg_keep(minibatch(run, widths[0]));
+    run->target = run->step->loss == RECONSTRUCTION  ? run->input
+                  : run->step->loss == CROSS_ENTROPY ? cg_keep(labels(run, last))
+                                                     : cg_keep(minibatch(run, last));
+    cg_scope_end(scope);
+}
+
+static void make_network(step_run *run)
+{
+    static const char *const dense_names[] = {"fc1", "fc2", "fc3", "fc4"}, *const norm_names[] = {"bn1", "bn2", "bn3"};
+    const struct training_step *step = run->step;
+    run->model = cg_model_new(run->cg);
+    cg_scope scope = cg_scope_begin(run->cg);
+    for (int l = 0; l < step->layers; l++) {
+        run->dense[l] = cg_dense_new(run->model, dense_names[l], step->widths[l], step->widths[l + 1],
+                                     .kernel_penalty = cg_elastic(step->penalty, step->penalty), .dtype = run->dtype);
+        if (step->normalized && l + 1 < step->layers)
+            run->norms[l] = cg_batch_norm_new(run->model, norm_names[l], step->widths[l + 1], .dtype = run->dtype);
+    }
+    cg_scope_end(scope);
+    run->optimizer = cg_adam_new(run->model);
+}
+
+static cg_tensor forward(const step_run *run)
+{
+    const struct training_step *step = run->step;
+    cg_tensor x = run->input;
+    for (int l = 0; l < step->layers; l++) {
+        x = cg_dense_call(run->dense[l], x);
+        if (l + 1 == step->layers) break;
+        if (step->normalized) x = cg_batch_norm_call(run->norms[l], x);
+        x = cg_relu(x);
+        if (step->normalized) x = cg_dropout(x, .rate = 0.2);
+    }
+    return step->sigmoid ? cg_sigmoid(x) : x;
+}
+
+static void train(step_run *run)
+{
+    const double start = seconds_on(CLOCK_THREAD_CPUTIME_ID);
+    cg_scope scope = cg_scope_begin(run->cg);
+    cg_tensor result = forward(run);
+    cg_minimize(run->optimizer, run->step->loss == CROSS_ENTROPY ? cg_softmax_cross_entropy(result, run->target)
+                                                                 : cg_mean_squared_error(result, run->target));
+    cg_scope_end(scope);
+    run->host[run->steps++ % HOST_SAMPLES] = seconds_on(CLOCK_THREAD_CPUTIME_ID) - start;
+}
+
+static double time_block(void *user, int repetitions)
+{
+    step_run *run = user;
+    const double start = seconds_on(CLOCK_MONOTONIC);
+    for (int i = 0; i < repetitions; i++) {
+        for (int s = 0; s < STEPS; s++) train(run);
+        cg_optimizer_objective(run->optimizer);
+    }
+    return cg_status(run->cg) == CG_OK ? seconds_on(CLOCK_MONOTONIC) - start : -1;
+}
+
+/* Two products of each layer in the backward pass, of the first only one: nobody asks for the input's gradient. */
+static double products_flop(const struct training_step *step)
+{
+    double flop = 0;
+    for (int l = 0; l < step->layers; l++)
+        flop += (l ? 3 : 2) * 2.0 * step->batch * step->widths[l] * step->widths[l + 1];
+    return flop;
+}
+
+/* The minibatch read once; weights and Adam's two moments read and written once. */
+static double step_traffic(const step_run *run)
+{
+    const double weights = (double)cg_model_size(run->model);
+    const double batch = (double)run->step->batch * run->step->widths[0];
+    return (6 * weights + batch) * (double)cg_dtype_bytes(run->dtype);
+}
+
+static bool measure(step_run *run, bool quick, bench_result *result)
+{
+    const double start = seconds_on(CLOCK_MONOTONIC);
+    cg_training(run->cg, true);
+    make_minibatch(run);
+    make_network(run);
+    result->traffic = step_traffic(run);
+    train(run);
+    cg_wait(run->cg);
+    result->step.first_step = seconds_on(CLOCK_MONOTONIC) - start;
+    if (!sample(time_block, run, quick, &result->time)) return false;
+    train(run);
+    result->step.kernels = cg_counters_get(run->cg).last_plan_kernels;
+    result->step.device_bytes = cg_counters_get(run->cg).device_bytes;
+    return cg_wait(run->cg);
+}
+
+bool bench_run_step(cg_context *cg, const bench_case *c, bool quick, bench_result *result)
+{
+    step_run run = {.cg = cg, .step = c->kind->step, .dtype = c->dtype};
+    *result = (bench_result){.flop = products_flop(run.step), .passes = 1};
+    run.host = cg_host_allocate(cg, HOST_SAMPLES * sizeof *run.host);
+    const bool ok = run.host && measure(&run, quick, result);
+    if (ok) {
+        result->time.median /= STEPS;
+        result->time.best /= STEPS;
+        result->time.repetitions *= STEPS;
+        result->step.host = median_of(run.host, run.steps < HOST_SAMPLES ? run.steps : HOST_SAMPLES);
+    }
+    cg_host_free(cg, run.host);
+    cg_model_free(run.model);
+    return ok;
+}

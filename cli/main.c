@@ -1,0 +1,22 @@
+/* The command `clgrad`: hands over to its subcommands. */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] = "Usage: clgrad COMMAND [ARGUMENTS]\n"
+                            "\n"
+                            "  bench    time ops and training steps; clgrad bench --help says more\n";
+
+int main(int argument_count, char **arguments)
+{
+    if (argument_count > 1 && strcmp(arguments[1], "bench") == 0)
+        return bench_command(argument_count - 2, arguments + 2);
+    if (argument_count > 1 && (strcmp(arguments[1], "--help") == 0 || strcmp(arguments[1], "help") == 0)) {
+        fputs(usage, stdout);
+        return EXIT_SUCCESS;
+    }
+    fputs(usage, stderr);
+    return EXIT_USAGE;
+}

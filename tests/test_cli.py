@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Tests of the command `clgrad`: what it prints and how it exits. Times are taken with --quick, so they mean nothing.
+
+Usage: test_cli.py CLGRAD
+"""
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import unittest
+
+CLGRAD = ""
+OP_FIELDS = {"case", "shape", "dtype", "device", "median_us", "best_us", "spread", "samples", "repetitions", "gflops",
+             "gbps", "passes", "roofline", "peak_gflops", "peak_gbps"}
+STEP_FIELDS = OP_FIELDS | {"host_us", "kernels", "device_bytes", "first_step_us"}
+
+
+def clgrad(*arguments):
+    return subprocess.run([CLGRAD, *arguments], capture_output=True, text=True, check=False)
+
+
+def bench(*arguments):
+    """The results of a quick run, as objects."""
+    done = clgrad("bench", "--json", "--quick", *arguments)
+    if done.returncode:
+        raise AssertionError(f"exit status {done.returncode}: {done.stderr}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class Help(unittest.TestCase):
+    def test_help_goes_to_stdout(self):
+        for arguments in (["--help"], ["bench", "--help"]):
+            done = clgrad(*arguments)
+            self.assertEqual(done.returncode, 0)
+            self.assertIn("Usage: clgrad", done.stdout)
+
+    def test_misuse_exits_with_2(self):
+        for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f16"], ["bench", "--shapes"]):
+            done = clgrad(*arguments)
+            self.assertEqual(done.returncode, 2, arguments)
+            self.assertTrue(done.stderr, arguments)
+            self.assertFalse(done.stdout, arguments)
+
+
+class Cases(unittest.TestCase):
+    def check_numbers(self, result, case, shape):
+        self.assertEqual((result["case"], result["shape"], result["dtype"]), (case, shape, "f32"))
+        self.assertTrue(0 < result["best_us"] <= result["median_us"])
+        self.assertGreaterEqual(result["spread"], 0)
+        for field in ("gflops", "gbps", "roofline", "peak_gflops", "peak_gbps"):
+            self.assertTrue(math.isfinite(result[field]) and result[field] >= 0, field)
+
+    def test_unknown_filter_lists_the_cases(self):
+        done = clgrad("bench", "gemm", "no such case")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("no such case", done.stderr)
+        for case in ("gemm 128x512x784 NN", "step mlp 784-512-512-10", "reduce sum 4096x4096 axis=0", "deepbench "):
+            self.assertIn(case, done.stderr)
+
+    def test_json_of_an_op(self):
+        (result,) = bench("gemm 128x128x128 NN")
+        self.assertEqual(set(result), OP_FIELDS)
+        self.check_numbers(result, "gemm", "128x128x128 NN")
+        self.assertAlmostEqual(result["gflops"], 2 * 128**3 / result["median_us"] / 1e3, delta=1e-2 * result["gflops"])
+        self.assertAlmostEqual(result["gbps"], 12 * 128**2 / result["median_us"] / 1e3, delta=1e-2)
+
+    def test_json_of_a_step(self):
+        (result,) = bench("step logistic")
+        self.assertEqual(set(result), STEP_FIELDS)
+        self.check_numbers(result, "logistic", "784-10 batch=32")
+        self.assertTrue(result["kernels"] > 0 and result["host_us"] > 0 and result["first_step_us"] > 0)
+        self.assertGreater(result["device_bytes"], 3 * 4 * 7850)
+
+    def test_table(self):
+        done = clgrad("bench", "--quick", "softmax 128x10")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"case +shape +median us")
+        self.assertRegex(done.stdout, r"\nsoftmax +128x10 +[0-9.]+ .*%\n$")
+
+    def test_unknown_device(self):
+        done = clgrad("bench", "--device", "no such device", "gemm 128")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no such device", done.stderr)
+
+
+class Shapes(unittest.TestCase):
+    def setUp(self):
+        # pylint: disable-next=consider-using-with
+        self.file = tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8")
+        self.addCleanup(self.file.close)
+
+    def write(self, text):
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(text)
+        self.file.flush()
+        return self.file.name
+
+    def test_every_kind(self):
+        lines = ["elementwise 33x5 ops=10", "exp 100", "tanh 7", "sum 64x32 axis=0", "max 64x32", "softmax 16x10",
+                 "layer_norm 8x12", "batch_norm 32x8", "copy 9x4", "transpose 20x30", "uniform 50", "normal 50",
+                 "bernoulli 50", "gemm 5x6x7 TT", "gemm 3x4x5x6 NT", "gemm 4x4x4"]
+        results = bench("--shapes", self.write("# sizes of ours\n\n" + "  # more\n".join(lines) + "\n"))
+        found = [f"{result['case']} {result['shape']}" for result in results]
+        self.assertEqual(found, [*lines[:-1], "gemm 4x4x4 NN"])
+        self.assertEqual([results[i]["passes"] for i in (0, 5)], [1, 2])
+
+    def test_filters_apply_to_a_file(self):
+        (result,) = bench("--shapes", self.write("sum 10x10 axis=1\ngemm 8x8x8\n"), "gemm")
+        self.assertEqual(result["case"], "gemm")
+
+    def test_bad_line_is_named(self):
+        bad = ["gemmm 1x2x3", "gemm", "gemm 1x2", "gemm 1x2x3 NX", "gemm 1x2x3x4x5", "gemm 1x-2x3", "gemm 1x2x3 axis=0",
+               "sum 4x4 axis=2", "sum 4x4 axis=", "exp 10 ops=2", "elementwise 10 ops=11", "elementwise 10 ops=0",
+               "softmax 9999999999", "softmax 3y4", "mlp 128", "sum " + 100 * "1x" + "1"]
+        for line in bad:
+            done = clgrad("bench", "--shapes", self.write(f"exp 10\n\n{line}\n"))
+            self.assertEqual(done.returncode, 2, line)
+            self.assertIn(f"{self.file.name}:3: ", done.stderr, line)
+            self.assertFalse(done.stdout, line)
+
+    def test_missing_file(self):
+        done = clgrad("bench", "--shapes", self.file.name + ".missing")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(".missing", done.stderr)
+
+    def test_too_large_is_skipped_with_its_size(self):
+        done = clgrad("bench", "--json", "--quick", "--shapes", self.write("exp 1073741824x1024\nexp 10\n"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 1)
+        self.assertRegex(done.stderr, r"skipped: elementwise exp 1073741824x1024 needs 17592\.\d+ GB")
+
+
+if __name__ == "__main__":
+    CLGRAD = sys.argv.pop(1)
+    unittest.main()
