@@ -1,79 +1,223 @@
 #!/usr/bin/env python3
-"""Runs clgrad's MLP training step and PyTorch's side by side on the CPU, alternating in blocks, and prints one JSON
-object: the medians of both and their ratio (above 1: clgrad is faster). Needs PyTorch in the Python that runs it.
+"""Runs the same work on clgrad and on its peers side by side: for each case blocks of one after the other, in turns,
+several times in one run, on all cores. The ratio is theirs/ours: above 1 clgrad is faster; of the medians over all
+blocks, and of the best.
 
-Usage: peers.py MLP_STEP_PROGRAM
+Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--json] [--blocks N] [--output FOLDER] [FILTER...]
+
+PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's name.
+A peer that is missing or fails is reported and left out. The results go to FOLDER/peers.json and FOLDER/peers.svg
+(default: bench/results).
 """
+import argparse
+import datetime
 import json
 import os
+import pathlib
 import statistics
 import subprocess
 import sys
-import time
+import tempfile
 
-BLOCKS, STEPS, WARM_UP = 5, 200, 20
+import chart
 
-
-def torch_step():
-    """A function that runs one step: 784-512-512-10, batch 128, cross-entropy, Adam."""
-    import torch
-
-    torch.manual_seed(0)
-    layers = [torch.nn.Linear(784, 512), torch.nn.ReLU(), torch.nn.Linear(512, 512), torch.nn.ReLU(),
-              torch.nn.Linear(512, 10)]
-    network = torch.nn.Sequential(*layers)
-    optimizer = torch.optim.Adam(network.parameters())
-    x, y = torch.rand(128, 784), torch.randint(0, 10, (128,))
-    loss_of = torch.nn.CrossEntropyLoss()
-
-    def step(number):
-        optimizer.zero_grad()
-        loss = loss_of(network(x), y)
-        loss.backward()
-        optimizer.step()
-        if number % 10 == 9:
-            loss.item()
-
-    # Small products may be faster on one thread: the peer gets whichever number suits it better.
-    by_threads = {}
-    for threads in (1, os.cpu_count()):
-        torch.set_num_threads(threads)
-        for number in range(WARM_UP):
-            step(number)
-        by_threads[threads] = time_torch(step)[0]
-    torch.set_num_threads(min(by_threads, key=by_threads.get))
-    return step, f"{torch.__version__}, {torch.get_num_threads()} threads"
+HERE = pathlib.Path(__file__).resolve().parent
+STEPS = ["mlp 784-512-512-10 batch=128", "mlp-wide 1024-4096-4096-1024 batch=64", "tabular 30-64-64-2 batch=32",
+         "logistic 784-10 batch=32", "autoencoder 784-256-64-256-784 batch=256"]
+PRODUCTS = [f"gemm {size} {form}" for size in ("128x128x128", "256x256x256", "512x512x512", "1024x1024x1024",
+                                               "2048x2048x2048") for form in ("NN", "NT", "TN", "TT")]
+PRODUCTS += ["gemm 128x512x784 NN", "gemm 128x512x512 NN", "gemm 128x512x512 NT", "gemm 512x512x128 TN",
+             "gemm 784x512x128 TN", "gemm 512x784x128 NN", "gemm 64x6272x576 NN", "gemm 128x32x512 NN",
+             "gemm 128x10x512 NN", "gemm 512x10x128 TN", "gemm 128x512x10 NT"]
+OPS = [f"elementwise {size} ops={ops}" for ops in (1, 5, 10) for size in (1024, 65536, 1048576, 16777216)]
+OPS += [f"{name} {size}" for name in ("exp", "tanh") for size in (65536, 16777216)]
+OPS += [f"{name} {shape}" for name in ("sum", "max")
+        for shape in ("262144x64 axis=0", "262144x64 axis=1", "64x262144 axis=0", "64x262144 axis=1",
+                      "4096x4096 axis=0", "4096x4096 axis=1", "16777216")]
+OPS += [f"{name} {shape}" for name in ("softmax", "layer_norm", "batch_norm")
+        for shape in ("128x10", "4096x1000", "16384x1024")]
 
 
-def time_torch(step):
-    """Microseconds of a step: the median over tens, as the other side measures."""
-    tens = []
-    for _ in range(STEPS // 10):
-        start = time.perf_counter()
-        for number in range(10):
-            step(number)
-        tens.append((time.perf_counter() - start) / 10)
-    return 1e6 * statistics.median(tens), 1e6 * min(tens)
+class Peer:
+    """A process that answers cases with times; see peer_work.py for the protocol."""
+
+    def __init__(self, name, command, cases):
+        self.name, self.cases, self.version, self.process = name, set(cases), None, None
+        # A file takes whatever it says, where a full pipe would stop it.
+        self.errors = tempfile.TemporaryFile("w+")  # pylint: disable=consider-using-with
+        # OpenBLAS's threads go to sleep at once, or they would take our time.
+        environment = os.environ | {"OPENBLAS_THREAD_TIMEOUT": "4"}
+        try:
+            # pylint: disable-next=consider-using-with
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=self.errors, text=True, env=environment)
+        except OSError as error:
+            self.leave_out(str(error))
+            return
+        line = self.process.stdout.readline()
+        if line:
+            self.version = json.loads(line)["version"]
+        else:
+            self.leave_out(self.last_words())
+
+    def last_words(self):
+        self.process.wait()
+        self.errors.seek(0)
+        return (self.errors.read().strip().splitlines() or ["it ended"])[-1]
+
+    def leave_out(self, why):
+        print(f"peers: going on without {self.name}: {why}", file=sys.stderr)
+        self.cases = set()
+
+    def measure(self, case):
+        """Its times; None, and the case is dropped, after an error."""
+        try:
+            self.process.stdin.write(case + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
+        if not line:
+            self.leave_out(f"it ended at {case}: {self.last_words()}")
+            return None
+        reply = json.loads(line)
+        if "error" in reply:
+            print(f"peers: {self.name}: {case}: {reply['error']}", file=sys.stderr)
+            self.cases.discard(case)
+            return None
+        return reply
+
+    def close(self):
+        if self.process:
+            self.process.stdin.close()
+            self.process.wait()
 
 
-def main(program):
-    try:
-        step, version = torch_step()
-    except ImportError as error:
-        print(f"peers: no PyTorch here ({error}); nothing to compare with", file=sys.stderr)
-        return
-    ours, theirs = [], []
-    for _ in range(BLOCKS):
-        theirs.append(time_torch(step))
-        ours.append(json.loads(subprocess.run([program, str(STEPS)], check=True, capture_output=True).stdout))
-    mine, other = (statistics.median(values) for values in ([o["median_us"] for o in ours], [t[0] for t in theirs]))
-    best = min(t[1] for t in theirs) / min(o["best_us"] for o in ours)
-    print(json.dumps({"case": "mlp", "peer": f"pytorch {version}", "ours_us": round(mine, 1), "theirs_us": round(other, 1),
-                      "ratio": round(other / mine, 2), "ratio_best": round(best, 2),
-                      "host_us": min(o["host_us"] for o in ours), "kernels": ours[0]["kernels"]}))
+def clgrad_line(case):
+    """The line of a file of shapes: a training step's shape is its own."""
+    return case.split()[0] if case in STEPS else case
+
+
+def measure_clgrad(program, case):
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as shapes:
+        shapes.write(clgrad_line(case) + "\n")
+        shapes.flush()
+        done = subprocess.run([program, "bench", "--json", "--shapes", shapes.name], capture_output=True, text=True,
+                              check=False)
+    if done.returncode or not done.stdout:
+        print(f"peers: clgrad: {case}: {done.stderr.strip()}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def compare(case, peers, program, blocks):
+    """One result per peer that has the case."""
+    ours, theirs = [], {peer.name: [] for peer in peers if case in peer.cases}
+    for _ in range(blocks):
+        block = measure_clgrad(program, case)
+        if block is None:
+            return
+        ours.append(block)
+        for peer in peers:
+            times = peer.measure(case) if case in peer.cases else None
+            if times:
+                theirs[peer.name].append(times)
+    for name, times in theirs.items():
+        if len(times) == blocks:
+            yield result_of(case, name, ours, times)
+
+
+def result_of(case, peer, ours, theirs):
+    mine, other = (statistics.median(block["median_us"] for block in side) for side in (ours, theirs))
+    mine_best, other_best = (min(block["best_us"] for block in side) for side in (ours, theirs))
+    result = {"case": case, "peer": peer, "ours_us": round(mine, 2), "theirs_us": round(other, 2),
+              "ratio": round(other / mine, 3), "ratio_best": round(other_best / mine_best, 3),
+              "roofline": round(statistics.median(block["roofline"] for block in ours), 3)}
+    if "host_us" in ours[0]:
+        result |= {"host_us": round(statistics.median(block["host_us"] for block in ours), 2),
+                   "kernels": ours[0]["kernels"], "device_bytes": ours[0]["device_bytes"],
+                   "first_step_us": max(block["first_step_us"] for block in ours)}
+    return result
+
+
+def cpu_model():
+    for line in pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return "unknown"
+
+
+def package_version(name):
+    done = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", name], capture_output=True, text=True, check=False)
+    return done.stdout or "unknown"
+
+
+def write_results(folder, peers, results, blocks):
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"date": datetime.date.today().isoformat(), "cpu": cpu_model(), "cores": os.cpu_count(), "blocks": blocks,
+              "versions": {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version},
+              "results": results}
+    lines = json.dumps(record, indent=1)
+    (folder / "peers.json").write_text(lines + "\n", encoding="utf-8")
+    (folder / "peers.svg").write_text(chart.ratios(record), encoding="utf-8")
+
+
+def print_result(result, as_json):
+    if as_json:
+        print(json.dumps(result), flush=True)
+    else:
+        print(f"{result['case']:40} {result['peer']:9} {result['ours_us']:12.1f} {result['theirs_us']:12.1f} "
+              f"{result['ratio']:7.2f} {result['ratio_best']:7.2f}", flush=True)
+
+
+def wanted(case, peer, filters):
+    return not filters or any(text in case or text in peer for text in filters)
+
+
+def start_peers(arguments):
+    """Only those that some wanted case has."""
+    offers = [("openblas", [arguments.openblas], PRODUCTS),
+              ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")], STEPS + OPS),
+              ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS),
+              ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS)]
+    peers = []
+    for name, command, cases in offers:
+        asked = [case for case in cases if wanted(case, name, arguments.filters)]
+        if asked:
+            peers.append(Peer(name, command, asked))
+    return peers
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clgrad", required=True)
+    parser.add_argument("--openblas", required=True)
+    parser.add_argument("--python", required=True)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--output", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("filters", nargs="*", metavar="FILTER")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    peers = start_peers(arguments)
+    results = []
+    if not arguments.json:
+        print(f"{'case':40} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
+    for case in STEPS + PRODUCTS + OPS:
+        if not any(case in peer.cases for peer in peers):
+            continue
+        for result in compare(case, peers, arguments.clgrad, arguments.blocks):
+            results.append(result)
+            print_result(result, arguments.json)
+    for peer in peers:
+        peer.close()
+    if not results:
+        sys.exit("peers: nothing was compared")
+    write_results(arguments.output, peers, results, arguments.blocks)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1])
+    main()

@@ -95,24 +95,29 @@ static int complain(const cg_context *cg, const char *what)
     return EXIT_FAILURE;
 }
 
+/* Says so where the device cannot hold the operands. */
+static bool is_too_large(const cg_context *cg, const bench_case *c, const char *text)
+{
+    double bytes;
+    if (c->kind->step || bench_op_fits(cg, c, &bytes)) return false;
+    fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
+    return true;
+}
+
 static int run_case(const bench_case *c, const bench_options *options, const device_limits *limits)
 {
     char text[2 * CASE_TEXT_BYTES];
-    double bytes;
     bench_result result;
     cg_context *cg = cg_open(options->device);
     int status = EXIT_SUCCESS;
     bench_case_text(c, text);
-    if (cg_status(cg) != CG_OK) {
-        status = complain(cg, text);
-    } else if (!c->kind->step && !bench_op_fits(cg, c, &bytes)) {
-        fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
-    } else if (!(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result)) {
-        status = complain(cg, text);
-    } else if (options->json) {
-        bench_json_line(cg, c, &result, limits);
-    } else {
-        bench_table_row(c, &result, limits);
+    if (cg_status(cg) != CG_OK || !is_too_large(cg, c, text)) {
+        if (cg_status(cg) != CG_OK || !(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result))
+            status = complain(cg, text);
+        else if (options->json)
+            bench_json_line(cg, c, &result, limits);
+        else
+            bench_table_row(c, &result, limits);
     }
     cg_close(cg);
     return status;
