@@ -19,28 +19,30 @@ typedef struct bench_options {
 static const char usage[] =
     "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
     "\n"
-    "Times ops and training steps on an OpenCL device and compares them with what the device can do: its\n"
-    "multiply-adds and its copy bandwidth, measured first. A FILTER is a part of a case's family, name and shape:\n"
-    "elementwise, reduce, softmax, layer_norm, batch_norm, random, copy, transpose, gemm, step, \"gemm 128x512x784\".\n"
-    "Without one all cases run but deepbench, DeepBench's matrix products, which take long on small devices. A filter\n"
-    "that is part of none lists the cases.\n"
+    "Times ops and training steps on an OpenCL device and compares them with what the device can do: its "
+    "multiply-adds\n"
+    "and its copy bandwidth, measured before each case; the best so far counts. A FILTER is a part of a case's "
+    "family,\n"
+    "name and shape: elementwise, reduce, softmax, layer_norm, batch_norm, random, copy, transpose, gemm, step,\n"
+    "\"gemm 128x512x784\". Without one all cases run but deepbench, DeepBench's matrix products, which take long on\n"
+    "small devices. A filter that is part of none lists the cases.\n"
     "\n"
     "  --json         one JSON object per line instead of a table\n"
     "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
     "  --dtype T      f32 (the default) or f64\n"
-    "  --shapes FILE  the cases in FILE instead of the built-in ones, one per line:\n"
-    "                   NAME EXTENTxEXTENT... [WORD], blank lines and # comments aside:\n"
-    "                   gemm 128x512x784 TN      [BATCHx]ROWSxCOLUMNSxINNER; NN (the default), NT, TN or TT\n"
-    "                   sum 4096x4096 axis=0     or max; without an axis over all elements\n"
+    "  --shapes FILE  the cases in FILE instead of the built-in ones, one per line; blank lines and # comments are\n"
+    "                 left out:\n"
+    "                   gemm 128x512x784 TN         [BATCHx]ROWSxCOLUMNSxINNER; NN (the default), NT, TN or TT\n"
+    "                   sum 4096x4096 axis=0        or max; without an axis over all elements\n"
     "                   elementwise 1000000 ops=5   a chain of 1 to 10 ops; or exp, tanh\n"
-    "                   softmax 4096x1000        or layer_norm, batch_norm, copy, transpose, uniform, normal, "
-    "bernoulli\n"
-    "                   mlp                      a training step, without a shape\n"
+    "                   softmax 4096x1000           or layer_norm, batch_norm, copy, transpose\n"
+    "                   uniform 1000000             or normal, bernoulli\n"
+    "                   mlp                         a training step, without a shape\n"
     "\n"
     "GB/s counts each input once per pass that the formula makes over it, and the result once. The roofline is the\n"
-    "larger share of the two limits; operands that a cache holds can exceed it. Spread is the width of the middle "
-    "half\n"
-    "of the samples, as a share of the median. What does not fit into the device's memory is skipped with a note.\n";
+    "larger share of the two limits; operands that a cache holds can exceed it. Spread is the width of the middle\n"
+    "half of the samples, as a share of the median. What does not fit into the device's memory is skipped with a\n"
+    "note. The exit status is 1 if a case failed, 2 for arguments or lines that mean nothing.\n";
 
 static int misuse(const char *what, const char *argument)
 {
@@ -104,7 +106,7 @@ static bool is_too_large(const cg_context *cg, const bench_case *c, const char *
     return true;
 }
 
-static int run_case(const bench_case *c, const bench_options *options, const device_limits *limits)
+static int run_case(const bench_case *c, const bench_options *options, device_limits *limits)
 {
     char text[2 * CASE_TEXT_BYTES];
     bench_result result;
@@ -112,7 +114,8 @@ static int run_case(const bench_case *c, const bench_options *options, const dev
     int status = EXIT_SUCCESS;
     bench_case_text(c, text);
     if (cg_status(cg) != CG_OK || !is_too_large(cg, c, text)) {
-        if (cg_status(cg) != CG_OK || !(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result))
+        if (cg_status(cg) != CG_OK || !raise_device_limits(cg, options->dtype, options->quick, limits) ||
+            !(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result))
             status = complain(cg, text);
         else if (options->json)
             bench_json_line(cg, c, &result, limits);
@@ -123,22 +126,29 @@ static int run_case(const bench_case *c, const bench_options *options, const dev
     return status;
 }
 
-static int run_cases(const case_list *list, const bench_options *options)
+/* Looks at the device before the first case, as a wrong one would fail them all. */
+static int check_device(const bench_options *options, device_limits *limits)
 {
-    device_limits limits;
-    int status = EXIT_SUCCESS;
     cg_context *cg = cg_open(options->device);
+    int status = EXIT_SUCCESS;
     if (cg_status(cg) != CG_OK) {
         status = complain(cg, "");
     } else if (options->dtype == CG_F64 && !cg_device(cg)->has_f64) {
         fprintf(stderr, "clgrad bench: %s has no f64\n", cg_device(cg)->name);
         status = EXIT_FAILURE;
-    } else if (!measure_device_limits(cg, options->dtype, options->quick, &limits)) {
+    } else if (!raise_device_limits(cg, options->dtype, options->quick, limits)) {
         status = EXIT_FAILURE;
     } else if (!options->json) {
-        bench_table_head(cg, options->dtype, &limits);
+        bench_table_head(cg, options->dtype, limits);
     }
     cg_close(cg);
+    return status;
+}
+
+static int run_cases(const case_list *list, const bench_options *options)
+{
+    device_limits limits = {0};
+    int status = check_device(options, &limits);
     if (status != EXIT_SUCCESS) return status;
     for (int i = 0; i < list->count; i++)
         if (run_case(&list->cases[i], options, &limits) != EXIT_SUCCESS) status = EXIT_FAILURE;

@@ -6,7 +6,7 @@
 #include <clgrad/interop.h>
 #include <stdio.h>
 
-enum { CHAINS = 16, RUNS = 7, QUICK_RUNS = 2, COPY_MIB = 256, QUICK_COPY_MIB = 16 };
+enum { CHAINS = 16, RUNS = 4, QUICK_RUNS = 2, COPY_MIB = 256, QUICK_COPY_MIB = 16 };
 
 /* VECTOR is the widest vector that the device computes on at once, NUMBER its element. `peak`: chains of dependent
  * multiply-adds, sixteen side by side in each work-item. `copy`: one vector per work-item. */
@@ -27,7 +27,7 @@ static const char source[] = "#ifdef USE_DOUBLE\n"
                              "    EACH(SUM)\n"
                              "    out[get_global_id(0)] = total * (NUMBER)1e-30;\n"
                              "}\n"
-                             "__kernel void copy(__global const float16 *from, __global float16 *to)\n"
+                             "__kernel void copy(__global const float4 *from, __global float4 *to)\n"
                              "{\n"
                              "    to[get_global_id(0)] = from[get_global_id(0)];\n"
                              "}\n";
@@ -136,7 +136,7 @@ static double faster_copy(const device *d, cl_kernel kernel, cl_mem from, cl_mem
     double best = 0;
     for (int run = 0; run <= d->runs; run++) {
         const double by_driver = time_driver_copy(d, from, to, bytes);
-        const double by_kernel = time_launch(d, kernel, bytes / sizeof(cl_float16));
+        const double by_kernel = time_launch(d, kernel, bytes / sizeof(cl_float4));
         if (by_driver < 0 || by_kernel < 0) return 0;
         const double gbps = 2e-9 * (double)bytes / (by_driver < by_kernel ? by_driver : by_kernel);
         if (run > 0 && gbps > best) best = gbps;
@@ -174,7 +174,7 @@ static size_t copy_bytes(const cg_context *cg, bool quick)
     return (size_t)bytes / 4096 * 4096;
 }
 
-bool measure_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_limits *limits)
+bool raise_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_limits *limits)
 {
     device d = {.cg = cg,
                 .context = cg_opencl_context(cg),
@@ -182,11 +182,13 @@ bool measure_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_li
                 .queue = cg_opencl_queue(cg),
                 .dtype = dtype,
                 .runs = quick ? QUICK_RUNS : RUNS};
-    *limits = (device_limits){0};
+    device_limits found = {0};
     if (build_program(&d)) {
-        limits->gflops = measure_peak(&d);
-        limits->gbps = measure_copy(&d, copy_bytes(cg, quick));
+        found.gflops = measure_peak(&d);
+        found.gbps = measure_copy(&d, copy_bytes(cg, quick));
     }
     if (d.program) clReleaseProgram(d.program);
-    return limits->gflops > 0 && limits->gbps > 0;
+    if (found.gflops > limits->gflops) limits->gflops = found.gflops;
+    if (found.gbps > limits->gbps) limits->gbps = found.gbps;
+    return found.gflops > 0 && found.gbps > 0;
 }

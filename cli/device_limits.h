@@ -9,7 +9,9 @@ typedef struct device_limits {
     double gbps;   /* of a copy, bytes read plus bytes written: the faster of the driver's and a kernel's */
 } device_limits;
 
-/* False after a message on stderr. `quick`: less memory and fewer runs, for tests. */
-bool measure_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_limits *limits);
+/* Raises the limits, at first zeros, to what is measured now. Other work on the machine makes measurements low, never
+ * high: so this is done again and again. `quick`: less memory and fewer runs, for tests. False after a message on
+ * stderr. */
+bool raise_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_limits *limits);
 
 #endif
