@@ -127,12 +127,18 @@ def compare(case, peers, program, blocks):
             yield result_of(case, name, ours, times)
 
 
+def roofline_of(blocks):
+    """The larger share of the device's limits, which are the best of all blocks."""
+    return max(statistics.median(block[rate] for block in blocks) / max(block[limit] for block in blocks)
+               for rate, limit in (("gflops", "peak_gflops"), ("gbps", "peak_gbps")))
+
+
 def result_of(case, peer, ours, theirs):
     mine, other = (statistics.median(block["median_us"] for block in side) for side in (ours, theirs))
     mine_best, other_best = (min(block["best_us"] for block in side) for side in (ours, theirs))
     result = {"case": case, "peer": peer, "ours_us": round(mine, 2), "theirs_us": round(other, 2),
               "ratio": round(other / mine, 3), "ratio_best": round(other_best / mine_best, 3),
-              "roofline": round(statistics.median(block["roofline"] for block in ours), 3)}
+              "roofline": round(roofline_of(ours), 3)}
     if "host_us" in ours[0]:
         result |= {"host_us": round(statistics.median(block["host_us"] for block in ours), 2),
                    "kernels": ours[0]["kernels"], "device_bytes": ours[0]["device_bytes"],
@@ -212,11 +218,12 @@ def main():
         for result in compare(case, peers, arguments.clgrad, arguments.blocks):
             results.append(result)
             print_result(result, arguments.json)
+        if results:  # after each case: a run that is cut short has not been in vain
+            write_results(arguments.output, peers, results, arguments.blocks)
     for peer in peers:
         peer.close()
     if not results:
         sys.exit("peers: nothing was compared")
-    write_results(arguments.output, peers, results, arguments.blocks)
 
 
 if __name__ == "__main__":
