@@ -66,7 +66,7 @@ def ratios(record):
                 text(MARGIN, 42, f"{record['cpu']}, {record['cores']} cores, {record['date']}; bars are medians, "
                                  "strokes the best against the best")], 56
     for peer in dict.fromkeys(result["peer"] for result in results):
-        drawn, y = panel(peer, record["versions"].get(peer, "").split(" NO_")[0],
+        drawn, y = panel(peer, " ".join(record["versions"].get(peer, "").split()[:2]),
                          [result for result in results if result["peer"] == peer], scale, y)
         parts += drawn
         y += 14
