@@ -277,7 +277,27 @@ bool cg_generate(cg_build *build, cg_group *group)
     return ok;
 }
 
-void cg_prelude(cg_context *cg, cg_text *text)
+/* Every width that a vector may be folded to. */
+static void add_elementary_functions(cg_text *text, int most_lanes)
+{
+    for (int lanes = 1; lanes <= most_lanes; lanes *= 2) {
+        cg_text_append(text, "\n#undef CG_WIDTH\n#define CG_WIDTH");
+        if (lanes > 1) cg_text_add(text, " %d", lanes);
+        cg_text_add(text, "\n%s", cg_source_elementary);
+    }
+    cg_text_add(text, "#undef CG_WIDTH\n%s", cg_source_elementary);
+}
+
+/* Whether a kernel may call one of them: reading them takes the compiler some time. */
+bool cg_calls_elementary_functions(const char *source)
+{
+    static const char *const calls[] = {"exp(", "log(", "log1p(", "tanh(", "erf("};
+    bool found = false;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) found |= strstr(source, calls[i]) != NULL;
+    return found;
+}
+
+void cg_prelude(cg_context *cg, bool elementary, cg_text *text)
 {
     if (cg->info.has_f64) cg_text_append(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     cg_text_add(text, "#define CG_LANES %d\n", cg->vector_width);
@@ -288,4 +308,6 @@ void cg_prelude(cg_context *cg, cg_text *text)
     }
     cg_text_append(text, cg_source_entry);
     cg_text_append(text, cg_source_prelude);
+    /* GPUs run scalar code, and have instructions for what these functions are made of. */
+    if (elementary && cg->vector_width > 1) add_elementary_functions(text, cg->vector_width);
 }

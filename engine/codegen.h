@@ -30,8 +30,9 @@ bool cg_generate(cg_build *build, cg_group *group);
 /* Appends a step that gives root number `root` its variable's old value back if the run has reported a bad index. */
 bool cg_generate_keep(cg_build *build, int root, int64_t bytes);
 
-/* The text before all kernels of a program. */
-void cg_prelude(cg_context *cg, cg_text *text);
+/* The text before all kernels of a program; `elementary` where one of them calls exp and the like. */
+void cg_prelude(cg_context *cg, bool elementary, cg_text *text);
+bool cg_calls_elementary_functions(const char *source);
 
 /* Stands in sources for the kernel's name, which is made from a hash of the rest. */
 #define CG_KERNEL_NAME "CG_KERNEL"

@@ -126,7 +126,9 @@ static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_ke
 static bool build_program(cg_context *cg, const op_names *ops, cg_kernel_entry **kernels, int count)
 {
     cg_text text = {.context = cg};
-    cg_prelude(cg, &text);
+    bool elementary = false;
+    for (int i = 0; i < count; i++) elementary |= cg_calls_elementary_functions(kernels[i]->source);
+    cg_prelude(cg, elementary, &text);
     for (int i = 0; i < count; i++) append_named(&text, kernels[i]);
     return build_text(cg, &text, ops, kernels, count);
 }
@@ -191,7 +193,10 @@ static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *j
 {
     cg_text text = {.context = cg};
     op_names ops = {.used = 0};
-    cg_prelude(cg, &text);
+    bool elementary = false;
+    for (int i = 0; i < plan->step_count; i++)
+        elementary |= cg_calls_elementary_functions(plan->steps[i].entry->source);
+    cg_prelude(cg, elementary, &text);
     cg_text_append(&text, cg_source_stage);
     for (int i = 0; i < plan->step_count; i++) {
         bool seen = false;

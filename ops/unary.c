@@ -1,5 +1,5 @@
-/* Elementwise ops of one operand: sign and powers, exponential and trigonometric functions, conversion of dtypes, and
- * the identity without derivative. Each op: its rule, where to check it, its descriptor, its function. */
+/* Elementwise ops of one operand: sign and powers, exponential and trigonometric functions, erf, conversion of dtypes,
+ * and the identity without derivative. Each op: its rule, where to check it, its descriptor, its function. */
 #include "ops/family.h"
 
 #include <math.h>
@@ -322,6 +322,43 @@ cg_tensor cg_cos(cg_tensor x)
     return cg_map_1(&cos_op, x);
 }
 
+/* ---- erf --------------------------------------------------------------------------------------------------------- */
+
+static double erf_host(const double *x)
+{
+    return erf(x[0]);
+}
+
+/* 2 / sqrt(pi) e^-x^2 */
+static void erf_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor x = v->inputs[0], slope = cg_literal_like(x, 1.1283791670955126);
+    result[0] = cg_mul(v->cotangents[0], cg_mul(slope, cg_exp(cg_neg(cg_square(x)))));
+}
+
+static const cg_sample erf_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -8, .high = 8},
+    {ONE_OPERAND, .dtypes = {CG_I32}, .low = -5, .high = 5},
+};
+
+static const cg_op erf_op = {
+    .name = "erf",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "erf(a)",
+    .floating = true,
+    .cost = 20,
+    .host = erf_host,
+    .vjp = erf_vjp,
+    SAMPLES(erf_samples),
+};
+
+cg_tensor cg_erf(cg_tensor x)
+{
+    return cg_map_1(&erf_op, x);
+}
+
 /* ---- cast: attribute is the dtype -------------------------------------------------------------------------------- */
 
 static double identity_host(const double *x)
@@ -397,7 +434,7 @@ cg_tensor cg_stop_gradient(cg_tensor x)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {
-    &neg_op, &abs_op, &sign_op, &square_op, &reciprocal_op, &sqrt_op,
-    &exp_op, &log_op, &sin_op,  &cos_op,    &cast_op,       &stop_gradient_op,
+    &neg_op, &abs_op, &sign_op, &square_op, &reciprocal_op, &sqrt_op,          &exp_op,
+    &log_op, &sin_op, &cos_op,  &erf_op,    &cast_op,       &stop_gradient_op,
 };
 const cg_op_family cg_ops_unary = {list, LENGTH(list)};

@@ -34,6 +34,8 @@ CG_API cg_tensor cg_log(cg_tensor x);
 /* Sine and cosine of radians, floating; NaN at infinities. */
 CG_API cg_tensor cg_sin(cg_tensor x);
 CG_API cg_tensor cg_cos(cg_tensor x);
+/* Error function 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x, floating; 1 and -1 at infinities. */
+CG_API cg_tensor cg_erf(cg_tensor x);
 /* x converted to a dtype. Floating to integer truncates towards zero (what NaN and values outside the dtype's range
  * give is up to the device); anything to bool is "not 0"; i32 to u8 wraps. Between floating dtypes the cotangent is
  * converted back; through integers and bool the derivative is 0. x itself where it has the dtype already. */
@@ -43,7 +45,7 @@ CG_API cg_tensor cg_stop_gradient(cg_tensor x);
 
 /* ---- Activations ------------------------------------------------------------------------------------------------- */
 
-/* Hyperbolic tangent, and 1 / (1 + e^-x), floating; neither overflows. */
+/* Hyperbolic tangent, and 1 / (1 + e^-x), floating; neither overflows. In f32 a sigmoid below 3e-39 may be 0. */
 CG_API cg_tensor cg_tanh(cg_tensor x);
 CG_API cg_tensor cg_sigmoid(cg_tensor x);
 /* log(1 + e^x), floating; neither overflows nor loses small values. Its derivative is the sigmoid. */
