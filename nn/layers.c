@@ -19,6 +19,12 @@ struct cg_batch_norm_layer {
     double momentum, epsilon;
 };
 
+struct cg_layer_norm_layer {
+    cg_part part;
+    cg_variable *gamma, *beta; /* NULL where there is none */
+    double epsilon;
+};
+
 /* Reports an input whose last axis is not what the layer takes, under the layer's name: that of its variable without
  * the last part. A scalar or a dead tensor is left to the ops. */
 static bool width_fits(const cg_variable *kernel, cg_tensor x)
@@ -177,4 +183,36 @@ cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
     if (training) return normalize_minibatch(layer, x);
     return cg_batch_norm_inference(x, cg_value(layer->gamma), cg_value(layer->beta), cg_value(layer->moving_mean),
                                    cg_value(layer->moving_variance), layer->epsilon);
+}
+
+cg_layer_norm_layer *cg_layer_norm_new_with(cg_model *model, const char *name, int64_t features,
+                                            const cg_layer_norm_layer_options *options)
+{
+    if (!check_layer(model, name, features, features)) return NULL;
+    cg_layer_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
+    if (!layer) return NULL;
+    const int before = cg_model_count(model);
+    layer->epsilon = options->epsilon;
+    if (!options->no_gamma)
+        layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, CG_SHAPE(features),
+                                    CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
+    if (!options->no_beta)
+        layer->beta = add_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, CG_SHAPE(features),
+                                   CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
+    if ((layer->gamma || options->no_gamma) && (layer->beta || options->no_beta)) return layer;
+    cg_model_truncate(model, before);
+    cg_part_free(&layer->part);
+    return NULL;
+}
+
+static cg_tensor value_or_null(cg_variable *variable)
+{
+    return variable ? cg_value(variable) : (cg_tensor){0};
+}
+
+cg_tensor cg_layer_norm_call(const cg_layer_norm_layer *layer, cg_tensor x)
+{
+    if (!layer) return (cg_tensor){0};
+    return cg_layer_norm(x, .gamma = value_or_null(layer->gamma), .beta = value_or_null(layer->beta),
+                         .epsilon = layer->epsilon);
 }

@@ -3,7 +3,6 @@
 #include <clgrad/op.h>
 #include <clgrad/progress.h>
 
-#include "nn/options.h"
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Batch normalization of dense features, composed of means and maps: with the statistics of the batch, which it
- * returns, or with given ones. Moving averages are the layer's business. */
+/* Normalizations, composed of means and maps. Of dense features over the batch: with the batch's statistics, which it
+ * returns, or with given ones; moving averages are the layer's business. And of each element over some of its axes. */
 #include "ops/family.h"
 
 /* The parameters are checked against the features, the last axis of x. */
@@ -114,7 +114,87 @@ cg_tensor cg_batch_norm_inference(cg_tensor x, cg_tensor gamma, cg_tensor beta, 
     return cg_apply(&inference_op, inputs, LENGTH(inputs), NULL, 0);
 }
 
+/* ---- layer_norm: x, gamma, beta, epsilon; the attribute is the mask of the axes ---------------------------------- */
+
+/* x with the extents of the axes that are not in the mask replaced by 1. */
+static cg_shape normalized_shape(cg_shape x, int64_t mask, bool keepdims)
+{
+    cg_shape shape = {0};
+    for (int i = 0; i < x.rank; i++)
+        if (mask >> i & 1)
+            shape.size[shape.rank++] = x.size[i];
+        else if (keepdims)
+            shape.size[shape.rank++] = 1;
+    return shape;
+}
+
+static bool layer_norm_infer(const cg_call *call, cg_inferred *result)
+{
+    const cg_shape x = call->input_shapes[0], wanted = normalized_shape(x, call->attributes[0], false);
+    for (int i = 1; i <= 2; i++) {
+        const cg_shape shape = call->input_shapes[i];
+        if (shape.rank > 0 && !cg_same_shape(shape, wanted))
+            return cg_op_error(call, "%s is %s, the axes normalized are %s", i == 1 ? "gamma" : "beta",
+                               cg_shape_text(call->context, shape), cg_shape_text(call->context, wanted));
+    }
+    result->shape[0] = x;
+    result->dtype[0] = common_dtype(call, 3);
+    return true;
+}
+
+/* x minus an element of each group that is normalized together, the first. Means of what remains keep the digits that a
+ * large common part would take; the result does not depend on it, so no derivative goes there. */
+static cg_tensor without_first(cg_tensor x, cg_axes axes)
+{
+    cg_tensor first = x;
+    if (cg_size(x) == 0) return x;
+    for (int i = 0; i < axes.count; i++) first = cg_slice_axis(first, axes.axis[i], 0, 1);
+    return cg_sub(x, cg_stop_gradient(first));
+}
+
+static void layer_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    const cg_axes axes = cg_axes_of_mask(call->attributes[0]);
+    const cg_shape shape = normalized_shape(call->input_shapes[0], call->attributes[0], true);
+    cg_tensor x = without_first(cg_to_floating(inputs[0]), axes), parameters[2];
+    for (int i = 0; i < 2; i++)
+        parameters[i] = call->input_shapes[i + 1].rank ? cg_reshape(inputs[i + 1], shape) : inputs[i + 1];
+    cg_tensor deviation = cg_sub(x, cg_mean(x, .axes = axes, .keepdims = true));
+    cg_tensor variance = cg_mean(cg_square(deviation), .axes = axes, .keepdims = true);
+    outputs[0] = scaled(deviation, variance, parameters, inputs[3]);
+}
+
+static const cg_sample layer_norm_samples[] = {
+    {.shapes = {{2, {4, 5}}, {1, {5}}, {1, {5}}}, ATTRIBUTES(1 << 1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {3, 2, 4}}, {2, {3, 4}}}, ATTRIBUTES(1 << 0 | 1 << 2), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{2, {3, 4}}, {1, {4}}, {1, {4}}}, ATTRIBUTES(1 << 1), .dtypes = {CG_I32}, .low = 1, .high = 9},
+};
+
+static const cg_op layer_norm_op = {
+    .name = "layer_norm",
+    .kind = CG_OP_COMPOSED,
+    .inputs = 4,
+    .infer = layer_norm_infer,
+    .expand = layer_norm_expand,
+    SAMPLES(layer_norm_samples),
+};
+
+cg_tensor cg_layer_norm_with(cg_tensor x, const cg_layer_norm_options *options)
+{
+    static const cg_layer_norm_options defaults;
+    const cg_layer_norm_options *o = options ? options : &defaults;
+    int64_t mask;
+    if (cg_is_null(x)) return x;
+    if (!cg_resolve_axes(x, "layer_norm", o->axes.count ? o->axes : CG_AXES(-1), &mask)) return (cg_tensor){0};
+    cg_context *cg = cg_context_of(x);
+    const cg_dtype dtype = cg_floating_dtype(cg_dtype_of(x));
+    cg_tensor inputs[] = {x, cg_is_null(o->gamma) ? cg_constant(cg, dtype, 1) : o->gamma,
+                          cg_is_null(o->beta) ? cg_constant(cg, dtype, 0) : o->beta,
+                          cg_scalar(cg, cg_number_or(o->epsilon, 1e-3))};
+    return cg_apply(&layer_norm_op, inputs, LENGTH(inputs), (int64_t[]){mask}, 1);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&batch_norm_op, &inference_op};
+static const cg_op *const list[] = {&batch_norm_op, &inference_op, &layer_norm_op};
 const cg_op_family cg_ops_normalization = {list, LENGTH(list)};

@@ -303,7 +303,8 @@ START_TEST(nulls_pass_through)
                                  cg_gather(x, n, 0),
                                  cg_scatter_add(n, x, 0, 2),
                                  cg_dropout(n, .rate = 2),
-                                 cg_batch_norm_inference(n, x, x, x, x, 0)};
+                                 cg_batch_norm_inference(n, x, x, x, x, 0),
+                                 cg_layer_norm(n, .gamma = x)};
     for (size_t i = 0; i < sizeof results / sizeof *results; i++)
         ck_assert_msg(cg_is_null(results[i]), "result %zu is not null", i);
     ck_assert_str_eq(cg_message(cg), "");

@@ -279,6 +279,27 @@ START_TEST(batch_norm_mode_can_be_overridden)
 }
 END_TEST
 
+/* (x - 2) / sqrt(1 + 3): what the variables do not change. */
+START_TEST(layer_norm_normalizes_each_row)
+{
+    double x[] = {1, 3, 3, 1}, gamma[] = {2, 4}, beta[] = {10, 20};
+    cg_layer_norm_layer *layer = cg_layer_norm_new(model, "norm", 2, .dtype = real(), .epsilon = 3);
+    cg_layer_norm_layer *plain = cg_layer_norm_new(model, "plain", 2, .no_gamma = true, .no_beta = true, .epsilon = 3);
+    ck_assert_int_eq(cg_model_count(model), 2);
+    cg_tensor rows = tensor(CG_SHAPE(2, 2), x);
+    double normal[] = {-0.5, 0.5, 0.5, -0.5}, expected[] = {9, 22, 11, 18};
+    VALUES(cg_layer_norm_call(layer, rows), normal, 4);
+    VALUES(cg_layer_norm_call(plain, rows), normal, 4);
+    cg_assign(cg_model_find(model, "norm/gamma"), tensor(CG_SHAPE(2), gamma));
+    cg_assign(cg_model_find(model, "norm/beta"), tensor(CG_SHAPE(2), beta));
+    VALUES(cg_layer_norm_call(layer, rows), expected, 4);
+    ck_assert(cg_is_null(cg_layer_norm_call(layer, tensor(CG_SHAPE(1, 4), x))));
+    ERROR("gamma is [2], the axes normalized are [4]");
+    ck_assert_ptr_null(cg_layer_norm_new(model, "norm", 2));
+    ERROR("norm/gamma");
+}
+END_TEST
+
 /* Initializers. */
 
 enum { INPUTS = 200, OUTPUTS = 300, DRAWN = INPUTS * OUTPUTS };
@@ -925,6 +946,7 @@ int main(void)
     tcase_add_test(cases, dense_reports_what_does_not_fit);
     tcase_add_test(cases, batch_norm_moves_its_averages);
     tcase_add_test(cases, batch_norm_mode_can_be_overridden);
+    tcase_add_test(cases, layer_norm_normalizes_each_row);
     tcase_add_test(cases, initializers_have_their_distributions);
     tcase_add_test(cases, initializers_of_one_value);
     tcase_add_test(cases, mean_squared_error_is_the_mean);

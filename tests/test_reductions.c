@@ -430,6 +430,83 @@ START_TEST(batch_norm_edges)
 }
 END_TEST
 
+/* ---- Layer normalization ----------------------------------------------------------------------------------------- */
+
+/* In double, over the middle of three axes. */
+static array layer_norm_by_hand(array x, const double *gamma, const double *beta, double epsilon)
+{
+    array y = array_new(x.dtype, x.shape);
+    const int64_t extent = x.shape.size[1], stride = x.shape.size[2];
+    for (int64_t group = 0; group < x.shape.size[0] * stride; group++) {
+        const int64_t first = group / stride * extent * stride + group % stride;
+        double mean = 0, variance = 0;
+        for (int64_t k = 0; k < extent; k++) mean += x.at[first + k * stride] / (double)extent;
+        for (int64_t k = 0; k < extent; k++) variance += pow(x.at[first + k * stride] - mean, 2) / (double)extent;
+        for (int64_t k = 0; k < extent; k++) {
+            const double normal = (x.at[first + k * stride] - mean) / sqrt(variance + epsilon);
+            y.at[first + k * stride] = (gamma ? gamma[k] : 1) * normal + (beta ? beta[k] : 0);
+        }
+    }
+    return y;
+}
+
+START_TEST(layer_norm_along_an_axis)
+{
+    array x = array_random(CG_F32, CG_SHAPE(3, 67, 18), -3, 8), gamma = array_random(CG_F32, CG_SHAPE(67), 0.5, 2),
+          beta = array_random(CG_F32, CG_SHAPE(67), -1, 1);
+    cg_tensor input = tensor_of(x), g = tensor_of(gamma), b = tensor_of(beta);
+    const cg_axes middle = CG_AXES(-2);
+    expect_about(cg_layer_norm(input, .axes = middle, .gamma = g, .beta = b),
+                 layer_norm_by_hand(x, gamma.at, beta.at, 1e-3));
+    expect_about(cg_layer_norm(input, .axes = middle, .gamma = g, .epsilon = 0.5),
+                 layer_norm_by_hand(x, gamma.at, NULL, 0.5));
+    expect_about(cg_layer_norm(input, .axes = middle, .beta = b, .epsilon = CG_ZERO),
+                 layer_norm_by_hand(x, NULL, beta.at, 0));
+    expect_about(cg_layer_norm(input, .axes = middle), layer_norm_by_hand(x, NULL, NULL, 1e-3));
+}
+END_TEST
+
+/* import torch; x = torch.tensor([[[1., 2, 4], [8, 16, 32]], [[3, 1, 4], [1, 5, 9]]])
+ * torch.nn.functional.layer_norm(x, (2, 3), torch.arange(6.).reshape(2, 3), torch.ones(2, 3), eps=1e-3)
+ * torch.nn.functional.layer_norm(x, (3,), eps=1e-3) */
+START_TEST(layer_norm_as_in_pytorch)
+{
+    cg_tensor x = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 2, 3), 1, 2, 4, 8, 16, 32, 3, 1, 4, 1, 5, 9));
+    cg_tensor gamma = tensor_of(array_iota(CG_F32, CG_SHAPE(2, 3))), beta = cg_ones(cg, CG_RANK0);
+    expect_about(cg_layer_norm(x, .axes = CG_AXES(2, 1), .gamma = gamma, .beta = beta),
+                 ARRAY(CG_F32, CG_SHAPE(2, 2, 3), 1, 0.2150162, -0.2005634, 0.3073673, 3.031723, 10.92774, 1,
+                       -0.03643894, 1.121934, -2.109317, 2.707076, 10.44988));
+    expect_about(cg_layer_norm(x), ARRAY(CG_F32, CG_SHAPE(2, 2, 3), -1.068702, -0.2671753, 1.335877, -1.06904,
+                                         -0.2672598, 1.3363, 0.2671754, -1.335877, 1.068702, -1.224687, 0, 1.224687));
+}
+END_TEST
+
+/* The mean takes most of the digits of f32. */
+START_TEST(layer_norm_far_from_0)
+{
+    for (int count = 100; count <= 100000; count *= 1000) {
+        array x = array_random(CG_F32, CG_SHAPE(2, count, 1), 1e4 - sqrt(3), 1e4 + sqrt(3));
+        expect_close(cg_layer_norm(tensor_of(x), .axes = CG_AXES(1)), layer_norm_by_hand(x, NULL, NULL, 1e-3), 1e-6,
+                     4e-6, "far from 0");
+    }
+}
+END_TEST
+
+START_TEST(layer_norm_edges)
+{
+    cg_tensor x = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 2), 3, 3)), three = cg_zeros(cg, CG_SHAPE(3));
+    expect_array(cg_layer_norm(x), array_new(CG_F32, CG_SHAPE(1, 2)));
+    expect_array(cg_layer_norm(x, .axes = CG_AXES(0)), array_new(CG_F32, CG_SHAPE(1, 2)));
+    expect_array(cg_layer_norm(cg_zeros(cg, CG_SHAPE(2, 0))), array_new(CG_F32, CG_SHAPE(2, 0)));
+    expect_array(cg_layer_norm(cg_zeros(cg, CG_SHAPE(0, 2))), array_new(CG_F32, CG_SHAPE(0, 2)));
+    expect_error(cg_layer_norm(x, .gamma = three), "layer_norm: gamma is [3], the axes normalized are [2]");
+    expect_error(cg_layer_norm(x, .beta = x), "layer_norm: beta is [1,2], the axes normalized are [2]");
+    expect_error(cg_layer_norm(x, .axes = CG_AXES(2)), "layer_norm: [1,2] has no axis 2");
+    expect_error(cg_layer_norm(cg_ones(cg, CG_RANK0)), "layer_norm: [] has no axis -1");
+    ck_assert(cg_is_null(cg_layer_norm(no_tensor)));
+}
+END_TEST
+
 /* ---- The suite --------------------------------------------------------------------------------------------------- */
 
 static TCase *reduce_cases(void)
@@ -462,6 +539,10 @@ static TCase *product_cases(void)
     tcase_add_test(tests, matmul_errors);
     tcase_add_test(tests, batch_norm_of_a_batch);
     tcase_add_test(tests, batch_norm_edges);
+    tcase_add_test(tests, layer_norm_along_an_axis);
+    tcase_add_test(tests, layer_norm_as_in_pytorch);
+    tcase_add_test(tests, layer_norm_far_from_0);
+    tcase_add_test(tests, layer_norm_edges);
     return tests;
 }
 

@@ -18,6 +18,13 @@
  * denormals sees it too; the functions compare with it. */
 #define CG_ZERO 2.2250738585072014e-308
 
+/* Reads such an option: the number given; `otherwise` where it was left out, 0 where CG_ZERO asks for that. */
+static inline double cg_number_or(double given, double otherwise)
+{
+    if (given == CG_ZERO) return 0;
+    return given == 0 ? otherwise : given;
+}
+
 /*
  * CG_LITERAL(type, ...): a value of a struct type from its initialisers.
  * CG_COUNT(type, ...): how many values of `type` the list holds.

@@ -66,5 +66,24 @@ typedef struct cg_batch_norm_call_options {
 CG_API cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
                                          const cg_batch_norm_call_options *options);
 
+/* Layer normalization over the last axis: x [..., features] -> gamma (x - mean) / sqrt(variance + epsilon) + beta, see
+ * cg_layer_norm. Variables [features]: "NAME/gamma" (ones) and "NAME/beta" (zeros), unless left out. */
+typedef struct cg_layer_norm_layer cg_layer_norm_layer;
+
+typedef struct cg_layer_norm_layer_options {
+    char unset_;
+    double epsilon; /* default 1e-3; CG_ZERO for 0 */
+    bool no_gamma, no_beta;
+    cg_penalty gamma_penalty, beta_penalty;
+    cg_dtype dtype; /* CG_F32 (the default) or CG_F64 */
+} cg_layer_norm_layer_options;
+
+#define cg_layer_norm_new(model, name, features, ...) \
+    cg_layer_norm_new_with(model, name, features, CG_OPTIONS(cg_layer_norm_layer_options, __VA_ARGS__))
+CG_API cg_layer_norm_layer *cg_layer_norm_new_with(cg_model *model, const char *name, int64_t features,
+                                                   const cg_layer_norm_layer_options *options);
+/* Errors: a last axis of x that is not `features`. With layer NULL, after an earlier error: null. */
+CG_API cg_tensor cg_layer_norm_call(const cg_layer_norm_layer *layer, cg_tensor x);
+
 CG_END
 #endif
