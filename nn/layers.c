@@ -188,6 +188,7 @@ cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
 cg_layer_norm_layer *cg_layer_norm_new_with(cg_model *model, const char *name, int64_t features,
                                             const cg_layer_norm_layer_options *options)
 {
+    options = options ? options : CG_OPTIONS(cg_layer_norm_layer_options, );
     if (!check_layer(model, name, features, features)) return NULL;
     cg_layer_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;

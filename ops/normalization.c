@@ -133,7 +133,7 @@ static bool layer_norm_infer(const cg_call *call, cg_inferred *result)
     const cg_shape x = call->input_shapes[0], wanted = normalized_shape(x, call->attributes[0], false);
     for (int i = 1; i <= 2; i++) {
         const cg_shape shape = call->input_shapes[i];
-        if (shape.rank > 0 && !cg_same_shape(shape, wanted))
+        if (shape.rank > 0 && !cg_shapes_equal(shape, wanted))
             return cg_op_error(call, "%s is %s, the axes normalized are %s", i == 1 ? "gamma" : "beta",
                                cg_shape_text(call->context, shape), cg_shape_text(call->context, wanted));
     }
