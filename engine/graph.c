@@ -102,6 +102,7 @@ void cg_node_release(cg_node *node)
     node->scope_next = NULL;
     while (dead) {
         cg_node *next = dead->scope_next;
+        forget_output(dead);
         for (int i = 0; i < dead->input_count; i++) {
             cg_node *input = dead->inputs[i];
             if (--input->references > 0) continue;
