@@ -1,5 +1,5 @@
 /* What generated kernels may use: choosing, reporting bad indices, and random numbers, for scalars and vectors alike.
- * CG_LANES is the vector width of this device's kernels, 1 where they are scalar. */
+ * CG_LANES is the vector width of this device's kernels, 1 where they are scalar; CG_HALF_LANES half of it. */
 
 #define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
@@ -21,12 +21,12 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 
 /* Philox 4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; SC 2011). The counter is
  * (block, call number, 0), the key the seed. The result is the word of the block that `word` names. */
-#define CG_PHILOX(NAME, UINT, INT, FLOAT, AS_INT, TO_FLOAT)                                                            \
+#define CG_PHILOX(NAME, UINT, INT, FLOAT, AS_INT, TO_FLOAT, TO_ULONG, TO_UINT)                                         \
     static void NAME##_block(UINT x[4], uint key_low, uint key_high)                                                   \
     {                                                                                                                  \
         for (int round = 0; round < 10; round++) {                                                                     \
-            const UINT low0 = x[0] * 0xD2511F53u, high0 = mul_hi(x[0], (UINT)(0xD2511F53u));                           \
-            const UINT low1 = x[2] * 0xCD9E8D57u, high1 = mul_hi(x[2], (UINT)(0xCD9E8D57u));                           \
+            const UINT low0 = x[0] * 0xD2511F53u, high0 = TO_UINT(TO_ULONG(x[0]) * 0xD2511F53ul >> 32ul);              \
+            const UINT low1 = x[2] * 0xCD9E8D57u, high1 = TO_UINT(TO_ULONG(x[2]) * 0xCD9E8D57ul >> 32ul);              \
             x[0] = high1 ^ x[1] ^ key_low;                                                                             \
             x[2] = high0 ^ x[3] ^ key_high;                                                                            \
             x[1] = low1;                                                                                               \
@@ -53,16 +53,49 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 
 #define CG_JOIN_NAMES(a, b) a##b
 #define CG_JOIN(a, b) CG_JOIN_NAMES(a, b)
-CG_PHILOX(cg_philox, uint, int, float, as_int, convert_float)
+CG_PHILOX(cg_philox, uint, int, float, as_int, convert_float, convert_ulong, convert_uint)
 #define PHILOX_BITS(p, s, t, n, m) cg_philox_bits((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
 #define PHILOX_NORMAL(p, s, t, n, m) cg_philox_normal((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
 #if CG_LANES > 1
 #define CG_VECTOR(type) CG_JOIN(type, CG_LANES)
 CG_PHILOX(cg_philox_vector, CG_VECTOR(uint), CG_VECTOR(int), CG_VECTOR(float), CG_JOIN(as_int, CG_LANES),
-          CG_JOIN(convert_float, CG_LANES))
+          CG_JOIN(convert_float, CG_LANES), CG_JOIN(convert_ulong, CG_LANES), CG_JOIN(convert_uint, CG_LANES))
 #define CG_AS_UINT CG_JOIN(as_uint, CG_LANES)
+/* Where the lanes are consecutive positions from a multiple of four, each block is made once for the four of them. */
+#if CG_LANES == 4
+#define CG_QUARTER(type) type
+#define CG_QUARTER_NUMBERS 0
+#elif CG_LANES == 8
+#define CG_QUARTER(type) CG_JOIN(type, 2)
+#define CG_QUARTER_NUMBERS (uint2)(0, 1)
+#else
+#define CG_QUARTER(type) CG_JOIN(type, 4)
+#define CG_QUARTER_NUMBERS (uint4)(0, 1, 2, 3)
+#endif
+#define CG_HALF(type) CG_JOIN(type, CG_HALF_LANES)
+CG_PHILOX(cg_philox_quarter, CG_QUARTER(uint), CG_QUARTER(int), CG_QUARTER(float), CG_QUARTER(as_int),
+          CG_QUARTER(convert_float), CG_QUARTER(convert_ulong), CG_QUARTER(convert_uint))
+static CG_VECTOR(int) cg_philox_bits_of(CG_VECTOR(uint) position, uint seed_low, uint seed_high, uint number_low,
+                                        uint number_high)
+{
+    const uint first = position.s0;
+    if ((first & 3u) != 0u || any(position != first + CG_AS_UINT(CG_JOIN(CG_LANE_NUMBERS_, CG_LANES))))
+        return cg_philox_vector_bits(position, seed_low, seed_high, number_low, number_high);
+    CG_QUARTER(uint) x[4] = {(first >> 2) + CG_QUARTER_NUMBERS, (CG_QUARTER(uint))(number_low),
+                             (CG_QUARTER(uint))(number_high), (CG_QUARTER(uint))(0u)};
+    CG_HALF(uint) even, odd;
+    CG_VECTOR(uint) words;
+    cg_philox_quarter_block(x, seed_low, seed_high);
+    even.even = x[0];
+    odd.even = x[1];
+    even.odd = x[2];
+    odd.odd = x[3];
+    words.even = even;
+    words.odd = odd;
+    return CG_JOIN(as_int, CG_LANES)(words);
+}
 #define PHILOX_BITS_VECTOR(p, s, t, n, m)                                                                              \
-    cg_philox_vector_bits(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
+    cg_philox_bits_of(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
 #define PHILOX_NORMAL_VECTOR(p, s, t, n, m)                                                                            \
     cg_philox_vector_normal(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
 #endif

@@ -300,7 +300,7 @@ bool cg_calls_elementary_functions(const char *source)
 void cg_prelude(cg_context *cg, bool elementary, cg_text *text)
 {
     if (cg->info.has_f64) cg_text_append(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
-    cg_text_add(text, "#define CG_LANES %d\n", cg->vector_width);
+    cg_text_add(text, "#define CG_LANES %d\n#define CG_HALF_LANES %d\n", cg->vector_width, cg->vector_width / 2);
     for (int lanes = 2; lanes <= 16; lanes *= 2) {
         cg_text_add(text, "#define CG_LANE_NUMBERS_%d ((int%d)(0", lanes, lanes);
         for (int i = 1; i < lanes; i++) cg_text_add(text, ", %d", i);
