@@ -32,7 +32,7 @@ def reduction(function, words):
 def normalization(name, columns):
     gain, offset = torch.rand(columns), torch.rand(columns)
     if name == "layer_norm":
-        return lambda x: functional.layer_norm(x, (columns,), gain, offset, 1e-5)
+        return lambda x: functional.layer_norm(x, (columns,), gain, offset, 1e-3)
     return lambda x: functional.batch_norm(x, None, None, gain, offset, True, 0.01, 1e-3)
 
 
@@ -44,7 +44,7 @@ def op_of(name, extents, words):
         return reduction(torch.sum if name == "sum" else torch.amax, words)
     if name in ("layer_norm", "batch_norm"):
         return normalization(name, extents[-1])
-    return {"exp": torch.exp, "tanh": torch.tanh, "softmax": lambda x: torch.softmax(x, -1)}[name]
+    return {"exp": torch.exp, "tanh": torch.tanh, "erf": torch.erf, "softmax": lambda x: torch.softmax(x, -1)}[name]
 
 
 def prepare_op(name, shape):

@@ -30,7 +30,7 @@ PRODUCTS += ["gemm 128x512x784 NN", "gemm 128x512x512 NN", "gemm 128x512x512 NT"
              "gemm 784x512x128 TN", "gemm 512x784x128 NN", "gemm 64x6272x576 NN", "gemm 128x32x512 NN",
              "gemm 128x10x512 NN", "gemm 512x10x128 TN", "gemm 128x512x10 NT"]
 OPS = [f"elementwise {size} ops={ops}" for ops in (1, 5, 10) for size in (1024, 65536, 1048576, 16777216)]
-OPS += [f"{name} {size}" for name in ("exp", "tanh") for size in (65536, 16777216)]
+OPS += [f"{name} {size}" for name in ("exp", "tanh", "erf") for size in (65536, 16777216)]
 OPS += [f"{name} {shape}" for name in ("sum", "max")
         for shape in ("262144x64 axis=0", "262144x64 axis=1", "64x262144 axis=0", "64x262144 axis=1",
                       "4096x4096 axis=0", "4096x4096 axis=1", "16777216")]

@@ -34,7 +34,7 @@ static const char usage[] =
     "                 left out:\n"
     "                   gemm 128x512x784 TN         [BATCHx]ROWSxCOLUMNSxINNER; NN (the default), NT, TN or TT\n"
     "                   sum 4096x4096 axis=0        or max; without an axis over all elements\n"
-    "                   elementwise 1000000 ops=5   a chain of 1 to 10 ops; or exp, tanh\n"
+    "                   elementwise 1000000 ops=5   a chain of 1 to 10 ops; or exp, tanh, erf\n"
     "                   softmax 4096x1000           or layer_norm, batch_norm, copy, transpose\n"
     "                   uniform 1000000             or normal, bernoulli\n"
     "                   mlp                         a training step, without a shape\n"

@@ -61,6 +61,7 @@ const bench_kind *bench_elementwise_kinds(int *count)
         {"elementwise", "elementwise", WORD_OPS, 1, CG_MAX_RANK, describe, record_chain, NULL, NULL},
         {"elementwise", "exp", 0, 1, CG_MAX_RANK, describe, record_function, cg_exp, NULL},
         {"elementwise", "tanh", 0, 1, CG_MAX_RANK, describe, record_function, cg_tanh, NULL},
+        {"elementwise", "erf", 0, 1, CG_MAX_RANK, describe, record_function, cg_erf, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;
