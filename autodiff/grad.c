@@ -3,7 +3,7 @@
  * ops, and names no op but the sum that accumulates and the broadcast constant that starts it. */
 #include "autodiff/grad.h"
 
-#include "engine/expand.h"
+#include "engine/graph.h"
 #include <clgrad/ops.h>
 #include <string.h>
 

@@ -29,7 +29,8 @@ typedef struct cg_kernel_cache cg_kernel_cache;
 typedef struct cg_scope_record {
     uint64_t serial;
     bool step;
-    bool failed; /* an error was recorded in it: pending assignments will be dropped */
+    bool failed;      /* an error was recorded in it: pending assignments will be dropped */
+    int64_t deferred; /* calls that were so when it began */
     cg_node *first;
 } cg_scope_record;
 
@@ -90,12 +91,15 @@ struct cg_context {
     /* State. */
     bool training;
     uint64_t seed, random_number;
+    uint64_t random_calls; /* ops that have taken random operands */
 
     /* Scopes and nodes. */
     cg_scope_record *scopes;
     int scope_count, scope_capacity;
     uint64_t next_serial, next_generation, walk;
+    uint64_t next_node;
     int64_t deferred; /* calls that are not expanded */
+    int expanding;    /* depth of expansions under way */
     cg_node *free_nodes;
     void **node_chunks;
     int node_chunk_count;

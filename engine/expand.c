@@ -35,11 +35,12 @@ static void become_view(cg_node *node, cg_node *of)
 }
 
 /* Whether an output can take over what `value` computes, which is then a view of the output. The other way round, what
- * is stored would be a view of something, and kernels would be cut there. */
-static bool can_take_over(const cg_node *value)
+ * is stored would be a view of something, and kernels would be cut there. What was there before the expansion, the node
+ * numbered `last`, stays what it is: others depend on it. */
+static bool can_take_over(const cg_node *value, uint64_t last)
 {
-    return value->kind == CG_NODE_CALL && value->op != &same && value->output_count <= 1 && !value->buffer &&
-           !value->weak && !value->assigned && !value->asked;
+    return value->serial > last && value->kind == CG_NODE_CALL && value->op != &same && value->output_count <= 1 &&
+           !value->buffer && !value->weak && !value->assigned && !value->asked;
 }
 
 static void take_over(cg_node *output, cg_node *value)
@@ -54,19 +55,23 @@ static void take_over(cg_node *output, cg_node *value)
     output->input_count = value->input_count;
     output->attributes = value->attributes == value->inline_attributes ? output->inline_attributes : value->attributes;
     output->attribute_count = value->attribute_count;
+    if (!output->label) {
+        output->label = value->label;
+        value->label = NULL;
+    }
     cg_node_hash(output);
     become_view(value, output);
 }
 
 /* The output, whatever refers to it, is from now on what the expansion made. */
-static bool become(cg_node *output, cg_node *value)
+static bool become(cg_node *output, cg_node *value, uint64_t last)
 {
     cg_node *call = output->inputs[0];
     if (!value || value->dtype != output->dtype || !cg_shapes_equal(value->shape, output->shape))
         return cg_fail(output->context, CG_ERROR_ARGUMENT, "%s: output %d of the expansion is not as announced",
                        call->op->name, (int)output->attributes[0]);
     call->output_nodes[output->attributes[0]] = NULL;
-    if (can_take_over(value))
+    if (can_take_over(value, last))
         take_over(output, value);
     else
         become_view(output, value);
@@ -76,20 +81,53 @@ static bool become(cg_node *output, cg_node *value)
 
 /* --- expanding --- */
 
-static bool run_expansion(cg_node *call, cg_tensor *inputs, cg_tensor *outputs)
+/* The arrays that an expansion is given and fills. */
+typedef struct operands {
+    cg_tensor *inputs, *outputs;
+    cg_shape *shapes;
+    cg_dtype *dtypes;
+} operands;
+
+static bool operands_new(const cg_node *call, operands *o)
 {
+    cg_context *cg = call->context;
+    const size_t inputs = (size_t)call->input_count;
+    *o = (operands){.inputs = cg_host_allocate(cg, inputs * sizeof *o->inputs),
+                    .outputs = cg_host_allocate(cg, (size_t)call->output_count * sizeof *o->outputs),
+                    .shapes = cg_host_allocate(cg, inputs * sizeof *o->shapes),
+                    .dtypes = cg_host_allocate(cg, inputs * sizeof *o->dtypes)};
+    return o->inputs && o->outputs && o->shapes && o->dtypes;
+}
+
+static void operands_free(cg_context *cg, const operands *o)
+{
+    cg_host_free(cg, o->inputs);
+    cg_host_free(cg, o->outputs);
+    cg_host_free(cg, o->shapes);
+    cg_host_free(cg, o->dtypes);
+}
+
+static bool run_expansion(cg_node *call, const operands *o)
+{
+    const uint64_t last = call->context->next_node;
     const cg_call seen = {.op = call->op,
                           .context = call->context,
                           .input_count = call->input_count,
                           .attribute_count = call->attribute_count,
+                          .input_shapes = o->shapes,
+                          .input_dtypes = o->dtypes,
                           .attributes = call->attributes,
                           .label = call->label ? call->label : ""};
     bool ok = true;
-    for (int i = 0; i < call->input_count; i++) inputs[i] = cg_tensor_of(call->inputs[i]);
-    call->op->expand(&seen, inputs, outputs);
-    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(outputs[i]);
+    for (int i = 0; i < call->input_count; i++) {
+        o->inputs[i] = cg_tensor_of(call->inputs[i]);
+        o->shapes[i] = call->inputs[i]->shape;
+        o->dtypes[i] = (cg_dtype)call->inputs[i]->dtype;
+    }
+    call->op->expand(&seen, o->inputs, o->outputs);
+    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(o->outputs[i]);
     for (int i = 0; ok && i < call->output_count; i++)
-        if (call->output_nodes[i]) ok = become(call->output_nodes[i], cg_node_of(outputs[i], call->op->name));
+        if (call->output_nodes[i]) ok = become(call->output_nodes[i], cg_node_of(o->outputs[i], call->op->name), last);
     return ok;
 }
 
@@ -102,14 +140,15 @@ static void forget_inputs(cg_node *call)
 bool cg_expand(cg_node *call)
 {
     cg_context *cg = call->context;
-    cg_tensor *inputs = cg_host_allocate(cg, (size_t)call->input_count * sizeof *inputs);
-    cg_tensor *outputs = cg_host_allocate(cg, (size_t)call->output_count * sizeof *outputs);
-    const cg_scope scope = inputs && outputs ? cg_scope_local(cg) : (cg_scope){0};
-    const bool ok = scope.context && run_expansion(call, inputs, outputs);
+    operands o;
+    if (!cg_is_deferred(call)) return true;
+    const cg_scope scope = operands_new(call, &o) ? cg_scope_local(cg) : (cg_scope){0};
+    cg->expanding++;
+    const bool ok = scope.context && run_expansion(call, &o);
+    cg->expanding--;
     if (scope.context) cg_scope_end(scope);
     if (ok) forget_inputs(call);
-    cg_host_free(cg, inputs);
-    cg_host_free(cg, outputs);
+    operands_free(cg, &o);
     return ok;
 }
 
@@ -136,11 +175,9 @@ static bool visit(search *s, cg_node *node)
     return true;
 }
 
-static bool find(search *s, const cg_tensor *tensors, int count)
+static bool look_behind(search *s)
 {
     bool ok = true;
-    s->walk = cg_walk_new(s->cg);
-    for (int i = 0; ok && i < count; i++) ok = cg_is_null(tensors[i]) || visit(s, tensors[i].node);
     while (ok && s->depth > 0) {
         cg_node *node = s->stack[--s->depth];
         for (int i = 0; ok && i < node->input_count; i++) ok = visit(s, node->inputs[i]);
@@ -148,21 +185,51 @@ static bool find(search *s, const cg_tensor *tensors, int count)
     return ok;
 }
 
+/* Expands what was found; false after an error. An expansion may leave further deferred calls. */
+static bool expand_found(search *s, bool *more)
+{
+    bool ok = true;
+    *more = s->found_count > 0;
+    for (; s->found_count > 0; s->found_count--) {
+        cg_node *call = s->found[s->found_count - 1];
+        ok = ok && cg_expand(call);
+        cg_node_release(call);
+    }
+    return ok;
+}
+
+static void search_free(search *s)
+{
+    cg_host_free(s->cg, s->stack);
+    cg_host_free(s->cg, s->found);
+}
+
 bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count)
 {
     search s = {.cg = cg};
     bool ok = true;
-    /* An expansion may hold further deferred calls. */
     for (bool more = cg->deferred > 0; ok && more;) {
-        ok = find(&s, tensors, count);
-        more = s.found_count > 0;
-        for (; s.found_count > 0; s.found_count--) {
-            cg_node *call = s.found[s.found_count - 1];
-            ok = ok && cg_expand(call);
-            cg_node_release(call);
-        }
+        s.walk = cg_walk_new(cg);
+        for (int i = 0; ok && i < count; i++) ok = cg_is_null(tensors[i]) || visit(&s, tensors[i].node);
+        ok = ok && look_behind(&s);
+        ok = expand_found(&s, &more) && ok;
     }
-    cg_host_free(cg, s.stack);
-    cg_host_free(cg, s.found);
+    search_free(&s);
+    return ok;
+}
+
+bool cg_expand_alive(cg_context *cg)
+{
+    search s = {.cg = cg};
+    bool ok = true;
+    for (bool more = cg->deferred > 0; ok && more;) {
+        s.walk = cg_walk_new(cg);
+        for (int i = 0; ok && i < cg->scope_count; i++)
+            for (cg_node *node = cg->scopes[i].first; ok && node; node = node->scope_next) ok = visit(&s, node);
+        for (cg_variable *v = cg->variables; ok && v; v = v->next) ok = !v->current || visit(&s, v->current);
+        ok = ok && look_behind(&s);
+        ok = expand_found(&s, &more) && ok;
+    }
+    search_free(&s);
     return ok;
 }

@@ -48,6 +48,7 @@ cg_node *cg_node_new(cg_context *cg, cg_node_kind kind, cg_dtype dtype, const cg
     cg->free_nodes = node->scope_next;
     memset(node, 0, sizeof *node);
     node->context = cg;
+    node->serial = ++cg->next_node;
     node->kind = (uint8_t)kind;
     node->dtype = (uint8_t)dtype;
     node->shape = *shape;
@@ -573,15 +574,25 @@ static bool defer(cg_context *cg, const cg_op *op, cg_node *const *inputs, int i
         call->output_dtypes[i] = (cg_dtype)inputs[like + i]->dtype;
     }
     cg_node_hash(call);
-    return give_outputs(call, outputs);
+    const bool ok = give_outputs(call, outputs);
+    for (int i = 0; ok && i < output_count; i++) {
+        outputs[i].node->batch_axis = inputs[like + i]->batch_axis;
+        cg_node_hash(outputs[i].node);
+    }
+    return ok;
 }
 
 bool cg_defer(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes, int attribute_count,
               int like, int output_count, cg_tensor *outputs)
 {
-    memset(outputs, 0, (size_t)output_count * sizeof *outputs);
-    if (output_count <= 0 || like < 0 || input_count < like + output_count || cg_is_null(inputs[0])) return false;
+    if (output_count > 0) memset(outputs, 0, (size_t)output_count * sizeof *outputs);
+    if (input_count <= 0 || cg_is_null(inputs[0])) return false;
     cg_context *cg = cg_context_of(inputs[0]);
+    if (attribute_count > CG_MAX_ATTRIBUTES)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %d attributes are too many", op->name, attribute_count);
+    if (output_count <= 0 || like < 0 || input_count < like + output_count)
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: %d outputs like the inputs from number %d of %d", op->name,
+                       output_count, like, input_count);
     cg_node **nodes = cg_host_allocate(cg, (size_t)input_count * sizeof *nodes);
     const bool ok = nodes && find_nodes(op, inputs, input_count, nodes) &&
                     defer(cg, op, nodes, input_count, attributes, attribute_count, like, output_count, outputs);
@@ -636,6 +647,7 @@ void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_tensor op
 {
     memset(operands, 0, 4 * sizeof *operands);
     if (!cg) return;
+    cg->random_calls++;
     const uint64_t number = has_key ? key : cg->random_number++;
     const uint64_t halves[4] = {cg->seed & UINT32_MAX, cg->seed >> 32, number & UINT32_MAX, number >> 32};
     for (int i = 0; i < 4; i++) operands[i] = cg_size_scalar(cg, CG_I32, (double)(int32_t)(uint32_t)halves[i]);

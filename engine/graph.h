@@ -22,6 +22,7 @@ enum { CG_INLINE_INPUTS = 4, CG_INLINE_ATTRIBUTES = 8 };
 
 struct cg_node {
     cg_context *context;
+    uint64_t serial;     /* in the order of making, never used again */
     uint64_t generation; /* of the handle; changes when the handle dies */
     const cg_op *op;     /* calls only */
     uint32_t references; /* from nodes that read it, from variables, and one while its handle lives */
@@ -80,6 +81,10 @@ static inline int cg_reads(const cg_node *node)
 {
     return node->kind == CG_NODE_CALL && node->op->kind == CG_OP_MOVE ? 1 : node->input_count;
 }
+
+/* Expands every deferred call behind the tensors, stored values included, so that a walk of the history meets none:
+ * expand.c. False after reporting. */
+bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count);
 
 /* A new number for a walk; a node whose `visit` equals it has been seen by that walk. */
 uint64_t cg_walk_new(cg_context *cg);

@@ -47,7 +47,7 @@ static inline void key_add(cg_walk *w, uint64_t value)
 static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
 {
     if (!CG_GROW(cg, w->nodes, w->capacity, w->count + 1)) return false;
-    if (!record_grow(cg, w, CG_MOST_WORDS + CG_MAX_INPUTS + 1)) return false;
+    if (!record_grow(cg, w, CG_MOST_WORDS + cg_reads(node) + 1)) return false;
     node->position = w->count;
     w->nodes[w->count++] = node;
     key_add(w, node->hash);
@@ -501,14 +501,19 @@ static bool keep_first(cg_context *cg, cg_walk *w)
         !CG_GROW(cg, first->record, first->record_capacity, w->record_count + 1))
         return false;
     memcpy(first->key, w->key, sizeof first->key);
-    memcpy(first->nodes, w->nodes, (size_t)w->count * sizeof *first->nodes);
+    for (int i = 0; i < w->count; i++) {
+        cg_node *node = w->nodes[i];
+        const bool shifts = node->kind == CG_NODE_CALL && node->op->shifts;
+        const bool leaf = node->buffer || (node->kind != CG_NODE_CALL && node->kind != CG_NODE_OUTPUT);
+        first->nodes[i] = (struct cg_first_node){.node = node, .serial = node->serial, .binds = leaf || shifts};
+    }
     if (w->record_count) memcpy(first->record, w->record, (size_t)w->record_count * sizeof *first->record);
     first->count = w->count;
     first->record_count = w->record_count;
     return true;
 }
 
-/* Expands the walk's deferred calls, which stay alive: the walk kept must not have its nodes' memory used again. */
+/* Expands the walk's deferred calls; they are retained, since expanding one may release another. */
 static bool expand_calls(cg_context *cg, cg_walk *w)
 {
     const int from = w->call_count;
@@ -525,12 +530,12 @@ static bool expand_calls(cg_context *cg, cg_walk *w)
 
 static cg_plan *expand_and_find(cg_context *cg, cg_walk *w, bool cutting, bool shortcut)
 {
-    const uint64_t random_number = cg->random_number;
+    const uint64_t random_calls = cg->random_calls;
     bool ok = keep_first(cg, w);
     w->call_count = 0;
     while (ok && w->deferred > 0) ok = expand_calls(cg, w) && walk_graph(cg, w, cutting);
     cg_plan *plan = ok ? find_plan(cg, w) : NULL;
-    if (plan && shortcut && cg->random_number == random_number && !cg_shortcut_add(cg, plan, w)) plan = NULL;
+    if (plan && shortcut && cg->random_calls == random_calls && !cg_shortcut_add(cg, plan, w)) plan = NULL;
     while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
     return plan;
 }
@@ -542,9 +547,10 @@ static cg_plan *plan_for(cg_context *cg, cg_walk *w, bool cutting)
     const bool shortcut = w->deferred > 0 && !w->opaque && !cg->check_nan;
     count_recomputed(cg, w);
     if (shortcut) {
+        const int64_t failures = cg->failures;
         cg_plan *plan = cg_shortcut_take(cg, w);
         if (plan) return hit(cg, plan);
-        if (cg->status != CG_OK) return NULL;
+        if (cg->failures != failures) return NULL;
     }
     return w->deferred > 0 ? expand_and_find(cg, w, cutting, shortcut) : find_plan(cg, w);
 }
@@ -601,6 +607,9 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
 {
     if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
     cg_walk *w = cg->walk_memory;
+    if (cg->expanding)
+        return cg_fail(cg, CG_ERROR_ARGUMENT,
+                       "a value was asked for, or a step scope ended, inside an expansion or a derivative rule");
     if (!cutting && cg_step_failed(cg)) cg_drop_pending(cg, true);
     bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {

@@ -19,7 +19,11 @@ typedef struct cg_first_walk {
     uint64_t key[2];
     uint64_t *record;
     int record_count, record_capacity;
-    cg_node **nodes;
+    struct cg_first_node {
+        cg_node *node;
+        uint64_t serial; /* its memory may come to be another node's */
+        bool binds;      /* a leaf, or a call whose attributes are arguments: what a plan may have to look at */
+    } * nodes;
     int count, capacity;
 } cg_first_walk;
 

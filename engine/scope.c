@@ -1,5 +1,6 @@
 /* Handles and scopes: which tensors live, who owns them, and what happens where a scope ends. */
 #include "engine/context.h"
+#include "engine/expand.h"
 
 #include <string.h>
 
@@ -127,7 +128,8 @@ static cg_scope begin(cg_context *cg, bool step)
     /* What a scope that failed has assigned must not run at the end of one inside it. */
     if (step && cg_step_failed(cg)) cg_drop_pending(cg, true);
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, cg->scope_count + 1)) return (cg_scope){0};
-    cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial, .step = step};
+    cg->scopes[cg->scope_count++] = (cg_scope_record){
+        .serial = ++cg->next_serial, .step = step, .deferred = cg->deferred};
     return (cg_scope){cg, cg->next_serial};
 }
 
@@ -165,13 +167,15 @@ static void cut_history(cg_context *cg)
 static void end_innermost(cg_context *cg)
 {
     cg_scope_record *record = &cg->scopes[cg->scope_count - 1];
-    const bool step = record->step, failed = record->failed;
+    const bool step = record->step, failed = record->failed, older = record->deferred > 0;
     end_handles(record);
     cg->scope_count--;
     if (!step) return;
     if (failed) {
         cg_drop_pending(cg, true);
     } else if (cg_force(cg, NULL, 0, false, true)) {
+        /* Calls recorded further out are about values as they were then. */
+        if (older && cg->deferred > 0 && !cg_expand_alive(cg)) return;
         cut_history(cg);
         cg_throttle(cg);
     }

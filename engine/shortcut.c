@@ -95,22 +95,24 @@ static void shortcut_free(cg_context *cg, cg_shortcut *s)
 static void add_links(cg_shortcut *s, const cg_walk *w, bool *linked)
 {
     for (int i = 0; i < w->first.count; i++) {
-        const cg_node *node = w->first.nodes[i];
-        if (node->visit != w->visit) continue;
-        const bool leaf = node->buffer || (node->kind != CG_NODE_CALL && node->kind != CG_NODE_OUTPUT);
-        if (!leaf && !(node->op && node->op->shifts)) continue;
+        const struct cg_first_node *first = &w->first.nodes[i];
+        const cg_node *node = first->node;
+        if (!first->binds || node->serial != first->serial || node->visit != w->visit) continue;
         s->links[s->link_count++] = (link){node->position, i};
         linked[node->position] = true;
     }
 }
 
-static void add_constants(cg_shortcut *s, const cg_plan *plan, const cg_walk *w, bool *linked)
+/* False if an expansion has made a number that is not for sure one of structure, as weak ones are not. */
+static bool add_constants(cg_shortcut *s, const cg_plan *plan, const cg_walk *w, const bool *linked)
 {
     for (int i = 0; i < plan->scalar_count; i++) {
         const int position = plan->scalars[i];
         if (linked[position]) continue;
+        if (w->nodes[position]->kind == CG_NODE_SCALAR && w->nodes[position]->weak) return false;
         s->constants[s->constant_count++] = (constant){position, w->nodes[position]->number};
     }
+    return true;
 }
 
 static bool sum_is_linked(const cg_shift_sum *sum, const bool *linked)
@@ -134,9 +136,8 @@ static bool step_is_linked(const cg_step *step, const bool *linked)
 
 static bool fill(cg_shortcut *s, const cg_plan *plan, const cg_walk *w, bool *linked)
 {
-    bool all = true;
     add_links(s, w, linked);
-    add_constants(s, plan, w, linked);
+    bool all = add_constants(s, plan, w, linked);
     for (int i = 0; i < plan->step_count; i++) all &= step_is_linked(&plan->steps[i], linked);
     return all;
 }
@@ -161,16 +162,18 @@ static void link_to_plan(cg_context *cg, cg_shortcut *s, cg_plan *plan)
     plan->shortcuts = s;
 }
 
-static int count_of(const cg_plan *plan)
+/* No room for another, or none needed: a graph may be expanded though it has one, for what it writes in place. */
+static bool has_enough(const cg_plan *plan, const uint64_t key[2])
 {
     int count = 0;
-    for (const cg_shortcut *s = plan->shortcuts; s; s = s->next) count++;
-    return count;
+    for (const cg_shortcut *s = plan->shortcuts; s; s = s->next, count++)
+        if (memcmp(s->key, key, sizeof s->key) == 0) return true;
+    return count >= MOST_OF_A_PLAN;
 }
 
 bool cg_shortcut_add(cg_context *cg, cg_plan *plan, const cg_walk *w)
 {
-    if (count_of(plan) == MOST_OF_A_PLAN) return true;
+    if (has_enough(plan, w->first.key)) return true;
     if (!cg->shortcut_table && !(cg->shortcut_table = cg_host_allocate(cg, BUCKETS * sizeof *cg->shortcut_table)))
         return false;
     cg_shortcut *s = cg_host_allocate(cg, sizeof *s);

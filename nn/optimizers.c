@@ -481,6 +481,10 @@ bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss)
 {
     if (!optimizer || !is_loss(optimizer, "minimize", loss) || !complete_slots(optimizer)) return false;
     const int count = cg_optimizer_count(optimizer);
+    if (count == 0) {
+        cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, "minimize", "the optimizer has no variables to update");
+        return false;
+    }
     if (!reserve_scratch(optimizer, count)) return false;
     cg_tensor penalties;
     cg_scope scope = cg_scope_local(context_of(optimizer));

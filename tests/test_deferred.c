@@ -273,6 +273,283 @@ START_TEST(errors_are_reported_at_the_forcing_point)
 }
 END_TEST
 
+/* ---- what an expansion must not disturb, and what must not disturb it ---------------------------------------------
+ */
+
+static void expand_part(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    (void)call;
+    out[0] = cg_slice(in[0], CG_RANGE(2, 2 + N, 1));
+}
+static const cg_op part = {.name = "part", .kind = CG_OP_COMPOSED, .inputs = -1, .expand = expand_part};
+
+START_TEST(an_output_may_be_a_slice)
+{
+    const float values[2 * N] = {0, 1, 2, 3, 4, 5, 6, 7};
+    for (int step = 0; step < 3; step++) {
+        float got[N];
+        cg_scope scope = cg_scope_begin(cg);
+        const cg_tensor in[] = {cg_input(cg, CG_F32, CG_SHAPE(2 * N), values), vector(values)};
+        cg_tensor out;
+        ck_assert(cg_defer(&part, in, 2, NULL, 0, 1, 1, &out));
+        ck_assert(cg_read_floats(cg_add(out, out), got, N));
+        for (int i = 0; i < N; i++) ck_assert_float_eq(got[i], 2 * values[i + 2]);
+        cg_scope_end(scope);
+    }
+}
+END_TEST
+
+START_TEST(an_input_given_back_keeps_its_readers)
+{
+    float got[N];
+    const cg_tensor x = cg_neg(vector(start));
+    const cg_tensor in[] = {x, x, x, x};
+    cg_tensor out[4], gradient;
+    ck_assert(cg_defer(&pieces, in, 4, NULL, 0, 0, 4, out));
+    cg_tensor loss = cg_sum(cg_square(out[0]));
+    ck_assert_msg(cg_grad(&loss, 1, &x, 1, &gradient), "%s", cg_message(cg));
+    ck_assert(cg_read_floats(gradient, got, N));
+    for (int i = 0; i < N; i++) ck_assert_float_eq(got[i], -2 * start[i]);
+}
+END_TEST
+
+static void expand_keyed(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    out[0] = cg_add(in[0], cg_uniform(call->context, CG_SHAPE(N), .key = 7, .has_key = true));
+}
+static const cg_op keyed = {.name = "keyed", .kind = CG_OP_COMPOSED, .inputs = 1, .expand = expand_keyed};
+
+START_TEST(the_seed_is_todays)
+{
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        float deferred[N], direct[N];
+        cg_seed(cg, seed);
+        cg_scope scope = cg_scope_begin(cg);
+        const cg_tensor x = vector(start);
+        cg_tensor out;
+        ck_assert(cg_defer(&keyed, &x, 1, NULL, 0, 0, 1, &out));
+        ck_assert(cg_read_floats(out, deferred, N));
+        ck_assert(cg_read_floats(cg_add(x, cg_uniform(cg, CG_SHAPE(N), .key = 7, .has_key = true)), direct, N));
+        ck_assert_mem_eq(deferred, direct, sizeof direct);
+        cg_scope_end(scope);
+    }
+}
+END_TEST
+
+static double temperature;
+
+static void heat_vjp(const cg_vjp *vjp, cg_tensor *result)
+{
+    result[0] = cg_mul(cg_scalar(cg, temperature), vjp->cotangents[0]);
+}
+static const cg_op heat = {.name = "heat", .kind = CG_OP_MAP, .inputs = 1, .expression = "a", .vjp = heat_vjp};
+
+START_TEST(numbers_of_a_rule_are_todays)
+{
+    double expected[N];
+    cg_variable *v = variable_of(start);
+    for (int i = 0; i < N; i++) expected[i] = start[i];
+    for (int step = 0; step < 3; step++) {
+        temperature = step + 1;
+        cg_scope scope = cg_scope_begin(cg);
+        const cg_tensor value = cg_value(v);
+        descend(v, cg_sum(cg_apply(&heat, &value, 1, NULL, 0)), 0.5);
+        cg_scope_end(scope);
+        for (int i = 0; i < N; i++) expected[i] -= 0.5 * temperature;
+        check(v, expected);
+    }
+    cg_variable_free(v);
+}
+END_TEST
+
+/* A call recorded outside reads a value that an inner step ends the history of. */
+START_TEST(an_inner_step_does_not_cut_what_was_recorded_before)
+{
+    float got[N];
+    cg_variable *v = variable_of(start);
+    cg_scope scope = cg_scope_begin(cg);
+    const cg_tensor x = vector(start);
+    ck_assert(cg_assign(v, cg_square(x)));
+    const cg_tensor in[] = {x, cg_sum(cg_square(cg_value(v))), cg_scalar(cg, 1), x, x};
+    cg_tensor out[2];
+    ck_assert(cg_defer(&descent, in, 5, NULL, 0, 3, 2, out));
+    cg_scope inner = cg_scope_begin(cg);
+    cg_scope_end(inner);
+    ck_assert(cg_read_floats(out[1], got, N)); /* of the sum of x^4 */
+    for (int i = 0; i < N; i++) ck_assert_float_eq_tol(got[i], 4 * start[i] * start[i] * start[i], 1e-4f);
+    cg_scope_end(scope);
+    cg_variable_free(v);
+}
+END_TEST
+
+static void reading_rule(void *user, const cg_tensor *inputs, int input_count, const cg_tensor *outputs,
+                         const cg_tensor *cotangents, int output_count, cg_tensor *result)
+{
+    (void)user, (void)input_count, (void)outputs, (void)output_count;
+    (void)cg_item(cg_sum(inputs[0]));
+    result[0] = cotangents[0];
+}
+
+START_TEST(a_rule_that_reads_is_an_error)
+{
+    cg_variable *v = variable_of(start);
+    cg_scope scope = cg_scope_begin(cg);
+    cg_tensor value = cg_neg(cg_value(v)), copy = cg_neg(value), result;
+    ck_assert(cg_custom_gradient(&value, 1, &copy, 1, reading_rule, NULL, &result));
+    descend(v, cg_sum(result), 0.1);
+    cg_scope_end(scope);
+    ck_assert_ptr_nonnull(strstr(cg_message(cg), "inside an expansion or a derivative rule"));
+    cg_clear_error(cg);
+    check(v, (const double[]){start[0], start[1], start[2], start[3]});
+    cg_variable_free(v);
+}
+END_TEST
+
+START_TEST(an_old_error_does_not_stop_steps)
+{
+    double expected[N];
+    cg_variable *v = variable_of(start);
+    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_add(vector(start), cg_input(cg, CG_F32, CG_SHAPE(3), start));
+    ck_assert_int_ne(cg_status(cg), CG_OK);
+    for (int step = 0; step < 3; step++) {
+        cg_scope scope = cg_scope_begin(cg);
+        descend(v, cg_sum(cg_cos(cg_value(v))), 0.1);
+        cg_scope_end(scope);
+        for (int i = 0; i < N; i++) expected[i] += 0.1 * sin(expected[i]);
+    }
+    cg_clear_error(cg);
+    check(v, expected);
+    cg_variable_free(v);
+}
+END_TEST
+
+START_TEST(bad_counts_are_errors)
+{
+    const cg_tensor x = vector(start);
+    int64_t attributes[CG_MAX_ATTRIBUTES + 1] = {0};
+    cg_tensor out;
+    ck_assert(!cg_defer(&keyed, &x, 1, attributes, CG_MAX_ATTRIBUTES + 1, 0, 1, &out));
+    ck_assert_ptr_nonnull(strstr(cg_message(cg), "keyed: 41 attributes are too many"));
+    cg_clear_error(cg);
+    ck_assert(!cg_defer(&keyed, &x, 1, NULL, 0, 1, 1, &out));
+    ck_assert_ptr_nonnull(strstr(cg_message(cg), "keyed: 1 outputs like the inputs from number 1 of 1"));
+    cg_clear_error(cg);
+}
+END_TEST
+
+/* ---- several steps in one scope -----------------------------------------------------------------------------------
+ */
+
+typedef struct pair {
+    cg_model *model;
+    cg_dense *first, *second;
+    cg_optimizer *optimizer;
+} pair;
+
+static pair pair_new(void)
+{
+    pair p = {.model = cg_model_new(cg)};
+    cg_seed(cg, 1);
+    p.first = cg_dense_new(p.model, "first", 3, 2);
+    p.second = cg_dense_new(p.model, "second", 2, 2);
+    p.optimizer = cg_sgd_new(p.model, .learning_rate = 0.1);
+    return p;
+}
+
+static void two_steps(const pair *p, bool apart)
+{
+    const float rows[12] = {0.1f, 0.8f, 0.9f, 0.1f, -0.7f, -0.9f, -0.2f, 0.6f, 0.9f, 0.4f, -0.5f, -1};
+    const int32_t labels[4] = {0, 1, 1, 0};
+    cg_scope scope = cg_scope_begin(cg);
+    cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(4, 3), rows), y = cg_input(cg, CG_I32, CG_SHAPE(4), labels);
+    cg_tensor logits = cg_dense_call(p->second, cg_tanh(cg_dense_call(p->first, x)));
+    ck_assert(cg_minimize(p->optimizer, cg_softmax_cross_entropy(logits, y)));
+    if (apart) ck_assert(cg_flush(cg));
+    logits = cg_dense_call(p->second, cg_tanh(cg_dense_call(p->first, x)));
+    ck_assert(cg_minimize(p->optimizer, cg_mean(cg_square(logits))));
+    cg_scope_end(scope);
+}
+
+/* The second call's expansion finds the memory of what the first one's has freed. */
+START_TEST(two_steps_in_a_scope_are_as_apart)
+{
+    pair together = pair_new(), apart = pair_new();
+    for (int i = 0; i < 6; i++) {
+        float a[6], b[6];
+        two_steps(&together, false);
+        two_steps(&apart, true);
+        ck_assert(cg_read_floats(cg_value(cg_model_find(together.model, "first/kernel")), a, 6));
+        ck_assert(cg_read_floats(cg_value(cg_model_find(apart.model, "first/kernel")), b, 6));
+        for (int k = 0; k < 6; k++) ck_assert_float_eq_tol(a[k], b[k], 1e-5f);
+    }
+    cg_model_free(together.model);
+    cg_model_free(apart.model);
+}
+END_TEST
+
+/* Whichever of two steps the search meets first, each is expanded once. */
+START_TEST(differentiating_through_two_steps)
+{
+    float got[2][N];
+    for (int swapped = 0; swapped < 2; swapped++) {
+        cg_variable *v = variable_of(start);
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor old = cg_value(v), result;
+        descend(v, cg_sum(cg_square(cg_value(v))), 0.25);
+        cg_tensor first = cg_sum(cg_sin(cg_value(v)));
+        descend(v, first, 0.5);
+        cg_tensor second = cg_sum(cg_square(cg_value(v)));
+        cg_tensor total = swapped ? cg_add(first, second) : cg_add(second, first);
+        ck_assert_msg(cg_grad(&total, 1, &old, 1, &result), "%s", cg_message(cg));
+        ck_assert(cg_read_floats(result, got[swapped], N));
+        cg_scope_end(scope);
+        cg_variable_free(v);
+        for (int i = 0; i < N; i++) { /* u = x / 2; sin u + (u - cos u / 2)^2 */
+            const double u = start[i] / 2;
+            const double expected = 0.5 * (cos(u) + 2 * (u - 0.5 * cos(u)) * (1 + 0.5 * sin(u)));
+            ck_assert_double_eq_tol(got[swapped][i], expected, 1e-5);
+        }
+    }
+}
+END_TEST
+
+/* More operands than any other call has. */
+START_TEST(many_variables)
+{
+    enum { MANY = 60 };
+    cg_model *model = cg_model_new(cg);
+    cg_variable *variables[MANY];
+    for (int i = 0; i < MANY; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "v%d", i);
+        variables[i] = cg_model_add(model, name, vector(start));
+    }
+    cg_optimizer *optimizer = cg_adam_new(model, .learning_rate = 0.1);
+    for (int step = 0; step < 2; step++) {
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor loss = cg_sum(cg_value(variables[0]));
+        for (int i = 1; i < MANY; i++) loss = cg_add(loss, cg_sum(cg_value(variables[i])));
+        ck_assert(cg_minimize(optimizer, loss));
+        cg_scope_end(scope);
+    }
+    /* Of a constant gradient, Adam's step is the rate. */
+    for (int i = 0; i < MANY; i += 59)
+        check(variables[i], (const double[]){start[0] - 0.2, start[1] - 0.2, start[2] - 0.2, start[3] - 0.2});
+    cg_model_free(model);
+}
+END_TEST
+
+START_TEST(an_optimizer_without_variables_says_so)
+{
+    cg_model *model = cg_model_new(cg);
+    ck_assert(!cg_minimize(cg_sgd_new(model), cg_sum(vector(start))));
+    ck_assert_ptr_nonnull(strstr(cg_message(cg), "minimize: the optimizer has no variables to update"));
+    cg_clear_error(cg);
+    cg_model_free(model);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("deferred calls");
@@ -288,6 +565,18 @@ int main(void)
     tcase_add_test(tests, random_numbers_are_new_each_time);
     tcase_add_test(tests, outputs_may_be_inputs_or_equal);
     tcase_add_test(tests, errors_are_reported_at_the_forcing_point);
+    tcase_add_test(tests, an_output_may_be_a_slice);
+    tcase_add_test(tests, an_input_given_back_keeps_its_readers);
+    tcase_add_test(tests, the_seed_is_todays);
+    tcase_add_test(tests, numbers_of_a_rule_are_todays);
+    tcase_add_test(tests, an_inner_step_does_not_cut_what_was_recorded_before);
+    tcase_add_test(tests, a_rule_that_reads_is_an_error);
+    tcase_add_test(tests, an_old_error_does_not_stop_steps);
+    tcase_add_test(tests, bad_counts_are_errors);
+    tcase_add_test(tests, two_steps_in_a_scope_are_as_apart);
+    tcase_add_test(tests, differentiating_through_two_steps);
+    tcase_add_test(tests, many_variables);
+    tcase_add_test(tests, an_optimizer_without_variables_says_so);
     suite_add_tcase(suite, tests);
     return run_tests(suite);
 }

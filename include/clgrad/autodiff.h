@@ -31,7 +31,8 @@ CG_API bool cg_hvp(cg_tensor output, const cg_tensor *wrt, const cg_tensor *vect
  * go to `rule`, which writes the cotangents of `inputs` with ordinary ops (null: zero). It must be linear in the
  * cotangents, as every derivative is: it is called for one result at a time, with zeros for the others. What the
  * subgraph reads besides `inputs` gets no gradient through it. `user` must live as long as the results can be
- * differentiated. Error: more than CG_MAX_INPUTS - 1 inputs and outputs together. */
+ * differentiated, to the end of the scope of a cg_minimize for one. The rule reads no values. Error: more than
+ * CG_MAX_INPUTS - 1 inputs and outputs together. */
 typedef void (*cg_vjp_rule)(void *user, const cg_tensor *inputs, int input_count, const cg_tensor *outputs,
                             const cg_tensor *cotangents, int output_count, cg_tensor *result);
 CG_API bool cg_custom_gradient(const cg_tensor *inputs, int input_count, const cg_tensor *outputs, int output_count,

@@ -120,7 +120,8 @@ typedef struct cg_op {
     /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. */
     void (*expand)(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs);
 
-    /* Cotangents of the inputs, written with public ops. NULL: not differentiable, unless `zero_gradient`. */
+    /* Cotangents of the inputs, written with public ops. NULL: not differentiable, unless `zero_gradient`. It must be
+     * pure as `expand` is, and may run as late as at the forcing point: it reads no values. */
     void (*vjp)(const cg_vjp *vjp, cg_tensor *result);
     bool zero_gradient; /* piecewise constant: the derivative is 0 wherever it exists */
 
@@ -136,11 +137,12 @@ CG_API cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_co
 CG_API bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                          int attribute_count, cg_tensor *outputs);
 
-/* Records a COMPOSED op without expanding it. That happens when a plan is to be made that needs its outputs, or when one
- * of them is differentiated; where the plan is known already, it does not happen at all. So `expand` must be pure: it
- * sees shapes and dtypes through its inputs, and the attributes; every number that a caller may change is an input of
- * rank 0; it neither reads nor assigns. Any number of inputs and outputs; output i has the shape and dtype of input
- * like + i. An error in the expansion is reported at the forcing point. False, with all outputs null, after an error. */
+/* Records a COMPOSED op without expanding it. That happens when a plan is to be made that needs its outputs, or when
+ * one of them is differentiated; where the plan is known already, it does not happen at all. So `expand` must be pure:
+ * it sees shapes and dtypes through its inputs, and the attributes; every number that a caller may change is an input
+ * of rank 0; it neither reads nor assigns. Any number of inputs and outputs; output i has the shape and dtype of input
+ * like + i. An error in the expansion is reported at the forcing point. False, with all outputs null, after an error.
+ */
 CG_API bool cg_defer(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                      int attribute_count, int like, int output_count, cg_tensor *outputs);
 

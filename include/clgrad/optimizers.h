@@ -50,9 +50,9 @@ CG_API cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char
 CG_API cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss);
 /* Assigns the updated values. `gradients`: one per variable of cg_optimizer_at, of its shape. */
 CG_API bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients);
-/* Objective, gradients, update: recorded as one call, not waited for, and expanded only where its plan is not known. The
- * objective's value is left in the optimizer. Error, at the forcing point: a loss that depends on none of the variables,
- * as one computed from what was kept from an earlier scope does. */
+/* Objective, gradients, update: recorded as one call, not waited for, and expanded only where its plan is not known.
+ * The objective's value is left in the optimizer. Error, at the forcing point: a loss that depends on none of the
+ * variables, as one computed from what was kept from an earlier scope does. */
 CG_API bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss);
 /* The objective of the last cg_minimize. Read it after the step scope's end: it waits, but runs no second plan. NaN
  * before the first step, or with a message on an error. */
