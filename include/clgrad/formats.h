@@ -1,22 +1,11 @@
-/* File formats that other programs read and write, and the atomic replacement of a file. */
+/* File formats that other programs read and write. */
 #ifndef CLGRAD_FORMATS_H
 #define CLGRAD_FORMATS_H
 
+#include <clgrad/file.h>
 #include <clgrad/tensor.h>
 
 CG_BEGIN
-
-/* A file that takes the place of `path` only once it is complete: written under a temporary name in the same folder,
- * flushed to the disk, renamed, and the folder flushed too. */
-typedef struct cg_output_file cg_output_file;
-/* NULL with a message on an error. */
-CG_API cg_output_file *cg_output_file_new(cg_context *cg, const char *path);
-CG_API bool cg_output_file_write(cg_output_file *file, const void *data, size_t bytes);
-CG_API bool cg_output_file_print(cg_output_file *file, const char *format, ...) CG_FORMAT(2, 3);
-/* Completes and frees the file. False with a message if this or any write before it failed: `path` is as it was. */
-CG_API bool cg_output_file_commit(cg_output_file *file);
-/* Drops what was written and frees the file. */
-CG_API void cg_output_file_discard(cg_output_file *file);
 
 /* Safetensors, https://github.com/huggingface/safetensors: eight bytes of header length, a header in JSON, then the
  * elements, little-endian and row-major. Dtypes here: F32, F64, I32, U8, BOOL. */

@@ -1,6 +1,6 @@
 /* The atomic replacement of a file: a reader sees the old content or the new, whole, whatever fails in between. Uses
  * POSIX calls directly, because the C library can neither flush to the disk nor refuse an existing name. */
-#include <clgrad/formats.h>
+#include <clgrad/file.h>
 #include <clgrad/op.h>
 
 #include <errno.h>
