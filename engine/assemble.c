@@ -145,6 +145,7 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->commits = g->group->in_place;
     step->bytes = g->bytes;
     step->work = g->work;
+    step->flop = g->flop;
     for (int i = 0; i < g->tensor_count; i++) step->places[i] = place_of(b, &g->tensors[i]);
     for (int i = 0; i < g->group->member_count; i++) {
         step->outputs[step->output_count] = g->group->members[i];
@@ -219,6 +220,38 @@ void cg_count_bytes(cg_generator *g)
     }
 }
 
+/* Bytes of the tensors that the terms inside a reduction's loops read, and that those outside read and write. */
+int64_t cg_tensor_bytes(const cg_generator *g, bool inner, bool outer)
+{
+    const cg_lowered *l = g->lowered;
+    int64_t bytes = 0;
+    for (int i = 0; i < l->tensor_count; i++) {
+        bool used = false;
+        for (int k = 0; k < l->value_count; k++)
+            used |= l->values[k].kind == CG_TERM_LOAD && l->values[k].tensor == i &&
+                    (l->values[k].inner ? inner : outer);
+        for (int k = 0; outer && k < l->store_count; k++) used |= l->stores[k].tensor == i;
+        if (!used || l->tensors[i].item < 0) continue;
+        const cg_node *node = l->schedule->items[l->tensors[i].item].node;
+        bytes += cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype);
+    }
+    return bytes;
+}
+
+/* Floating-point operations of the maps inside a reduction's loops and of those outside, each one for an element. */
+double cg_flop_of_terms(const cg_lowered *l, bool inner, bool outer)
+{
+    const double results = (double)cg_extent_product(l->extent, l->outer_count);
+    const double folded = (double)cg_extent_product(&l->extent[l->outer_count], l->inner_count);
+    double flop = 0;
+    for (int i = 0; i < l->value_count; i++) {
+        const cg_term *t = &l->values[i];
+        if (t->kind != CG_TERM_MAP || !cg_is_floating(t->dtype) || !(t->inner ? inner : outer)) continue;
+        flop += t->inner ? results * folded : results;
+    }
+    return flop;
+}
+
 void cg_start_kernel(cg_generator *g)
 {
     cg_text_free(&g->body);
@@ -230,6 +263,7 @@ void cg_start_kernel(cg_generator *g)
     memset(g->global, 0, sizeof g->global);
     g->dimensions = 1;
     g->work = 0;
+    g->flop = 0;
     g->tensor_count = g->lowered->tensor_count;
     memcpy(g->tensors, g->lowered->tensors, sizeof *g->tensors * (size_t)g->tensor_count);
 }

@@ -42,6 +42,7 @@ static bool generate_map(cg_generator *g)
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     cg_count_bytes(g);
+    g->flop = cg_flop_of_terms(g->lowered, false, true);
     print_loops(g, cg_print_map_body, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
     return cg_finish_kernel(g);
 }
@@ -63,6 +64,12 @@ static int64_t parts_of(const cg_generator *g, bool *cut)
     return extent < pieces ? (extent > 0 ? extent : 1) : pieces;
 }
 
+/* Combining elements, one operation for each. */
+static double flop_of_folding(const cg_generator *g, double elements)
+{
+    return cg_is_floating(cg_reduction_dtype(g)) ? elements : 0;
+}
+
 static bool generate_parts(cg_generator *g, int64_t parts)
 {
     cg_lowered *l = g->lowered;
@@ -71,6 +78,9 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     const cg_dtype dtype = cg_reduction_dtype(g);
     cg_start_kernel(g);
     cg_add_scratch(g, dtype, parts * elements * (int64_t)cg_dtype_bytes(dtype));
+    g->bytes = cg_tensor_bytes(g, true, false) + parts * elements * (int64_t)cg_dtype_bytes(dtype);
+    g->flop = cg_flop_of_terms(l, true, false) +
+              flop_of_folding(g, (double)cg_extent_product(l->extent, l->outer_count + l->inner_count));
     /* What the group stores is left to the second step. */
     const bool in_place = g->group->in_place;
     g->group->in_place = false;
@@ -97,6 +107,8 @@ static bool generate_join(cg_generator *g, int64_t parts)
     const int64_t elements = cg_extent_product(l->extent, l->outer_count);
     cg_start_kernel(g);
     cg_add_scratch(g, cg_reduction_dtype(g), 0); /* the parts: the same memory as the step before */
+    g->bytes = cg_tensor_bytes(g, false, true) + parts * elements * (int64_t)cg_dtype_bytes(cg_reduction_dtype(g));
+    g->flop = cg_flop_of_terms(l, false, true) + flop_of_folding(g, (double)(parts * elements));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
@@ -111,7 +123,6 @@ static bool generate_reduction(cg_generator *g)
     ensure_axis(g->lowered);
     g->wide = cg_needs_wide_index(g->lowered);
     cg_choose_vectors(g);
-    cg_count_bytes(g);
     const int64_t parts = parts_of(g, &cut);
     if (cut) {
         if (!generate_parts(g, parts)) return false;
@@ -126,6 +137,10 @@ static bool generate_reduction(cg_generator *g)
         return generate_join(g, parts);
     }
     cg_start_kernel(g);
+    cg_count_bytes(g);
+    g->flop = cg_flop_of_terms(g->lowered, true, true) +
+              flop_of_folding(
+                  g, (double)cg_extent_product(g->lowered->extent, g->lowered->outer_count + g->lowered->inner_count));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     print_loops(g, cg_print_reduction,

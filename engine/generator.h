@@ -42,6 +42,7 @@ typedef struct cg_generator {
     int scratch_count, scratch_tensor;
     int64_t bytes;
     double work; /* additions, or what costs as much */
+    double flop; /* floating-point operations; 0: not known */
 } cg_generator;
 
 /* Writes what is done at each element, or at `lanes` neighbouring ones. */
@@ -98,6 +99,8 @@ bool cg_add_scratch_request(cg_generator *g);
 bool cg_finish_kernel(cg_generator *g);
 bool cg_exceeds_arguments(const cg_generator *g, int block_bytes);
 bool cg_too_large(cg_generator *g);
+int64_t cg_tensor_bytes(const cg_generator *g, bool inner, bool outer);
+double cg_flop_of_terms(const cg_lowered *l, bool inner, bool outer);
 void cg_count_bytes(cg_generator *g);
 void cg_start_kernel(cg_generator *g);
 

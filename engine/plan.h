@@ -139,6 +139,7 @@ typedef struct cg_step {
     char *label;   /* the ops in it, for logs and messages */
     int64_t bytes; /* read and written */
     double work;   /* additions, or what costs as much */
+    double flop;   /* floating-point operations, each op of the graph being one; 0: not known */
 } cg_step;
 
 /* A number computed on the host at each run from others. */

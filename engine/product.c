@@ -30,6 +30,11 @@ static struct gemm_shape shape_of_product(const cg_generator *g, const cg_node *
                                .k_varies = nominal(a, a->shape.rank - 1) < 0 || nominal(b, b->shape.rank - 2) < 0};
 }
 
+static double flop_of_product(const struct gemm_shape *shape)
+{
+    return 2.0 * (double)shape->m * (double)shape->n * (double)shape->k * (double)shape->batches;
+}
+
 /* Index of a batch's operand: its form over the batch axes, whose coordinates come from the batch's number. */
 static void print_operand_macro(cg_generator *g, cg_text *out, int which, const char *name)
 {
@@ -148,7 +153,8 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     cg_text_add(&macros, "%sargs\n", g->status ? "status_words, " : "");
     memcpy(g->global, launch.global, sizeof g->global);
     g->dimensions = 3;
-    g->work = (double)shape.m * (double)shape.n * (double)shape.k * (double)shape.batches / 2;
+    g->work = flop_of_product(&shape) / 4;
+    g->flop = flop_of_product(&shape) + cg_flop_of_terms(l, false, true);
     cg_count_bytes(g);
 
     const int bytes = cg_lay_out(g);
@@ -181,6 +187,7 @@ bool cg_generate_clblast(cg_generator *g, const cg_node *node)
     const int tensor_of_result = l->stores[0].tensor;
     cg_start_kernel(g);
     cg_count_bytes(g);
+    g->flop = flop_of_product(&shape);
     g->tensors[0] = l->tensors[l->operand_tensor[0]];
     g->tensors[1] = l->tensors[l->operand_tensor[1]];
     g->tensors[2] = l->tensors[tensor_of_result];
