@@ -31,36 +31,39 @@ bool cg_clblast_temporary(cg_context *cg, cg_blas_call *call)
     return check(cg, status);
 }
 
-static CLBlastStatusCode product(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t at[3])
+static CLBlastStatusCode product(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t at[3],
+                                 cl_event *event)
 {
     const CLBlastTranspose a = transposition(call->transposed_a), b = transposition(call->transposed_b);
     const size_t m = (size_t)call->m, n = (size_t)call->n, k = (size_t)call->k;
     if (call->f64)
         return CL(cg, CLBlastDgemmWithTempBuffer, CLBlastLayoutRowMajor, a, b, m, n, k, 1.0, memory[0], (size_t)at[0],
                   (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0, memory[2],
-                  (size_t)at[2], n, &cg->queue, NULL, call->temporary);
+                  (size_t)at[2], n, &cg->queue, event, call->temporary);
     return CL(cg, CLBlastSgemmWithTempBuffer, CLBlastLayoutRowMajor, a, b, m, n, k, 1.0f, memory[0], (size_t)at[0],
               (size_t)call->leading_a, memory[1], (size_t)at[1], (size_t)call->leading_b, 0.0f, memory[2],
-              (size_t)at[2], n, &cg->queue, NULL, call->temporary);
+              (size_t)at[2], n, &cg->queue, event, call->temporary);
 }
 
 /* A product over nothing is zero, which CLBlast takes for an error. */
-static bool zero_result(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3])
+static bool zero_result(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3],
+                        cl_event *event)
 {
     const size_t element = call->f64 ? 8 : 4, count = (size_t)(call->m * call->n * call->batches);
     const cl_uint zero = 0;
     const cl_int status = CL(cg, clEnqueueFillBuffer, cg->queue, memory[2], &zero, sizeof zero,
-                             (size_t)first[2] * element, count * element, 0, NULL, NULL);
+                             (size_t)first[2] * element, count * element, 0, NULL, event);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueFillBuffer", status);
 }
 
-bool cg_clblast_run(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3])
+bool cg_clblast_run(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3],
+                    cl_event *event)
 {
-    if (call->k == 0) return zero_result(cg, call, memory, first);
+    if (call->k == 0) return zero_result(cg, call, memory, first, event);
     for (int64_t batch = 0; batch < call->batches; batch++) {
         int64_t at[3];
         for (int i = 0; i < 3; i++) at[i] = first[i] + call->offsets[3 * batch + i];
-        if (!check(cg, product(cg, call, memory, at))) return false;
+        if (!check(cg, product(cg, call, memory, at, batch + 1 == call->batches ? event : NULL))) return false;
     }
     return true;
 }
@@ -81,7 +84,7 @@ bool cg_clblast_warm(cg_context *cg, const cg_blas_call *call)
     if (status == CL_SUCCESS && call->temporary_bytes)
         warm.temporary = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)call->temporary_bytes,
                                 NULL);
-    bool ok = status == CL_SUCCESS ? check(cg, product(cg, &warm, memory, start))
+    bool ok = status == CL_SUCCESS ? check(cg, product(cg, &warm, memory, start, NULL))
                                    : cg_fail_cl(cg, "clCreateBuffer", status);
     for (int i = 0; i < 3; i++)
         if (memory[i]) clReleaseMemObject(memory[i]);

@@ -10,7 +10,9 @@ bool cg_clblast_temporary(cg_context *cg, cg_blas_call *call);
 /* Runs a product of the same form on memory of its own, so that CLBlast compiles what it needs before the plan runs. */
 bool cg_clblast_warm(cg_context *cg, const cg_blas_call *call);
 
-/* Enqueues the products. `memory` and `first` (elements) are those of A, B and C. */
-bool cg_clblast_run(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3]);
+/* Enqueues the products. `memory` and `first` (elements) are those of A, B and C. `event`, unless NULL, receives that
+ * of the last kernel. */
+bool cg_clblast_run(cg_context *cg, const cg_blas_call *call, const cl_mem memory[3], const int64_t first[3],
+                    cl_event *event);
 
 #endif

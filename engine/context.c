@@ -3,6 +3,7 @@
 #include "engine/context.h"
 #include "engine/buffer.h"
 #include "engine/execute.h"
+#include "engine/profile.h"
 #include "engine/program.h"
 
 #include <stdio.h>
@@ -211,6 +212,8 @@ static void read_environment(cg_context *cg)
     cg->join = cg_environment_has("CLGRAD_JOIN", "always")  ? CG_JOIN_ALWAYS
                : cg_environment_has("CLGRAD_JOIN", "never") ? CG_JOIN_NEVER
                                                             : CG_JOIN_AUTO;
+    /* A profile is to tell the kernels apart. */
+    if (cg->profile && cg->join == CG_JOIN_AUTO) cg->join = CG_JOIN_NEVER;
 }
 
 static int64_t memory_limit_from(cg_context *cg, int64_t option)
@@ -228,13 +231,14 @@ static int64_t memory_limit_from(cg_context *cg, int64_t option)
 
 static bool open_parts(cg_context *cg, const cg_open_options *options, const cg_opencl *given)
 {
+    if (!cg_profile_open(cg)) return false;
     read_environment(cg);
     const int64_t limit = memory_limit_from(cg, options->memory_limit);
     if (cg->status != CG_OK) return false;
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
     const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, options->device, limit);
-    return found && cg_status_open(cg);
+    return found && cg_status_open(cg) && cg_profile_start(cg);
 }
 
 cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given)
@@ -273,6 +277,7 @@ void cg_close(cg_context *cg)
 {
     if (!cg) return;
     if (cg->queue) clFinish(cg->queue);
+    cg_profile_close(cg);
     cg_scopes_close(cg);
     cg_variables_close(cg);
     cg_plans_close(cg);

@@ -24,6 +24,7 @@ typedef struct cg_buffer cg_buffer;
 typedef struct cg_pool cg_pool;
 typedef struct cg_plan cg_plan;
 typedef struct cg_kernel_cache cg_kernel_cache;
+typedef struct cg_profile cg_profile;
 
 /* One scope on the stack: the tensors whose handles it owns. */
 typedef struct cg_scope_record {
@@ -136,6 +137,7 @@ struct cg_context {
     struct cg_walk *walk_memory;
 
     cg_counters counters;
+    cg_profile *profile; /* NULL: nothing is noted */
 };
 
 /* Objects of a program's own to open a context on. */

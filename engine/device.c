@@ -193,7 +193,9 @@ bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit)
         cg->platform = chosen->platform;
         cg->device = chosen->device;
         cg->cl = CL_NEW(cg, &status, clCreateContext, NULL, 1, &cg->device, NULL, NULL);
-        if (cg->cl) cg->queue = CL_NEW(cg, &status, clCreateCommandQueue, cg->cl, cg->device, 0);
+        if (cg->cl)
+            cg->queue = CL_NEW(cg, &status, clCreateCommandQueue, cg->cl, cg->device,
+                               cg->profile ? CL_QUEUE_PROFILING_ENABLE : 0);
         ok = cg->queue ? true : cg_fail_cl(cg, cg->cl ? "clCreateCommandQueue" : "clCreateContext", status);
     }
     cg_host_free(cg, found);
@@ -215,6 +217,8 @@ static bool belongs_together(cg_context *cg, const cg_opencl *given)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: the queue is of another device or context");
     if (properties & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: the queue runs out of order");
+    if (cg->profile && !(properties & CL_QUEUE_PROFILING_ENABLE))
+        return cg_fail(cg, CG_ERROR_ARGUMENT, "open_on: CLGRAD_PROFILE needs a queue with CL_QUEUE_PROFILING_ENABLE");
     return true;
 }
 

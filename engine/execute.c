@@ -4,6 +4,7 @@
 #include "engine/buffer.h"
 #include "engine/clblast.h"
 #include "engine/join.h"
+#include "engine/profile.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -203,8 +204,10 @@ bool cg_read_status(cg_context *cg)
 {
     if (cg->status_unread == 0) return true;
     cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
+    const int64_t begin = cg_span_begin(cg);
     cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL,
                        NULL);
+    cg_span_end(cg, CG_SPAN_WAIT, begin);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
     for (; cg->status_unread > 0; cg->status_unread--) {
         const int slot = (cg->status_next + CG_STATUS_SLOTS - cg->status_unread) % CG_STATUS_SLOTS;
@@ -244,8 +247,11 @@ static void keep_slot(cg_context *cg, cg_plan *plan)
 
 bool cg_finish(cg_context *cg)
 {
+    const int64_t begin = cg_span_begin(cg);
     const cl_int status = CL(cg, clFinish, cg->queue);
+    cg_span_end(cg, CG_SPAN_WAIT, begin);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFinish", status);
+    if (cg->profile) cg_profile_collect(cg);
     return cg_check_status(cg);
 }
 
@@ -311,7 +317,7 @@ static bool check_step(cg_context *cg, const cg_walk *walk, const cg_step *step)
 
 /* --- running --- */
 
-static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
+static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk, cl_event *event)
 {
     if (step->blas) {
         static const size_t element[2] = {4, 8};
@@ -322,10 +328,10 @@ static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk)
             first[i] /= (int64_t)element[step->blas->f64];
             if (i < 2) first[i] += cg_shifted(&step->blas->first[i], walk);
         }
-        return cg_clblast_run(cg, step->blas, memory, first);
+        return cg_clblast_run(cg, step->blas, memory, first, event);
     }
     const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, step->kernel, step->dimensions, NULL, step->global,
-                             step->local, 0, NULL, NULL);
+                             step->local, 0, NULL, event);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
 }
 
@@ -335,13 +341,14 @@ static void mark_lost(const cg_plan *plan, const cg_walk *walk)
         if (walk->roots[i].variable) walk->roots[i].variable->lost = true;
 }
 
-static bool enqueue_steps(cg_context *cg, const cg_plan *plan, const cg_walk *walk)
+static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
 {
     bool committed = false;
     if (cg->check_nan && !check_leaves(cg, walk)) return false;
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
-        if (!enqueue(cg, step, walk) || (cg->check_nan && !check_step(cg, walk, step))) {
+        cl_event *event = cg->profile ? cg_profile_step(cg, plan, i) : NULL;
+        if (!enqueue(cg, step, walk, event) || (cg->check_nan && !check_step(cg, walk, step))) {
             if (committed) mark_lost(plan, walk);
             return false;
         }
@@ -351,10 +358,11 @@ static bool enqueue_steps(cg_context *cg, const cg_plan *plan, const cg_walk *wa
     return true;
 }
 
-static bool enqueue_joined(cg_context *cg, const cg_joined *joined)
+static bool enqueue_joined(cg_context *cg, cg_plan *plan)
 {
-    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, cg_joined_kernel(joined), 1, NULL, &cg->local_size,
-                             &cg->local_size, 0, NULL, NULL);
+    cl_event *event = cg->profile ? cg_profile_joined(cg, plan) : NULL;
+    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, cg_joined_kernel(plan->joined), 1, NULL,
+                             &cg->local_size, &cg->local_size, 0, NULL, event);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
     cg->counters.kernels_enqueued++;
     return true;
@@ -364,10 +372,15 @@ static bool enqueue_joined(cg_context *cg, const cg_joined *joined)
 static bool launch(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t status_word, bool *bound)
 {
     bool joined = false;
+    const int64_t begin = cg_span_begin(cg);
     *bound = !plan->joined || cg_join_bind(cg, plan, walk, status_word, &joined);
-    if (*bound && joined) return enqueue_joined(cg, plan->joined);
-    *bound = *bound && bind_steps(cg, plan, walk, status_word);
-    return *bound && enqueue_steps(cg, plan, walk);
+    *bound = *bound && (joined || bind_steps(cg, plan, walk, status_word));
+    cg_span_end(cg, CG_SPAN_BIND, begin);
+    if (!*bound) return false;
+    const int64_t bound_at = cg_span_begin(cg);
+    const bool done = joined ? enqueue_joined(cg, plan) : enqueue_steps(cg, plan, walk);
+    cg_span_end(cg, CG_SPAN_ENQUEUE, bound_at);
+    return done;
 }
 
 bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
@@ -411,7 +424,9 @@ static void forget(cg_context *cg, int slot)
 static void wait_for(cg_context *cg, int slot)
 {
     if (!cg->queued[slot]) return;
+    const int64_t begin = cg_span_begin(cg);
     (void)CL(cg, clWaitForEvents, 1, &cg->queued[slot]); /* not waiting does no harm */
+    cg_span_end(cg, CG_SPAN_WAIT, begin);
     forget(cg, slot);
 }
 
@@ -430,6 +445,7 @@ void cg_throttle(cg_context *cg)
     const int at = cg->queued_next % CG_QUEUED_PLANS;
     const int slow = (at + CG_QUEUED_PLANS - CG_QUEUED_SLOW_PLANS) % CG_QUEUED_PLANS;
     cl_event event = NULL;
+    if (cg->profile) cg_profile_collect(cg);
     wait_for(cg, at); /* its last user was 32 plans ago */
     if (CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &event) != CL_SUCCESS) return;
     if (CL(cg, clFlush, cg->queue) != CL_SUCCESS) {

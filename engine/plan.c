@@ -9,6 +9,7 @@
 #include "engine/hash.h"
 #include "engine/join.h"
 #include "engine/memory.h"
+#include "engine/profile.h"
 #include "engine/program.h"
 #include "engine/shortcut.h"
 
@@ -369,10 +370,12 @@ static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
 cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
 {
     bool too_large = false;
+    const int64_t begin = cg_span_begin(cg);
     cg_plan *plan = make(cg, w, cg->eager, &too_large);
     if (!plan && too_large && !cg->eager) plan = make(cg, w, true, &too_large);
     if (!plan && too_large)
         cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
+    cg_span_end(cg, CG_SPAN_MAKE, begin);
     return plan;
 }
 
@@ -613,7 +616,9 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
     if (!cutting && cg_step_failed(cg)) cg_drop_pending(cg, true);
     bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {
+        const int64_t begin = cg_span_begin(cg);
         cg_plan *plan = plan_for(cg, w, cutting);
+        cg_span_end(cg, CG_SPAN_FIND, begin);
         ok = plan && cg_plan_run(cg, plan, w);
         if (ok) {
             cg->counters.last_plan_kernels = plan->step_count;

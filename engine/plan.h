@@ -140,6 +140,7 @@ typedef struct cg_step {
     int64_t bytes; /* read and written */
     double work;   /* additions, or what costs as much */
     double flop;   /* floating-point operations, each op of the graph being one; 0: not known */
+    int profiled;  /* its number in the profile, from 1; 0: none yet */
 } cg_step;
 
 /* A number computed on the host at each run from others. */
@@ -187,6 +188,7 @@ struct cg_plan {
     int runs; /* until the plan is joined, or known not to be */
     bool settled;
     cg_joined *joined; /* its steps as one kernel, or NULL */
+    int profiled;      /* the joined kernel's number in the profile, as a step's */
 };
 
 /* plan.c: the plan for a walked graph, compiled. NULL after reporting. */

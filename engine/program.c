@@ -2,6 +2,7 @@
  * driver keeps on disk, depends on nothing but the kernels in it. */
 #include "engine/program.h"
 #include "cl_kernels.h"
+#include "engine/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,6 +105,7 @@ static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_ke
         return false;
     }
     if (cg->log_kernels) fprintf(stderr, "%s\n", text->data);
+    const int64_t begin = cg_span_begin(cg);
     const char *data = text->data;
     cl_program program = CL_NEW(cg, &status, clCreateProgramWithSource, cg->cl, 1, &data, NULL);
     bool ok = program != NULL;
@@ -117,6 +119,7 @@ static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_ke
         clRetainProgram(program);
     }
     if (program) clReleaseProgram(program);
+    cg_span_end(cg, CG_SPAN_BUILD, begin);
     cg_text_free(text);
     cg->counters.programs_built += ok;
     cg->counters.kernels_built += ok ? count : 0;

@@ -1,6 +1,6 @@
 /* Values between host and device: staging blocks and uploads, reads with conversion. Uploads do not wait; reads do. */
 #include "engine/buffer.h"
-#include "engine/context.h"
+#include "engine/profile.h"
 
 #include <math.h>
 #include <string.h>
@@ -168,8 +168,10 @@ static bool read_node(cg_node *node, void *out, size_t bytes)
     cg_context *cg = node->context;
     if (!cg_force(cg, &node, 1, true, false)) return false;
     if (bytes) {
+        const int64_t begin = cg_span_begin(cg);
         const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
                                  (size_t)node->buffer->offset, bytes, out, 0, NULL, NULL);
+        cg_span_end(cg, CG_SPAN_WAIT, begin);
         if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
     }
     if (node->weak) unstore(node);

@@ -302,6 +302,7 @@ static void name_fault(int64_t opencl_fail_at, int64_t allocation_fail_at)
 /* ---- Training ---------------------------------------------------------------------------------------------------- */
 
 static cg_context *shared;
+static char trace_path[128];
 
 static void check_folder(void)
 {
@@ -405,6 +406,21 @@ static void set_up_clblast(void)
     unsetenv("CLGRAD_GEMM");
 }
 
+static void name_trace(void)
+{
+    const char *temporary = getenv("TMPDIR");
+    snprintf(trace_path, sizeof trace_path, "%s/clgrad-faults-%ld.json", temporary ? temporary : "/tmp",
+             (long)getpid());
+    setenv("CLGRAD_PROFILE", trace_path, 1);
+}
+
+static void set_up_profiled(void)
+{
+    name_trace();
+    set_up();
+    unsetenv("CLGRAD_PROFILE");
+}
+
 static void tear_down(void)
 {
     unlink(reference.model_path);
@@ -412,6 +428,12 @@ static void tear_down(void)
     rmdir(reference.folder);
     cg_close(shared);
     ck_assert_int_eq(memory.live, 0);
+}
+
+static void tear_down_profiled(void)
+{
+    tear_down();
+    ck_assert_int_eq(unlink(trace_path), 0);
 }
 
 START_TEST(every_opencl_call_of_training)
@@ -592,13 +614,28 @@ START_TEST(every_allocation_of_a_new_context)
 }
 END_TEST
 
+/* A profile costs no run its result, whatever it cannot find out; but without a clock it is refused. */
+START_TEST(everything_in_a_new_context_with_a_profile)
+{
+    int64_t call = 1, allocation = 1;
+    name_trace();
+    while (open_with(call, 0)) call++;
+    while (open_with(0, allocation)) allocation++;
+    unsetenv("CLGRAD_PROFILE");
+    ck_assert_int_gt(call, 50);
+    ck_assert_int_gt(allocation, 30);
+    ck_assert_int_eq(unlink(trace_path), 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("faults");
     TCase *opening = tcase_create("a new context"), *packed = tcase_create("training");
-    TCase *clblast = tcase_create("training with CLBlast");
+    TCase *clblast = tcase_create("training with CLBlast"), *profiled = tcase_create("training with a profile");
     tcase_add_test(opening, every_opencl_call_of_a_new_context);
     tcase_add_test(opening, every_allocation_of_a_new_context);
+    tcase_add_test(opening, everything_in_a_new_context_with_a_profile);
     tcase_add_checked_fixture(packed, set_up, tear_down);
     tcase_add_test(packed, every_opencl_call_of_training);
     tcase_add_test(packed, every_allocation_of_training);
@@ -607,9 +644,12 @@ int main(void)
     tcase_add_checked_fixture(clblast, set_up_clblast, tear_down);
     tcase_add_test(clblast, every_opencl_call_of_training);
     tcase_add_test(clblast, every_allocation_of_training);
+    tcase_add_checked_fixture(profiled, set_up_profiled, tear_down_profiled);
+    tcase_add_test(profiled, every_opencl_call_of_training);
     suite_add_tcase(suite, opening);
     suite_add_tcase(suite, packed);
     suite_add_tcase(suite, clblast);
+    suite_add_tcase(suite, profiled);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK);
     srunner_run_all(runner, CK_ENV);

@@ -11,8 +11,8 @@ CG_BEGIN
  * of a name (any case), "gpu" or "cpu". Never fails silently: on an error the context returned carries it in
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
  * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
- * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never.
- * Read once, here. */
+ * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never;
+ * CLGRAD_PROFILE=path (see profile.h). Read once, here. */
 CG_API cg_context *cg_open(const char *device);
 
 typedef struct cg_open_options {
@@ -25,8 +25,8 @@ typedef struct cg_open_options {
 } cg_open_options;
 CG_API cg_context *cg_open_with(const cg_open_options *options);
 
-/* Waits for the device, frees everything: tensors and variables are gone with the context. Models, loaders and the like
- * are freed by their own functions before. */
+/* Waits for the device, writes the profile if CLGRAD_PROFILE is set, frees everything: tensors and variables are gone
+ * with the context. Models, loaders and the like are freed by their own functions before. */
 CG_API void cg_close(cg_context *cg);
 
 typedef enum cg_error {
