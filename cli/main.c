@@ -1,5 +1,6 @@
 /* The command `clgrad`: hands over to its subcommands. */
 #include "bench.h"
+#include "profile.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,12 +8,16 @@
 
 static const char usage[] = "Usage: clgrad COMMAND [ARGUMENTS]\n"
                             "\n"
-                            "  bench    time ops and training steps; clgrad bench --help says more\n";
+                            "  bench    time ops and training steps\n"
+                            "  profile  show where the device's time went in a run with CLGRAD_PROFILE\n"
+                            "\n"
+                            "clgrad COMMAND --help says more.\n";
 
 int main(int argument_count, char **arguments)
 {
     if (argument_count > 1 && strcmp(arguments[1], "bench") == 0)
         return bench_command(argument_count - 2, arguments + 2);
+    if (argument_count > 1 && strcmp(arguments[1], "profile") == 0) return profile_command(arguments + 2);
     if (argument_count > 1 && (strcmp(arguments[1], "--help") == 0 || strcmp(arguments[1], "help") == 0)) {
         fputs(usage, stdout);
         return EXIT_SUCCESS;

@@ -5,6 +5,8 @@ Usage: test_cli.py CLGRAD
 """
 import json
 import math
+import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -30,13 +32,14 @@ def bench(*arguments):
 
 class Help(unittest.TestCase):
     def test_help_goes_to_stdout(self):
-        for arguments in (["--help"], ["bench", "--help"]):
+        for arguments in (["--help"], ["bench", "--help"], ["profile", "--help"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 0)
             self.assertIn("Usage: clgrad", done.stdout)
 
     def test_misuse_exits_with_2(self):
-        for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f16"], ["bench", "--shapes"]):
+        for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f16"], ["bench", "--shapes"],
+                          ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertTrue(done.stderr, arguments)
@@ -130,6 +133,68 @@ class Shapes(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(len(done.stdout.splitlines()), 1)
         self.assertRegex(done.stderr, r"skipped: elementwise exp 1073741824x1024 needs 17592\.\d+ GB")
+
+
+class Profile(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        # pylint: disable-next=consider-using-with
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.path = pathlib.Path(cls.folder.name) / "trace.json"
+        subprocess.run([CLGRAD, "bench", "--quick", "step logistic"], check=True, capture_output=True,
+                       env={**os.environ, "CLGRAD_PROFILE": str(cls.path)})
+        cls.events = json.loads(cls.path.read_text(encoding="utf-8"))
+
+    def write(self, text):
+        path = pathlib.Path(self.folder.name) / "other.json"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    def test_sums_are_those_of_the_trace(self):
+        done = clgrad("profile", str(self.path), "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        found = json.loads(done.stdout)
+        (head,) = [event["args"] for event in self.events if event["name"] == "clgrad_trace"]
+        launches = [event for event in self.events if event.get("cat") == "kernel"]
+        self.assertAlmostEqual(found["wall_us"], head["wall_us"], delta=1)
+        self.assertEqual(found["dropped"], head["dropped"])
+        self.assertEqual({kernel["kernel"] for kernel in found["kernels"]}, {event["name"] for event in launches})
+        for kernel in found["kernels"]:
+            mine = [event for event in launches if event["name"] == kernel["kernel"]]
+            total = sum(event["dur"] for event in mine)
+            self.assertEqual(kernel["count"], len(mine))
+            self.assertAlmostEqual(kernel["total_us"], total, delta=1e-3 + 1e-6 * total)
+            for field, per_launch in (("gflops", "flop"), ("gbps", "bytes")):
+                amount = sum(event["args"][per_launch] for event in mine)
+                if amount and total:
+                    self.assertAlmostEqual(kernel[field], amount / total / 1e3, delta=1e-4 * kernel[field])
+                else:
+                    self.assertIsNone(kernel[field])
+        times = [kernel["total_us"] for kernel in found["kernels"]]
+        self.assertEqual(times, sorted(times, reverse=True))
+        self.assertAlmostEqual(sum(kernel["share"] for kernel in found["kernels"]), 1, delta=1e-6)
+        self.assertAlmostEqual(found["busy"], sum(times) / head["covered_us"], delta=1e-6)
+
+    def test_table(self):
+        done = clgrad("profile", str(self.path))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertRegex(done.stdout, r"^device busy [0-9.]+ % of [0-9.]+ s: \d+ launches")
+        self.assertRegex(done.stdout, r"\n +[0-9.]+ +[0-9.]+% +\d+ +[0-9.]+ .*matmul")
+
+    def test_what_is_no_trace_is_refused(self):
+        whole = self.path.read_text(encoding="utf-8")
+        broken = json.dumps([{**event, "dur": "long"} if event.get("cat") == "kernel" else event
+                             for event in self.events])
+        for text in ("", "[]", "{}", "7", '[{"name": 3}]', '[{"name": "clgrad_trace", "args": {"version": 99}}]',
+                     "[" + 5000 * "[", whole[:len(whole) // 2], broken):
+            done = clgrad("profile", self.write(text))
+            self.assertEqual(done.returncode, 1, text[:80])
+            self.assertIn("other.json", done.stderr)
+            self.assertFalse(done.stdout)
+        done = clgrad("profile", str(self.path) + ".missing")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(".missing", done.stderr)
 
 
 if __name__ == "__main__":

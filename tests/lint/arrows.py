@@ -45,7 +45,7 @@ FOREIGN = {
     re.compile(r"CL/|clblast"): ("engine/", "include/clgrad/interop.h"),
     # The public header that brings OpenCL along: the command measures the device itself in one file.
     re.compile(r"clgrad/interop\.h$"): ("engine/", "cli/device_limits.c", "examples/"),
-    re.compile(r"jansson"): ("formats/",),
+    re.compile(r"jansson"): ("formats/", "cli/profile_read.c", "cli/profile.c"),
     re.compile(r"zlib"): ("data/", "formats/"),
     re.compile(r"check\.h$"): (),
 }
