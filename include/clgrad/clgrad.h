@@ -6,6 +6,7 @@
 #include <clgrad/autodiff.h>
 #include <clgrad/context.h>
 #include <clgrad/data.h>
+#include <clgrad/dot.h>
 #include <clgrad/file.h>
 #include <clgrad/formats.h>
 #include <clgrad/initializers.h>
