@@ -12,7 +12,8 @@
 enum {
     CHEAP = 4,                /* a map up to this cost is computed again rather than stored */
     WORTH_A_LAUNCH = 1 << 16, /* additions that cost about as much as one more kernel */
-    NOMINAL_BATCH = 64
+    NOMINAL_BATCH = 64,
+    FEW_OPS = 4 /* an epilogue that a product takes even where it has no full vectors for it */
 };
 
 int64_t cg_nominal_size(const cg_node *node)
@@ -369,6 +370,15 @@ static bool decide_elementwise(cg_schedule *s, int position)
     return store_item(s, position);
 }
 
+/* A product's epilogue runs along the rows of the result. Where those are shorter than a vector, a kernel of its own,
+ * which runs along all elements, is faster from some ops on: a weight update, say. */
+static bool is_better_alone(const cg_schedule *s, const cg_group *g, const cg_entry *item)
+{
+    const int last = item->node->shape.rank - 1;
+    return item->kind == CG_ITEM_CONTRACT && g->ops > FEW_OPS && item->node->batch_axis != last &&
+           item->node->shape.size[last] < s->context->vector_width;
+}
+
 /* The one map group that can take the anchor in: reads it element by element and has no core yet. */
 static int find_core(cg_schedule *s, const cg_entry *item)
 {
@@ -378,7 +388,7 @@ static int find_core(cg_schedule *s, const cg_entry *item)
         const cg_group *g = &s->groups[use->group];
         if (g->kind == CG_GROUP_MAP && use->identity && !use->needs_buffer && !g->reports &&
             cg_same_elements(&g->space, &item->node->shape) && g->member_count < CG_MOST_MEMBERS &&
-            g->tensors + 2 <= CG_MOST_TENSORS && !makes_cycle(s, item, use->group))
+            g->tensors + 2 <= CG_MOST_TENSORS && !is_better_alone(s, g, item) && !makes_cycle(s, item, use->group))
             return use->group;
     }
     return -1;
