@@ -6,9 +6,13 @@
  * what epilogue_vector and epilogue_scalar store.
  *
  * The text in front of this file defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue functions and, as
- *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B
+ *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
+ *                           SHORT_EPILOGUE, SWAPPED
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES
+ * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers. SWAPPED
+ * says that the roles of rows and columns are exchanged, so that this computes the transpose of what the epilogue
+ * stores.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
  * COLUMNS is LANES or a multiple of 2 * LANES; ROWS is a multiple of TILE_ROWS, or at least SIZE_M. engine/gemm_plan.c
  * chooses them and knows how much scratch that takes. */
@@ -28,6 +32,7 @@
 #define multiply_and_pack OWN(_multiply_and_pack)
 #define multiply_8_rows OWN(_multiply_8_rows)
 #define multiply_4_rows OWN(_multiply_4_rows)
+#define multiply_2_rows OWN(_multiply_2_rows)
 #define multiply_1_row OWN(_multiply_1_row)
 #define tile_rows OWN(_tile_rows)
 #define multiply_tile OWN(_multiply_tile)
@@ -98,7 +103,9 @@ static void transpose(VECTOR x[LANES])
 }
 
 #if TRANSPOSED_B
-/* packed[strip][k][j] = B[j][k]. Columns past the last repeat it: what they yield is never stored. */
+/* packed[strip][k][j] = B[j][k]. Columns past the last repeat it: what they yield is never stored. `left` elements lie
+ * between the first and the end of the operand: a block of little depth is read with what follows it while something
+ * does. */
 ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int columns, int depth, long left,
                            __global REAL *restrict packed)
 {
@@ -106,7 +113,7 @@ ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int col
         __global REAL *to = packed + first / STRIP * STRIP * STRIP_DEPTH + first % STRIP;
         for (int block = 0; block < depth; block += LANES) {
             const int k = max(0, min(block, depth - LANES)); /* the last block may overlap the one before */
-            if (depth < LANES) {
+            if (depth < LANES && (long)(min(first + LANES, columns) - 1) * leading + LANES > left) {
                 for (int j = 0; j < LANES; j++)
                     for (int i = 0; i < depth; i++)
                         to[i * STRIP + j] = B[(long)min(first + j, columns - 1) * leading + i];
@@ -115,7 +122,7 @@ ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int col
             VECTOR x[LANES];
             EACH(j, LANES) x[j] = LOAD(0, B + (long)min(first + j, columns - 1) * leading + k);
             transpose(x);
-            EACH(i, LANES) STORE(x[i], 0, to + (k + i) * STRIP);
+            EACH(i, LANES) if (i < depth) STORE(x[i], 0, to + (k + i) * STRIP);
         }
     }
 }
@@ -152,14 +159,23 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #endif
 }
 
-/* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]. A function for each number of rows, because compilers
- * keep the sums in registers only where that number is a literal. EXTRA is done at each step of k. */
+/* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP], which is then stored if `finish` says so. A function
+ * for each number of rows, because compilers keep the sums in registers only where that number is a literal. EXTRA is
+ * done at each step of k. */
+#define TILE_PARAMETERS                                                                                                \
+    PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
+        __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
+        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy
 #define TILE_ARGUMENTS                                                                                                 \
-    __global const REAL *restrict A, int stride_a, __global const REAL *restrict strip, int stride_b, int depth,       \
-        __global REAL *restrict sums, bool accumulate, __global const REAL *ahead, int stride_ahead,                   \
-        __global REAL *restrict copy
+    ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, ahead, stride_ahead, \
+        copy
+#if SHORT_EPILOGUE
+#define FINISH(r, v) epilogue_vector(ARGUMENTS, batch, row + (r), column + (v)*LANES, sum[r][v])
+#else
+#define FINISH(r, v)
+#endif
 #define DEFINE_MULTIPLY_TILE(NAME, TILE, STRIDE_A, EXTRA)                                                              \
-    static void NAME(TILE_ARGUMENTS)                                                                                   \
+    static void NAME(TILE_PARAMETERS)                                                                                  \
     {                                                                                                                  \
         VECTOR sum[TILE][STRIP_VECTORS], b[STRIP_VECTORS];                                                             \
         EACH(r, TILE) EACH(v, STRIP_VECTORS) sum[r][v] = accumulate ? LOAD(v, sums + r * COLUMNS) : (VECTOR)0;         \
@@ -173,6 +189,10 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
                 const VECTOR a = A[TRANSPOSED_A ? (long)k * (STRIDE_A) + r : (long)r * (STRIDE_A) + k];                \
                 EACH(v, STRIP_VECTORS) sum[r][v] += a * b[v];                                                          \
             }                                                                                                          \
+        }                                                                                                              \
+        if (SHORT_EPILOGUE && finish) {                                                                                \
+            EACH(r, TILE) EACH(v, STRIP_VECTORS) FINISH(r, v);                                                         \
+            return;                                                                                                    \
         }                                                                                                              \
         EACH(r, TILE) EACH(v, STRIP_VECTORS) STORE(sum[r][v], v, sums + r * COLUMNS);                                  \
     }
@@ -188,46 +208,56 @@ DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
 DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a, )
 #endif
 DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a, )
+#if SWAPPED
+DEFINE_MULTIPLY_TILE(multiply_2_rows, 2, stride_a, )
+#endif
 DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a, )
 
-/* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1. More sizes would take longer to compile than
- * they save. */
+/* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1, or 2 where there are few rows in all. More
+ * sizes would take longer to compile than they save. */
 static int tile_rows(int left)
 {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
+    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : SWAPPED && left >= 2 ? 2 : 1;
 }
 
 /* With `copy`, which takes a full tile, the strip is copied there. */
-ONE_COPY void multiply_tile(int rows, TILE_ARGUMENTS)
+ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
 {
 #if !TRANSPOSED_B
     if (copy) {
-        multiply_and_pack(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+        multiply_and_pack(TILE_ARGUMENTS);
         return;
     }
 #endif
-    if (rows == TILE_ROWS)
-        multiply_full_tile(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+    if (rows == TILE_ROWS) multiply_full_tile(TILE_ARGUMENTS);
 #if TILE_ROWS > 8
     else if (rows == 8)
-        multiply_8_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+        multiply_8_rows(TILE_ARGUMENTS);
 #endif
     else if (rows == 4)
-        multiply_4_rows(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+        multiply_4_rows(TILE_ARGUMENTS);
+#if SWAPPED
+    else if (rows == 2)
+        multiply_2_rows(TILE_ARGUMENTS);
+#endif
     else
-        multiply_1_row(A, stride_a, strip, stride_b, depth, sums, accumulate, ahead, stride_ahead, copy);
+        multiply_1_row(TILE_ARGUMENTS);
 }
 
 /* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
-static void store_rows(PARAMETERS, int batch, int row, int rows, int column, __global const REAL *sums)
+static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums)
 {
-    const int columns = min(COLUMNS, SIZE_N - column);
+#if SWAPPED
+    for (int j = 0; j < columns; j++)
+        for (int r = 0; r < rows; r++) epilogue_scalar(ARGUMENTS, batch, column + j, row + r, sums[r * COLUMNS + j]);
+#else
     for (int r = 0; r < rows; r++, sums += COLUMNS) {
         int j = 0;
         for (; j + LANES <= columns; j += LANES)
             epilogue_vector(ARGUMENTS, batch, row + r, column + j, LOAD(0, sums + j));
         for (; j < columns; j++) epilogue_scalar(ARGUMENTS, batch, row + r, column + j, sums[j]);
     }
+#endif
 }
 
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
@@ -240,17 +270,22 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
      * are worth it. */
     const int direct = TRANSPOSED_B ? 0 : columns / STRIP * STRIP;
     const bool packs = bottom - top >= ROWS_WORTH_PACKING;
+    /* The tiles themselves finish full strips. */
+    const int finished = SHORT_EPILOGUE ? columns / STRIP * STRIP : 0;
     __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
 
     for (int block = 0; block < blocks; block++) {
         const int k = block * block_depth, depth = min(block_depth, SIZE_K - k);
         const long offset = TRANSPOSED_B ? (long)first_column * LEADING_B + k : (long)k * LEADING_B + first_column;
+        const long size_b = (long)(TRANSPOSED_B ? SIZE_N - 1 : SIZE_K - 1) * LEADING_B +
+                            (TRANSPOSED_B ? SIZE_K : SIZE_N);
         __global const REAL *B = OPERAND_B(batch) + offset;
         if (direct < columns)
-            pack_columns(B + direct, LEADING_B, columns - direct, depth,
-                         (long)(SIZE_K - 1) * LEADING_B + SIZE_N - offset - direct, packed_b + direct * STRIP_DEPTH);
+            pack_columns(B + direct, LEADING_B, columns - direct, depth, size_b - offset - direct,
+                         packed_b + direct * STRIP_DEPTH);
         __global const REAL *next = B + (long)block_depth * LEADING_B;
-        if (block == blocks - 1) next = next_column < SIZE_N ? OPERAND_B(batch) + next_column : 0;
+        const bool last = block == blocks - 1;
+        if (last) next = next_column < SIZE_N ? OPERAND_B(batch) + next_column : 0;
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             rows = tile_rows(bottom - i);
             __global const REAL *A = OPERAND_A(batch);
@@ -268,11 +303,13 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 const bool in_place = j < direct && (i == top || !packs);
                 __global const REAL *strip = in_place ? B + j : packed;
                 const int stride_b = in_place ? LEADING_B : STRIP;
-                multiply_tile(rows, A, LEADING_A, strip, stride_b, depth, sums + j, block > 0,
+                multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, LEADING_A, strip, stride_b, depth,
+                              sums + j, block > 0, last && j < finished,
                               fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
                               in_place && packs ? packed : 0);
             }
-            if (block == blocks - 1) store_rows(ARGUMENTS, batch, i, rows, first_column, sums);
+            if (last && finished < columns)
+                store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished);
         }
     }
 }

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* --- matrix products --- */
+enum { SHORT = 8 /* cost of an epilogue up to which the kernel may hold many copies of it */ };
 
 static int64_t nominal(const cg_node *node, int axis)
 {
@@ -104,12 +104,16 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     cg_context *cg = g->context;
     cg_lowered *l = g->lowered;
     const struct gemm_shape shape = shape_of_product(g, node);
+    const int rows_axis = l->outer_count - 2, columns_axis = l->outer_count - 1;
     const int width = cg->vector_width > 1 ? cg->vector_width : 4;
     const struct gemm_device device = {.compute_units = cg->info.compute_units,
                                        .lanes_f32 = width,
                                        .lanes_f64 = width > 4 ? width / 2 : 4,
                                        .registers = width == 16 ? 32 : 16};
     const struct gemm_launch launch = cg_gemm_plan(&shape, &device);
+    const struct gemm_shape given = launch.swapped ? cg_gemm_swap(&shape) : shape;
+    const bool vectors = !launch.swapped && !shape.f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
+                         cg_allows_vectors(l, columns_axis);
     cg_text macros = {.context = cg}, epilogues = {.context = cg}, source = {.context = cg};
     const int real_bytes = shape.f64 ? 8 : 4;
     cg_start_kernel(g);
@@ -129,20 +133,19 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
                 "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME
                 "_epilogue_scalar\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
                 "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
-                "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
+                "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n",
                 shape.f64 ? "double" : "float", shape.f64, launch.lanes, device.registers, launch.columns, launch.depth,
-                shape.transposed_a, shape.transposed_b);
+                given.transposed_a, given.transposed_b, vectors && cg_cost_of_terms(l) <= SHORT, launch.swapped);
     cg_text_add(&macros,
-                "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n#define "
-                "LEADING_A args.la0\n"
-                "#define LEADING_B args.lb0\n#define ROWS args.rows0\n#define BATCHES args.batches0\n",
-                l->outer_count - 2, l->outer_count - 1);
-    print_operand_macro(g, &macros, 0, "OPERAND_A");
-    print_operand_macro(g, &macros, 1, "OPERAND_B");
+                "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n"
+                "#define LEADING_A args.l%c0\n#define LEADING_B args.l%c0\n"
+                "#define ROWS args.rows0\n#define BATCHES args.batches0\n",
+                launch.swapped ? columns_axis : rows_axis, launch.swapped ? rows_axis : columns_axis,
+                launch.swapped ? 'b' : 'a', launch.swapped ? 'a' : 'b');
+    print_operand_macro(g, &macros, 0, launch.swapped ? "OPERAND_B" : "OPERAND_A");
+    print_operand_macro(g, &macros, 1, launch.swapped ? "OPERAND_A" : "OPERAND_B");
     cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
     print_epilogue(g, &epilogues, 1);
-    const bool vectors = !shape.f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
-                         cg_allows_vectors(l, l->outer_count - 1);
     if (!vectors)
         print_scalar_lanes(&epilogues);
     else

@@ -46,7 +46,7 @@ static const char parameters[] =
     "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n"
     "static void epilogue_scalar(PARAMETERS, int batch, int row, int column, REAL value)\n"
     "{\n"
-    "    given_c[((long)batch * given_m + row) * given_leading_c + column] += value;\n"
+    "    given_c[((long)batch * (SWAPPED ? given_n : given_m) + row) * given_leading_c + column] += value;\n"
     "}\n"
     "#define PASTE_NAMES(a, b) a##b\n#define PASTE(a, b) PASTE_NAMES(a, b)\n"
     "static void epilogue_vector(PARAMETERS, int batch, int row, int column, PASTE(REAL, LANES) value)\n"
@@ -73,15 +73,18 @@ static void close_device(void)
     clReleaseContext(context);
 }
 
-static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers)
+static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers,
+                       bool short_epilogue)
 {
+    const struct gemm_shape given = launch->swapped ? cg_gemm_swap(shape) : *shape;
     static char text[1 << 16];
     snprintf(text, sizeof text,
              "#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES %d\n"
              "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
-             "#define TRANSPOSED_B %d\n%s%s%s",
+             "#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n%s%s%s",
              shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns, launch->depth,
-             shape->transposed_a, shape->transposed_b, cg_source_entry, parameters, cg_source_gemm_packed);
+             given.transposed_a, given.transposed_b, short_epilogue, launch->swapped, cg_source_entry, parameters,
+             cg_source_gemm_packed);
     const char *source = text;
     cl_int status;
     cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);
@@ -181,28 +184,31 @@ static void product_free(struct product *p)
 static void run(struct product *p, cl_kernel kernel)
 {
     if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
-    const struct gemm_shape *s = &p->shape;
+    const bool swapped = p->launch.swapped;
+    const struct gemm_shape shape = swapped ? cg_gemm_swap(&p->shape) : p->shape, *s = &shape;
+    const struct guarded *a = swapped ? &p->b : &p->a, *b = swapped ? &p->a : &p->b;
+    const int leading_a = swapped ? p->leading_b : p->leading_a, leading_b = swapped ? p->leading_a : p->leading_b;
     const size_t real = s->f64 ? sizeof(double) : sizeof(float);
     cl_int status;
     cl_mem scratch = clCreateBuffer(context, 0, (size_t)p->launch.scratch_elements * real, NULL, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
     const cl_int m = (cl_int)s->m, n = (cl_int)s->n, k = (cl_int)s->k, batches = (cl_int)s->batches;
-    const cl_long size_a = (cl_long)p->leading_a * (s->transposed_a ? k : m);
-    const cl_long size_b = (cl_long)p->leading_b * (s->transposed_b ? n : k);
+    const cl_long size_a = (cl_long)leading_a * (s->transposed_a ? k : m);
+    const cl_long size_b = (cl_long)leading_b * (s->transposed_b ? n : k);
     const struct {
         size_t size;
         const void *value;
-    } arguments[] = {{sizeof(cl_mem), &p->a.buffer},
+    } arguments[] = {{sizeof(cl_mem), &a->buffer},
                      {sizeof size_a, &size_a},
-                     {sizeof(cl_mem), &p->b.buffer},
+                     {sizeof(cl_mem), &b->buffer},
                      {sizeof size_b, &size_b},
                      {sizeof(cl_mem), &p->c.buffer},
                      {sizeof scratch, &scratch},
                      {sizeof m, &m},
                      {sizeof n, &n},
                      {sizeof k, &k},
-                     {sizeof p->leading_a, &p->leading_a},
-                     {sizeof(int), &p->leading_b},
+                     {sizeof leading_a, &leading_a},
+                     {sizeof leading_b, &leading_b},
                      {sizeof(int), &p->leading_c},
                      {sizeof(int), &p->launch.rows},
                      {sizeof batches, &batches}};
@@ -264,7 +270,7 @@ static void check_product(cl_kernel kernel, const struct gemm_shape *shape, cons
 }
 
 /* One build serves them all, because every extent is said to vary. */
-static void check_extents(struct gemm_shape shape, const struct gemm_device *target)
+static void check_extents(struct gemm_shape shape, const struct gemm_device *target, bool short_epilogue)
 {
     static const int extents[][4] = {
         {0, 5, 3, 1},     {5, 0, 3, 1},       {5, 3, 0, 1},     {37, 70, 0, 2},   {1, 1, 1, 1},    {1, 513, 40, 1},
@@ -279,7 +285,7 @@ static void check_extents(struct gemm_shape shape, const struct gemm_device *tar
         const struct gemm_launch launch = cg_gemm_plan(&shape, target);
         if (!kernel) {
             first = launch;
-            kernel = build(&shape, &launch, target->registers);
+            kernel = build(&shape, &launch, target->registers, short_epilogue);
         }
         ck_assert(launch.columns == first.columns && launch.depth == first.depth && launch.lanes == first.lanes);
         check_product(kernel, &shape, &launch, true);
@@ -300,8 +306,9 @@ static bool has_doubles(void)
 START_TEST(every_form_in_f32)
 {
     const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2};
-    check_extents(shape, &avx512);
-    check_extents(shape, _i == 0 || _i == 3 ? &neon : &avx2);
+    check_extents(shape, &avx512, true);
+    check_extents(shape, &avx512, false);
+    check_extents(shape, _i == 0 || _i == 3 ? &neon : &avx2, true);
 }
 END_TEST
 
@@ -309,7 +316,7 @@ START_TEST(every_form_in_f64)
 {
     if (!has_doubles()) return;
     const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2, .f64 = true};
-    check_extents(shape, _i & 1 ? &avx2 : &avx512);
+    check_extents(shape, _i & 1 ? &avx2 : &avx512, _i & 2);
 }
 END_TEST
 
@@ -317,17 +324,48 @@ END_TEST
 START_TEST(narrow_products)
 {
     static const int extents[][3] = {{128, 10, 512}, {37, 1, 700}, {512, 4, 13}, {1, 16, 1}, {3, 12, 40}};
-    struct gemm_shape shape = {.batches = 1, .transposed_a = _i, .transposed_b = !_i, .m_varies = true};
+    struct gemm_shape shape = {.batches = 1, .transposed_b = _i, .m_varies = true};
     cl_kernel kernel = NULL;
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2];
         const struct gemm_launch launch = cg_gemm_plan(&shape, &avx512);
-        if (!kernel) kernel = build(&shape, &launch, avx512.registers);
+        if (!kernel) kernel = build(&shape, &launch, avx512.registers, true);
         ck_assert_int_eq(launch.columns, avx512.lanes_f32);
         check_product(kernel, &shape, &launch, true);
         check_product(kernel, &shape, &launch, false);
     }
     clReleaseKernel(kernel);
+}
+END_TEST
+
+/* Few columns and an A that lies along its columns: the kernel computes the transpose. */
+static void check_swapped(struct gemm_shape shape, const struct gemm_device *target)
+{
+    static const int columns[] = {1, 3, 10, 15};
+    static const int extents[][3] = {{0, 5, 1},   {33, 0, 1},   {1, 1, 1},     {16, 7, 1},    {32, 12, 2},
+                                     {70, 40, 3}, {513, 65, 1}, {784, 128, 1}, {129, 1030, 1}};
+    const int lanes = shape.f64 ? target->lanes_f64 : target->lanes_f32;
+    for (size_t c = 0; c < sizeof columns / sizeof *columns && columns[c] < lanes; c++) {
+        cl_kernel kernel = NULL;
+        for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+            shape.m = extents[i][0], shape.n = columns[c], shape.k = extents[i][1], shape.batches = extents[i][2];
+            const struct gemm_launch launch = cg_gemm_plan(&shape, target);
+            ck_assert(launch.swapped);
+            if (!kernel) kernel = build(&shape, &launch, target->registers, false);
+            check_product(kernel, &shape, &launch, true);
+            check_product(kernel, &shape, &launch, false);
+        }
+        clReleaseKernel(kernel);
+    }
+}
+
+START_TEST(swapped_products)
+{
+    struct gemm_shape shape = {.transposed_a = true, .transposed_b = _i, .m_varies = true, .k_varies = true};
+    check_swapped(shape, &avx512);
+    check_swapped(shape, _i ? &neon : &avx2);
+    shape.f64 = true;
+    if (has_doubles()) check_swapped(shape, &avx512);
 }
 END_TEST
 
@@ -353,6 +391,7 @@ int main(void)
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
     tcase_add_loop_test(tests, narrow_products, 0, 2);
+    tcase_add_loop_test(tests, swapped_products, 0, 2);
     suite_add_tcase(suite, tests);
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
