@@ -102,6 +102,17 @@ static cg_tensor multiply_rows(cg_tensor a, cg_tensor b)
     return cg_reshape(cg_map_2(&matmul_op, tall, b), shape);
 }
 
+/* A product of depth 1 is a table of products, and one with a single column a sum along rows: kernels for these have
+ * every lane of a vector to fill, and share a launch with what comes before and after. Null where it is neither. (Sums
+ * in f64 have no vectors; tiles do.) */
+static cg_tensor multiply_vectors(cg_tensor a, cg_tensor b)
+{
+    const cg_shape shape_a = cg_shape_of(a), shape_b = cg_shape_of(b);
+    if (shape_a.size[shape_a.rank - 1] == 1) return cg_mul(a, b);
+    if (shape_b.size[shape_b.rank - 1] != 1 || cg_dtype_of(a) != CG_F32) return (cg_tensor){0};
+    return cg_sum(cg_mul(a, transposed(b)), .axes = CG_AXES(-1), .keepdims = true);
+}
+
 cg_tensor cg_matmul(cg_tensor a, cg_tensor b)
 {
     cg_shape shape_a = cg_shape_of(a), shape_b = cg_shape_of(b);
@@ -115,6 +126,8 @@ cg_tensor cg_matmul(cg_tensor a, cg_tensor b)
     b = cg_cast(b, dtype);
     if (shape_a.rank == 1) return without_axis(cg_matmul(with_axis(a, 0), b), shape_b.rank > 1 ? shape_b.rank - 2 : 0);
     if (shape_b.rank == 1) return without_axis(cg_matmul(a, with_axis(b, 1)), shape_a.rank - 1);
+    const cg_tensor simple = multiply_vectors(a, b);
+    if (!cg_is_null(simple)) return simple;
     return shape_a.rank > 2 && shape_b.rank == 2 ? multiply_rows(a, b) : cg_map_2(&matmul_op, a, b);
 }
 
