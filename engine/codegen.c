@@ -7,6 +7,8 @@
 
 enum {
     SPLIT_FROM = 1 << 15, /* elements from which a reduction to few results is cut into parts */
+    CACHED = 1 << 19,     /* elements that some cache holds, so that it does not matter how far apart they are */
+    WIDE = 2048,          /* columns that are read at the speed of memory, row by row */
     KERNEL_OP_COST = 64   /* of an item of a kernel whose source is its own, in additions: a guess */
 };
 
@@ -43,7 +45,7 @@ static bool generate_map(cg_generator *g)
     cg_add_axis_fields(g);
     cg_count_bytes(g);
     g->flop = cg_flop_of_terms(g->lowered, false, true);
-    print_loops(g, cg_print_map_body, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
+    print_loops(g, cg_print_outer, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
     return cg_finish_kernel(g);
 }
 
@@ -56,8 +58,8 @@ static int64_t parts_of(const cg_generator *g, bool *cut)
     const bool gpu = g->context->local_size > 1;
     const int units = g->context->info.compute_units;
     const int64_t pieces = gpu ? 256 : 4 * (int64_t)units;
-    const bool along_outer = g->lanes > 1 && g->vector_axis < l->outer_count;
-    const int64_t tasks = along_outer ? cg_divide_up(results, g->lanes) : results;
+    const bool whole_rows = g->by_columns && l->outer_count == 1 && all >= CACHED;
+    const int64_t tasks = cg_divide_up(results, whole_rows ? WIDE : g->by_columns ? g->lanes : 1);
     *cut = l->inner_count > 0 && all >= SPLIT_FROM && (gpu ? tasks < 64 * (int64_t)units : tasks < 2 * units);
     if (!*cut) return 1;
     const int64_t extent = l->extent[l->outer_count];
@@ -70,13 +72,22 @@ static double flop_of_folding(const cg_generator *g, double elements)
     return cg_is_floating(cg_reduction_dtype(g)) ? elements : 0;
 }
 
+/* Parts are kept as they are in registers. */
+static cg_dtype parts_dtype(const cg_generator *g)
+{
+    const cg_dtype dtype = cg_reduction_dtype(g);
+    return cg_is_floating(dtype) ? dtype : CG_I32;
+}
+
 static bool generate_parts(cg_generator *g, int64_t parts)
 {
     cg_lowered *l = g->lowered;
     const int64_t elements = cg_extent_product(l->extent, l->outer_count), folded = l->extent[l->outer_count];
     const int64_t piece = cg_divide_up(folded, parts);
-    const cg_dtype dtype = cg_reduction_dtype(g);
+    const cg_dtype dtype = parts_dtype(g);
     cg_start_kernel(g);
+    g->cut = true;
+    if (g->by_columns) g->grain = CG_COLUMNS_AT_ONCE;
     cg_add_scratch(g, dtype, parts * elements * (int64_t)cg_dtype_bytes(dtype));
     g->bytes = cg_tensor_bytes(g, true, false) + parts * elements * (int64_t)cg_dtype_bytes(dtype);
     g->flop = cg_flop_of_terms(l, true, false) +
@@ -89,7 +100,7 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     cg_field_integer(g, cg_index_field(g), "piece", 0, piece);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
     cg_text_add(&g->body, "    const %s part_number = CG_TURN(2);\n", cg_index_type(g));
-    print_loops(g, cg_print_partial,
+    print_loops(g, g->by_columns ? cg_print_column_part : cg_print_partial,
                 cg_extent_product(&l->extent[l->outer_count + 1], l->inner_count - 1) * piece * cg_cost_of_terms(l));
     g->dimensions = 3;
     g->global[1] = g->global[1] ? g->global[1] : 1;
@@ -106,8 +117,8 @@ static bool generate_join(cg_generator *g, int64_t parts)
     cg_lowered *l = g->lowered;
     const int64_t elements = cg_extent_product(l->extent, l->outer_count);
     cg_start_kernel(g);
-    cg_add_scratch(g, cg_reduction_dtype(g), 0); /* the parts: the same memory as the step before */
-    g->bytes = cg_tensor_bytes(g, false, true) + parts * elements * (int64_t)cg_dtype_bytes(cg_reduction_dtype(g));
+    cg_add_scratch(g, parts_dtype(g), 0); /* the parts: the same memory as the step before */
+    g->bytes = cg_tensor_bytes(g, false, true) + parts * elements * (int64_t)cg_dtype_bytes(parts_dtype(g));
     g->flop = cg_flop_of_terms(l, false, true) + flop_of_folding(g, (double)(parts * elements));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
@@ -126,6 +137,7 @@ static bool generate_reduction(cg_generator *g)
     const int64_t parts = parts_of(g, &cut);
     if (cut) {
         if (!generate_parts(g, parts)) return false;
+        g->cut = g->by_columns = false;
         /* The second step walks the results; along a folded axis there are no vectors left. */
         if (g->vector_axis >= g->lowered->outer_count) {
             g->lanes = cg_has_f64(g->lowered) ? 1 : g->context->vector_width;
@@ -134,6 +146,7 @@ static bool generate_reduction(cg_generator *g)
                                  : -1;
             if (g->vector_axis < 0) g->lanes = 1;
         }
+        g->grain = g->lanes;
         return generate_join(g, parts);
     }
     cg_start_kernel(g);
@@ -143,7 +156,7 @@ static bool generate_reduction(cg_generator *g)
                   g, (double)cg_extent_product(g->lowered->extent, g->lowered->outer_count + g->lowered->inner_count));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
-    print_loops(g, cg_print_reduction,
+    print_loops(g, g->by_columns ? cg_print_column_result : cg_print_reduction,
                 cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count) *
                     cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1));
     return cg_finish_kernel(g);

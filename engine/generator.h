@@ -1,12 +1,18 @@
 /* One kernel being written, and the pieces that the code generator is made of: print.c writes terms and their indices,
- * loops.c the loops around them, assemble.c the kernel's frame and its step, product.c matrix products; codegen.c puts
- * these together. Used by those files only. */
+ * loops.c the loops around them, columns.c those of reductions over rows, assemble.c the kernel's frame and its step,
+ * product.c matrix products; codegen.c puts these together. Used by those files only. */
 #ifndef CLGRAD_ENGINE_GENERATOR_H
 #define CLGRAD_ENGINE_GENERATOR_H
 
 #include "engine/codegen.h"
 
-enum { CG_MOST_FIELDS = 512, CG_MOST_SUMS = 64 };
+enum {
+    CG_MOST_FIELDS = 512,
+    CG_MOST_SUMS = 64,
+    CG_INDENT = 96,
+    CG_SUM_BLOCK = 128,       /* terms added up before the sum joins the larger one, against rounding */
+    CG_COLUMNS_AT_ONCE = 2048 /* whose sums a work-item keeps at hand */
+};
 
 /* A field of the argument block. */
 typedef struct cg_field {
@@ -32,6 +38,9 @@ typedef struct cg_generator {
     int sum_count;
     int lanes;       /* of vectors in this kernel: 1 means none */
     int vector_axis; /* that they run along, or -1 */
+    bool by_columns; /* a reduction folds whole rows at a time: see columns.c */
+    bool cut;        /* this kernel folds one part of the first folded axis */
+    int64_t grain;   /* a work-item's share of the last axis is a multiple of this */
     bool wide;       /* indices need 64 bits */
     bool status;     /* has the status words as an argument */
     bool failed;
@@ -81,10 +90,21 @@ int cg_cost_of_terms(const cg_lowered *l);
 void cg_print_turns(cg_generator *g, cg_print_body body, int64_t cost);
 void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost);
 cg_dtype cg_reduction_dtype(const cg_generator *g);
+void cg_print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *from, const char *to,
+                          const char *indent);
+void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent);
+void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent);
+int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT]);
+void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT]);
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent);
-void cg_print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent);
+
+/* columns.c */
+void cg_print_column_result(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_column_part(cg_generator *g, cg_text *out, int lanes, const char *indent);
+void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const char *indent);
 
 /* assemble.c */
 void cg_print_signature(cg_generator *g, cg_text *out);

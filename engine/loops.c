@@ -6,10 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
-    BLOCK = 128               /* terms added up before the sum joins the larger one, against rounding */
-};
+enum { ELEMENTS_PER_ITEM = 8192 }; /* work that is worth a work-item of its own on a CPU, in additions */
 
 /* --- vectors --- */
 
@@ -58,9 +55,11 @@ void cg_choose_vectors(cg_generator *g)
     if (l->group->kind == CG_GROUP_REDUCE && l->inner_count > 0) {
         const bool along_outer = outer >= 0 && contiguity(l, outer, true) > contiguity(l, inner, true);
         g->vector_axis = along_outer ? outer : inner;
+        g->by_columns = along_outer && g->context->local_size == 1;
     }
     if (g->vector_axis < 0 || cg_has_f64(l) || cg_has_reports(l) || !cg_allows_vectors(l, g->vector_axis)) g->lanes = 1;
     if (g->lanes == 1) g->vector_axis = -1;
+    g->grain = g->lanes;
 }
 
 /* --- loops --- */
@@ -119,22 +118,31 @@ int cg_cost_of_terms(const cg_lowered *l)
     return cost;
 }
 
-/* A loop along the last outer axis from `begin` to `end`, by vectors while they fit. */
-static void print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
+/* A loop along the last outer axis, by vectors while they fit. */
+void cg_print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *from, const char *to,
+                          const char *indent)
 {
-    char deeper[32];
+    char deeper[CG_INDENT];
     const int axis = g->lowered->outer_count - 1;
     const bool vectors = g->lanes > 1 && g->vector_axis == axis;
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    cg_text_add(out, "%s%s i%d = begin;\n", indent, cg_index_type(g), axis);
+    cg_text_add(out, "%s%s i%d = %s;\n", indent, cg_index_type(g), axis, from);
     if (vectors) {
-        cg_text_add(out, "%sfor (; i%d + %d <= end; i%d += %d) {\n", indent, axis, g->lanes, axis, g->lanes);
+        cg_text_add(out, "%sfor (; i%d + %d <= %s; i%d += %d) {\n", indent, axis, g->lanes, to, axis, g->lanes);
         body(g, out, g->lanes, deeper);
         cg_text_add(out, "%s}\n", indent);
     }
-    cg_text_add(out, "%sfor (; i%d < end; i%d++) {\n", indent, axis, axis);
+    cg_text_add(out, "%sfor (; i%d < %s; i%d++) {\n", indent, axis, to, axis);
     body(g, out, 1, deeper);
     cg_text_add(out, "%s}\n", indent);
+}
+
+static void print_row(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
+{
+    if (g->by_columns)
+        cg_print_columns(g, out, body, indent);
+    else
+        cg_print_vector_loop(g, out, body, "begin", "end", indent);
 }
 
 /* On GPUs each work-item takes elements in turns, neighbours next to neighbours. `cost` additions an element. */
@@ -161,11 +169,11 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
     const cg_lowered *l = g->lowered;
     const int last = l->outer_count - 1;
     const int64_t rows = cg_extent_product(l->extent, last), width = l->extent[last];
-    const int64_t vectors = cg_divide_up(width, g->lanes), row_items = cg_items_for(g, rows, width * cost);
+    const int64_t grains = cg_divide_up(width, g->grain), row_items = cg_items_for(g, rows, width * cost);
     const int64_t most = cg_items_for(g, rows * width, cost),
                   columns = row_items >= most ? 1 : cg_divide_up(most, row_items);
-    const int64_t width_items = columns < vectors ? columns : vectors > 0 ? vectors : 1;
-    const int64_t block = cg_divide_up(vectors, width_items) * g->lanes;
+    const int64_t width_items = columns < grains ? columns : grains > 0 ? grains : 1;
+    const int64_t block = cg_divide_up(grains, width_items) * g->grain;
     const char *type = cg_index_type(g);
     g->work = (double)rows * (double)width * (double)cost;
     cg_field_integer(g, cg_index_field(g), "block", 0, block);
@@ -182,12 +190,12 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
     cg_text_add(&g->body, "    const %s end = min((%s)(begin + args.block0), args.n%d);\n", type, type, last);
     g->global[0] = (size_t)cg_divide_up(width, block);
     if (last == 0) {
-        print_vector_loop(g, &g->body, body, "    ");
+        print_row(g, &g->body, body, "    ");
         return;
     }
     cg_text_add(&g->body, "    for (%s row = first; row < stop; row++) {\n        %s rest = row;\n", type, type);
     cg_print_decode(g, &g->body, last, "        ");
-    print_vector_loop(g, &g->body, body, "        ");
+    print_row(g, &g->body, body, "        ");
     cg_text_append(&g->body, "    }\n");
 }
 
@@ -203,26 +211,25 @@ cg_dtype cg_reduction_dtype(const cg_generator *g)
     return (cg_dtype)g->build->schedule->items[g->group->anchor].node->dtype;
 }
 
-static void print_identity(cg_generator *g, cg_text *out, int lanes)
+/* name = the identity of the reduction; `name` may be a declaration */
+void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent)
 {
     char type[16];
-    cg_text_add(out, "(%s)(", cg_vector_type(cg_reduction_dtype(g), lanes, type));
+    cg_text_add(out, "%s%s = (%s)(", indent, name, cg_vector_type(cg_reduction_dtype(g), lanes, type));
     cg_print_expression(g, out, reduction_op(g)->identity, NULL, 0, cg_reduction_dtype(g), cg_reduction_dtype(g), lanes,
                         -1);
-    cg_text_append(out, ")");
+    cg_text_append(out, ");\n");
 }
 
 static void print_declaration(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent)
 {
-    char type[16];
-    cg_text_add(out, "%s%s %s = ", indent, cg_vector_type(cg_reduction_dtype(g), lanes, type), name);
-    print_identity(g, out, lanes);
-    cg_text_append(out, ";\n");
+    char type[16], declaration[48];
+    snprintf(declaration, sizeof declaration, "%s %s", cg_vector_type(cg_reduction_dtype(g), lanes, type), name);
+    cg_print_identity(g, out, declaration, lanes, indent);
 }
 
 /* into = combine(into, what) */
-static void print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes,
-                          const char *indent)
+void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent)
 {
     char operands[2][16];
     snprintf(operands[0], 16, "%s", into);
@@ -241,17 +248,18 @@ static void print_run(cg_generator *g, cg_text *out, const char *variable, const
     const char *type = cg_index_type(g);
     snprintf(value, sizeof value, "v%d", g->lowered->reduced);
     cg_text_add(out, "%swhile (%s + %d <= last) {\n", indent, variable, step);
-    cg_text_add(out, "%s    const %s pause = min((%s)(%s + %d), last);\n", indent, type, type, variable, BLOCK * step);
+    cg_text_add(out, "%s    const %s pause = min((%s)(%s + %d), last);\n", indent, type, type, variable,
+                CG_SUM_BLOCK * step);
     char deeper[48];
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     print_declaration(g, out, "part", lanes, deeper);
     cg_text_add(out, "%sfor (; %s + %d <= pause; %s += %d) {\n", deeper, variable, step, variable, step);
     snprintf(deeper, sizeof deeper, "%s        ", indent);
     cg_print_terms(g, out, true, lanes, deeper);
-    print_combine(g, out, "part", value, lanes, deeper);
+    cg_print_combine(g, out, "part", value, lanes, deeper);
     cg_text_add(out, "%s    }\n", indent);
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    print_combine(g, out, into, "part", lanes, deeper);
+    cg_print_combine(g, out, into, "part", lanes, deeper);
     cg_text_add(out, "%s}\n", indent);
 }
 
@@ -265,57 +273,68 @@ static void print_horizontal(cg_generator *g, cg_text *out, const char *from, co
         snprintf(low, sizeof low, "%.10s.lo", previous);
         snprintf(high, sizeof high, "%.10s.hi", previous);
         cg_text_add(out, "%s%s %s = %s;\n", indent, cg_vector_type(cg_reduction_dtype(g), lanes, type), name, low);
-        print_combine(g, out, name, high, lanes, indent);
+        cg_print_combine(g, out, name, high, lanes, indent);
         snprintf(previous, sizeof previous, "%s", name);
     }
-    print_combine(g, out, into, previous, 1, indent);
+    cg_print_combine(g, out, into, previous, 1, indent);
 }
 
-/* The folded loops for one output element, or for `lanes` neighbouring ones: leaves the result in `core`. With parts,
- * the first folded axis is cut, and `part_number` says which piece this is. */
-static void print_folding(cg_generator *g, cg_text *out, int lanes, bool parts, const char *indent)
+/* Opens the loops over the folded axes but the last, whose bounds become `r` and `last`; where the first is cut,
+ * `part_number` says which piece this is. Deepens the indent, and returns how many it opened. */
+int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT])
+{
+    const int first = g->lowered->outer_count, count = g->lowered->inner_count;
+    const char *type = cg_index_type(g);
+    for (int k = 0; k < count; k++) {
+        char from[64] = "0", to[64];
+        snprintf(to, sizeof to, "args.n%d", first + k);
+        if (g->cut && k == 0) {
+            snprintf(from, sizeof from, "part_number * args.piece0");
+            snprintf(to, sizeof to, "min((%s)(part_number * args.piece0 + args.piece0), args.n%d)", type, first + k);
+        }
+        if (k == count - 1) {
+            cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", indent, type, to, indent, type, k, from);
+        } else {
+            cg_text_add(out, "%sfor (%s r%d = %s; r%d < %s; r%d++) {\n", indent, type, k, from, k, to, k);
+            snprintf(indent + strlen(indent), CG_INDENT - strlen(indent), "    ");
+        }
+    }
+    return count - 1;
+}
+
+void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT])
+{
+    for (int k = 0; k < count; k++) {
+        indent[strlen(indent) - 4] = '\0';
+        cg_text_add(out, "%s}\n", indent);
+    }
+}
+
+/* The folded loops for one output element, or for `lanes` neighbouring ones: leaves the result in `core`. */
+static void print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const cg_lowered *l = g->lowered;
-    const int first = l->outer_count, count = l->inner_count;
-    const bool along_inner = g->lanes > 1 && g->vector_axis >= first;
-    const char *type = cg_index_type(g);
-    char deeper[48], variable[16];
+    const bool along_inner = g->lanes > 1 && g->vector_axis >= l->outer_count;
+    char deeper[CG_INDENT], variable[16];
     print_declaration(g, out, "core", lanes, indent);
-    if (count == 0) { /* every folded axis has size 1 */
+    if (l->inner_count == 0) { /* every folded axis has size 1 */
         cg_print_terms(g, out, true, lanes, indent);
         cg_text_add(out, "%score = v%d;\n", indent, l->reduced);
         return;
     }
     if (along_inner) print_declaration(g, out, "wide", g->lanes, indent);
     snprintf(deeper, sizeof deeper, "%s", indent);
-    for (int k = 0; k < count; k++) {
-        const bool cut = parts && k == 0, last = k == count - 1;
-        char from[64] = "0", to[64];
-        snprintf(to, sizeof to, "args.n%d", first + k);
-        if (cut) {
-            snprintf(from, sizeof from, "part_number * args.piece0");
-            snprintf(to, sizeof to, "min((%s)(part_number * args.piece0 + args.piece0), args.n%d)", type, first + k);
-        }
-        if (last) {
-            cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", deeper, type, to, deeper, type, k, from);
-        } else {
-            cg_text_add(out, "%sfor (%s r%d = %s; r%d < %s; r%d++) {\n", deeper, type, k, from, k, to, k);
-            snprintf(deeper + strlen(deeper), sizeof deeper - strlen(deeper), "    ");
-        }
-    }
-    snprintf(variable, sizeof variable, "r%d", count - 1);
+    const int opened = cg_print_folded_axes(g, out, deeper);
+    snprintf(variable, sizeof variable, "r%d", opened);
     if (along_inner) print_run(g, out, variable, "wide", g->lanes, g->lanes, deeper);
     print_run(g, out, variable, "core", lanes, 1, deeper);
-    for (int k = count - 2; k >= 0; k--) {
-        deeper[strlen(deeper) - 4] = '\0';
-        cg_text_add(out, "%s}\n", deeper);
-    }
+    cg_close_folded_axes(out, opened, deeper);
     if (along_inner) print_horizontal(g, out, "wide", "core", indent);
 }
 
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_folding(g, out, lanes, false, indent);
+    print_folding(g, out, lanes, indent);
     cg_print_outer(g, out, lanes, indent);
 }
 
@@ -330,16 +349,21 @@ static void print_element(cg_generator *g, cg_text *out, const char *indent)
     cg_text_append(out, ";\n");
 }
 
-/* One part of each result, to the scratch buffer: parts[part_number][element]. */
-void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
+/* Stores one part of each result in the scratch buffer: parts[part_number][element]. */
+void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_folding(g, out, lanes, true, indent);
     print_element(g, out, indent);
     if (lanes > 1)
         cg_text_add(out, "%svstore%d(core, 0, t%d + part_number * args.elements0 + element);\n", indent, lanes,
                     g->scratch_tensor);
     else
         cg_text_add(out, "%st%d[part_number * args.elements0 + element] = core;\n", indent, g->scratch_tensor);
+}
+
+void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    print_folding(g, out, lanes, indent);
+    cg_print_part(g, out, lanes, indent);
 }
 
 /* The second step of a cut reduction: folds the parts, then everything that follows. */
@@ -357,12 +381,7 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
     else
         cg_text_add(out, "%sconst %s part = t%d[p * args.elements0 + element];\n", deeper,
                     cg_register_type(cg_reduction_dtype(g)), g->scratch_tensor);
-    print_combine(g, out, "core", "part", lanes, deeper);
+    cg_print_combine(g, out, "core", "part", lanes, deeper);
     cg_text_add(out, "%s}\n", indent);
-    cg_print_outer(g, out, lanes, indent);
-}
-
-void cg_print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent)
-{
     cg_print_outer(g, out, lanes, indent);
 }

@@ -217,6 +217,49 @@ START_TEST(sixteen_million_ones)
 }
 END_TEST
 
+/* The middle axis of [outer, rows, columns], folded by a plain loop. */
+static array folded_rows(array a, bool largest)
+{
+    const int64_t rows = a.shape.size[1], columns = a.shape.size[2];
+    array result = array_new(a.dtype == CG_U8 && !largest ? CG_I32 : a.dtype, CG_SHAPE(a.shape.size[0], columns));
+    for (int64_t k = 0; k < result.count; k++) {
+        const double *first = a.at + k / columns * rows * columns + k % columns;
+        double sum = 0, most = first[0];
+        for (int64_t r = 0; r < rows; r++) {
+            sum += first[r * columns];
+            most = fmax(most, first[r * columns]);
+        }
+        result.at[k] = rounded(largest ? most : sum, result.dtype);
+    }
+    return result;
+}
+
+/* Enough rows to be cut, columns that fill neither vectors nor the sums that are kept at hand, and long sums. The
+ * squared differences have a second operand along the columns; the mean after them is an epilogue. */
+START_TEST(over_rows_of_many_shapes)
+{
+    const cg_shape shapes[] = {CG_SHAPE(1, 9001, 61),  CG_SHAPE(1, 70001, 9), CG_SHAPE(1, 300, 2100),
+                               CG_SHAPE(1, 130, 5003), CG_SHAPE(3, 333, 37),   CG_SHAPE(2, 40000, 17),
+                               CG_SHAPE(5, 7, 2049),   CG_SHAPE(1, 70000, 2),  CG_SHAPE(2, 1, 40)};
+    const cg_dtype dtypes[] = {CG_F32, CG_U8, CG_I32, CG_F64};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int d = 0; d < (i % 4 ? 1 : has_f64() ? 4 : 3); d++) {
+            array a = array_random(dtypes[d], shapes[i], 0, 100);
+            const double tolerance = dtypes[d] == CG_F32 ? 2e-6 : dtypes[d] == CG_F64 ? 1e-12 : 0;
+            cg_tensor x = tensor_of(a), sum = cg_sum(x, .axes = CG_AXES(1));
+            expect_close(sum, folded_rows(a, false), tolerance, 0, "sum over rows");
+            expect_close(cg_max(x, .axes = CG_AXES(1)), folded_rows(a, true), 0, 0, "max over rows");
+            if (d != 0) continue;
+            array squares = array_new(CG_F32, a.shape);
+            for (int64_t k = 0; k < a.count; k++) squares.at[k] = (a.at[k] - 50) * (a.at[k] - 50);
+            array mean = folded_rows(squares, false);
+            for (int64_t k = 0; k < mean.count; k++) mean.at[k] /= (double)shapes[i].size[1];
+            cg_tensor centre = cg_full(cg, CG_SHAPE(shapes[i].size[2]), 50);
+            expect_close(cg_mean(cg_square(cg_sub(x, centre)), .axes = CG_AXES(1)), mean, 1e-5, 0, "squares over rows");
+        }
+}
+END_TEST
+
 START_TEST(ties_share_the_cotangent)
 {
     cg_tensor x = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 4), 3, 1, 3, 3, NAN, 2, 2, 5));
@@ -521,6 +564,7 @@ static TCase *reduce_cases(void)
     tcase_add_loop_test(tests, of_empty_axes, 0, REDUCTIONS);
     tcase_add_loop_test(tests, errors_of_axes, 0, REDUCTIONS);
     tcase_add_test(tests, sixteen_million_ones);
+    tcase_add_test(tests, over_rows_of_many_shapes);
     tcase_add_test(tests, ties_share_the_cotangent);
     tcase_add_test(tests, softmax_along_each_axis);
     tcase_add_test(tests, softmax_edges);
