@@ -98,4 +98,26 @@ static CG_VECTOR(int) cg_philox_bits_of(CG_VECTOR(uint) position, uint seed_low,
     cg_philox_bits_of(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
 #define PHILOX_NORMAL_VECTOR(p, s, t, n, m)                                                                            \
     cg_philox_vector_normal(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
+
+/* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
+ * the column number; doing so for every bit exchanges the two. */
+#define CG_TRANSPOSE(NAME, VECTOR)                                                                                     \
+    static void NAME(VECTOR x[CG_LANES])                                                                               \
+    {                                                                                                                  \
+        _Pragma("unroll") for (int bit = 1; bit < CG_LANES; bit *= 2)                                                  \
+        {                                                                                                              \
+            VECTOR y[CG_LANES];                                                                                        \
+            _Pragma("unroll") for (int i = 0; i < CG_LANES / 2; i++)                                                   \
+            {                                                                                                          \
+                y[2 * i].even = x[i].lo;                                                                               \
+                y[2 * i].odd = x[i + CG_LANES / 2].lo;                                                                 \
+                y[2 * i + 1].even = x[i].hi;                                                                           \
+                y[2 * i + 1].odd = x[i + CG_LANES / 2].hi;                                                             \
+            }                                                                                                          \
+            _Pragma("unroll") for (int i = 0; i < CG_LANES; i++) x[i] = y[i];                                          \
+        }                                                                                                              \
+    }
+CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float))
+CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int))
+CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar))
 #endif

@@ -41,6 +41,7 @@ static bool generate_map(cg_generator *g)
     cg_start_kernel(g);
     g->wide = cg_needs_wide_index(g->lowered);
     cg_choose_vectors(g);
+    cg_choose_tiles(g);
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     cg_count_bytes(g);

@@ -75,8 +75,8 @@ static void print_join_of_parts(cg_generator *g, cg_text *out, int lanes, const 
 /* A loop over the columns at hand, in a scope of its own. */
 static void print_each_column(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
 {
-    char deeper[CG_INDENT + 4];
-    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    char deeper[CG_INDENT];
+    snprintf(deeper, sizeof deeper, "%.*s    ", CG_INDENT - 5, indent);
     cg_text_add(out, "%s{\n", indent);
     cg_print_vector_loop(g, out, body, "left", "right", deeper);
     cg_text_add(out, "%s}\n", indent);

@@ -1,5 +1,6 @@
 /* One kernel being written, and the pieces that the code generator is made of: print.c writes terms and their indices,
- * loops.c the loops around them, columns.c those of reductions over rows, assemble.c the kernel's frame and its step,
+ * loops.c the loops around them, columns.c those of reductions over rows, tiles.c
+ * those of maps that transpose, assemble.c the kernel's frame and its step,
  * product.c matrix products; codegen.c puts these together. Used by those files only. */
 #ifndef CLGRAD_ENGINE_GENERATOR_H
 #define CLGRAD_ENGINE_GENERATOR_H
@@ -11,6 +12,7 @@ enum {
     CG_MOST_SUMS = 64,
     CG_INDENT = 96,
     CG_SUM_BLOCK = 128,       /* terms added up before the sum joins the larger one, against rounding */
+    CG_BAND = 64,             /* rows and columns that a map that transposes walks over before it goes on to others */
     CG_COLUMNS_AT_ONCE = 2048 /* whose sums a work-item keeps at hand */
 };
 
@@ -39,6 +41,8 @@ typedef struct cg_generator {
     int lanes;       /* of vectors in this kernel: 1 means none */
     int vector_axis; /* that they run along, or -1 */
     bool by_columns; /* a reduction folds whole rows at a time: see columns.c */
+    int tile_axis;   /* a map walks in tiles of this axis and the last one, or -1: see tiles.c */
+    bool in_tile;    /* what a tile has loaded and turned is at hand */
     bool cut;        /* this kernel folds one part of the first folded axis */
     int64_t grain;   /* a work-item's share of the last axis is a multiple of this */
     bool wide;       /* indices need 64 bits */
@@ -73,6 +77,7 @@ bool cg_is_word(char c);
 void cg_print_expression(cg_generator *g, cg_text *out, const char *expression, char operands[][16], int count,
                          cg_dtype result, cg_dtype real, int lanes, int code_field);
 int cg_report_field(cg_generator *g, int item);
+void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
 void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent);
 
@@ -105,6 +110,12 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
 void cg_print_column_result(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_column_part(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const char *indent);
+
+/* tiles.c */
+bool cg_is_turned(const cg_generator *g, const cg_term *term);
+void cg_choose_tiles(cg_generator *g);
+int64_t cg_bands(const cg_generator *g);
+void cg_print_tiles(cg_generator *g, cg_text *out, cg_print_body body, const char *indent);
 
 /* assemble.c */
 void cg_print_signature(cg_generator *g, cg_text *out);

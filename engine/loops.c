@@ -101,13 +101,18 @@ int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
     return items < 1 ? 1 : items < units ? items : units > 0 ? units : 1;
 }
 
-/* Coordinates of the axes [0, count) from the number in `rest`, which is used up. */
+/* Coordinates of the axes [0, count) from the number in `rest`, which is used up. Of an axis that is walked in tiles
+ * it is the number of the band. */
 void cg_print_decode(cg_generator *g, cg_text *out, int count, const char *indent)
 {
-    for (int k = count - 1; k > 0; k--)
-        cg_text_add(out, "%sconst %s i%d = rest %% args.n%d;\n%srest /= args.n%d;\n", indent, cg_index_type(g), k, k,
-                    indent, k);
-    if (count > 0) cg_text_add(out, "%sconst %s i0 = rest;\n", indent, cg_index_type(g));
+    for (int k = count - 1; k >= 0; k--) {
+        char name[16], extent[16];
+        snprintf(name, sizeof name, k == g->tile_axis ? "band" : "i%d", k);
+        snprintf(extent, sizeof extent, k == g->tile_axis ? "bands0" : "n%d", k);
+        cg_text_add(out, "%sconst %s %s = rest", indent, cg_index_type(g), name);
+        if (k > 0) cg_text_add(out, " %% args.%s;\n%srest /= args.%s", extent, indent, extent);
+        cg_text_append(out, ";\n");
+    }
 }
 
 int cg_cost_of_terms(const cg_lowered *l)
@@ -141,6 +146,8 @@ static void print_row(cg_generator *g, cg_text *out, cg_print_body body, const c
 {
     if (g->by_columns)
         cg_print_columns(g, out, body, indent);
+    else if (g->tile_axis >= 0)
+        cg_print_tiles(g, out, body, indent);
     else
         cg_print_vector_loop(g, out, body, "begin", "end", indent);
 }
@@ -168,14 +175,15 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
 {
     const cg_lowered *l = g->lowered;
     const int last = l->outer_count - 1;
-    const int64_t rows = cg_extent_product(l->extent, last), width = l->extent[last];
-    const int64_t grains = cg_divide_up(width, g->grain), row_items = cg_items_for(g, rows, width * cost);
-    const int64_t most = cg_items_for(g, rows * width, cost),
+    const int64_t elements = cg_extent_product(l->extent, l->outer_count), width = l->extent[last];
+    const int64_t rows = g->tile_axis < 0 ? cg_extent_product(l->extent, last) : cg_bands(g);
+    const int64_t row_items = cg_items_for(g, rows, elements / rows * cost);
+    const int64_t grains = cg_divide_up(width, g->grain), most = cg_items_for(g, elements, cost),
                   columns = row_items >= most ? 1 : cg_divide_up(most, row_items);
     const int64_t width_items = columns < grains ? columns : grains > 0 ? grains : 1;
     const int64_t block = cg_divide_up(grains, width_items) * g->grain;
     const char *type = cg_index_type(g);
-    g->work = (double)rows * (double)width * (double)cost;
+    g->work = (double)elements * (double)cost;
     cg_field_integer(g, cg_index_field(g), "block", 0, block);
     if (last > 0) {
         const int64_t row_block = cg_divide_up(rows, row_items);

@@ -117,7 +117,7 @@ static void field_offset(cg_generator *g, const cg_form *form)
 }
 
 /* Writes the index that a form stands for. Strides 0 and 1 are structure; others are fields, made at first use. */
-static void print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot)
+void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot)
 {
     const int axes = g->lowered->outer_count + g->lowered->inner_count;
     const bool fresh = g->form_fields[slot] < 0;
@@ -169,7 +169,7 @@ static void print_guard(cg_generator *g, cg_text *out, int guard)
         const bool fresh = g->form_fields[slot] < 0;
         const char *type = g->wide ? "ulong" : "uint";
         cg_text_add(out, "%s(%s)(", first ? "" : " && ", type);
-        print_form(g, out, &it->form, slot);
+        cg_print_form(g, out, &it->form, slot);
         if (fresh) cg_field_integer(g, cg_index_field(g), "e", guard, it->extent);
         cg_text_add(out, ") < (%s)args.e%d", type, guard);
     }
@@ -197,11 +197,13 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     const cg_term *t = &g->lowered->values[number];
     cg_text index = {.context = g->context}, loaded = {.context = g->context};
     char type[16];
-    print_form(g, &index, &t->form, number);
+    cg_print_form(g, &index, &t->form, number);
     const int64_t stride = lane_stride(g, &t->form, lanes);
     const char *at = index.data ? index.data : "0";
     if (lanes == 1 || stride == 0) {
         cg_text_add(&loaded, "t%d[%s]", t->tensor, at);
+    } else if (g->in_tile && cg_is_turned(g, t)) {
+        cg_text_add(&loaded, "x%d[turn]", number);
     } else if (stride == 1) {
         cg_text_add(&loaded, "vload%d(0, t%d + (%s))", lanes, t->tensor, at);
     } else {
@@ -281,7 +283,7 @@ static void print_index(cg_generator *g, cg_text *out, int number, int lanes)
     const int64_t stride = lane_stride(g, &t->form, lanes);
     char type[16];
     cg_text_add(out, "(%s)((int)(", cg_vector_type(CG_I32, lanes, type));
-    print_form(g, out, &t->form, number);
+    cg_print_form(g, out, &t->form, number);
     cg_text_append(out, "))");
     if (stride == 1)
         cg_text_add(out, " + CG_LANE_NUMBERS_%d", lanes);
@@ -449,12 +451,12 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
         snprintf(value, sizeof value, dtype == CG_U8 ? "(uchar)v%d" : "v%d", s->value);
     if (lanes > 1 && stride == 1) {
         cg_text_add(out, "%svstore%d(%s, 0, t%d + (", indent, lanes, value, s->tensor);
-        print_form(g, out, &s->form, FORMS_OF_STORES + number);
+        cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
         cg_text_append(out, "));\n");
         return;
     }
     cg_text_add(out, "%st%d[", indent, s->tensor);
-    print_form(g, out, &s->form, FORMS_OF_STORES + number);
+    cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
     cg_text_add(out, "] = %s;\n", value);
 }
 

@@ -91,6 +91,64 @@ START_TEST(permute_moves_axes)
 }
 END_TEST
 
+static array sum_of(array a, array b)
+{
+    array result = array_new(a.dtype, a.shape);
+    for (int64_t k = 0; k < a.count; k++) result.at[k] = rounded(a.at[k] + b.at[k], a.dtype);
+    return result;
+}
+
+/* Sizes that fill neither tiles nor vectors, one row, one column, and axes that stay where they are. */
+START_TEST(permute_of_many_sizes)
+{
+    const struct {
+        cg_shape shape;
+        cg_axes order;
+    } cases[] = {
+        {CG_SHAPE(64, 64), CG_AXES(1, 0)},         {CG_SHAPE(67, 131), CG_AXES(1, 0)},
+        {CG_SHAPE(1, 100), CG_AXES(1, 0)},         {CG_SHAPE(100, 1), CG_AXES(1, 0)},
+        {CG_SHAPE(3, 200), CG_AXES(1, 0)},         {CG_SHAPE(200, 3), CG_AXES(1, 0)},
+        {CG_SHAPE(17, 33, 65), CG_AXES(2, 1, 0)},  {CG_SHAPE(17, 33, 65), CG_AXES(0, 2, 1)},
+        {CG_SHAPE(17, 33, 65), CG_AXES(2, 0, 1)},  {CG_SHAPE(17, 33, 65), CG_AXES(1, 2, 0)},
+        {CG_SHAPE(18, 20, 5), CG_AXES(1, 0, 2)},   {CG_SHAPE(5, 18, 3, 35), CG_AXES(3, 1, 2, 0)},
+        {CG_SHAPE(2, 130, 130), CG_AXES(0, 2, 1)},
+    };
+    const cg_dtype dtypes[] = {CG_F32, CG_I32, CG_U8, CG_BOOL, CG_F64};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int d = 0; d < (has_f64() ? 5 : 4); d++) {
+            array a = array_random(dtypes[d], cases[i].shape, 0, dtypes[d] == CG_BOOL ? 2 : 100);
+            expect_array(cg_permute(tensor_of(a), cases[i].order), permuted(a, cases[i].order));
+        }
+}
+END_TEST
+
+/* Turned operands among others that lie as the result does, are flipped, shifted or padded. */
+START_TEST(transposed_operands)
+{
+    const int64_t n = 83, m = 50;
+    for (int d = CG_F32; d <= (has_f64() ? CG_F64 : CG_F32); d++) {
+        array a = array_random((cg_dtype)d, CG_SHAPE(n, m), -2, 2),
+              b = array_random((cg_dtype)d, CG_SHAPE(m, n), -2, 2);
+        const array turned = permuted(b, CG_AXES(1, 0));
+        cg_tensor x = tensor_of(a), y = tensor_of(b);
+        expect_array(cg_add(x, cg_transpose(y)), sum_of(a, turned));
+        expect_array(cg_add(cg_transpose(y), cg_transpose(y)), sum_of(turned, turned));
+        array flipped = array_new(a.dtype, a.shape), shifted = array_new(a.dtype, CG_SHAPE(n - 5, m - 3)),
+              padded = array_new(a.dtype, CG_SHAPE(n + 3, m + 3)), rows = array_new(a.dtype, a.shape);
+        for (int64_t k = 0; k < a.count; k++) {
+            flipped.at[k] = turned.at[(n - 1 - k / m) * m + k % m];
+            rows.at[k] = turned.at[k / m * m + (m - 1 - k % m)];
+            padded.at[(k / m + 1) * (m + 3) + k % m + 2] = turned.at[k];
+        }
+        for (int64_t k = 0; k < shifted.count; k++) shifted.at[k] = turned.at[(k / (m - 3) + 5) * m + k % (m - 3) + 3];
+        expect_array(cg_transpose(cg_slice(y, CG_WHOLE, CG_RANGE(n - 1, -n - 1, -1))), flipped);
+        expect_array(cg_transpose(cg_slice(y, CG_RANGE(m - 1, -m - 1, -1))), rows);
+        expect_array(cg_transpose(cg_slice(y, CG_RANGE(3, m, 1), CG_RANGE(5, n, 1))), shifted);
+        expect_array(cg_pad(cg_transpose(y), CG_SHAPE(1, 2), CG_SHAPE(2, 1)), padded);
+    }
+}
+END_TEST
+
 START_TEST(permute_errors)
 {
     cg_tensor x = cg_zeros(cg, CG_SHAPE(2, 3));
@@ -384,6 +442,8 @@ static TCase *view_cases(void)
     tcase_add_test(tests, reshape_fills_in_one_extent);
     tcase_add_test(tests, reshape_errors);
     tcase_add_test(tests, permute_moves_axes);
+    tcase_add_test(tests, permute_of_many_sizes);
+    tcase_add_test(tests, transposed_operands);
     tcase_add_test(tests, permute_errors);
     tcase_add_test(tests, broadcast_repeats);
     tcase_add_test(tests, broadcast_errors);
