@@ -120,4 +120,33 @@ static CG_VECTOR(int) cg_philox_bits_of(CG_VECTOR(uint) position, uint seed_low,
 CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float))
 CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int))
 CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar))
+
+/* Stores of results that are larger than the caches: past them, so that memory need not be read before it is written.
+ * Where the compiler has no such store, or the vector is not aligned, plain ones. The fence orders them with whatever
+ * tells that the kernel has ended. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_nontemporal_store)
+#define CG_STREAMS 1
+#endif
+#endif
+#ifdef CG_STREAMS
+#define CG_STREAM_IF_ALIGNED(type, value, to)                                                                          \
+    if (((ulong)(to) & (sizeof(value) - 1)) == 0)                                                                      \
+        __builtin_nontemporal_store(value, (__global CG_VECTOR(type) *)(to));                                          \
+    else
+#else
+#define CG_STREAM_IF_ALIGNED(type, value, to)
+#endif
+#define CG_STREAM(type)                                                                                                \
+    static void CG_JOIN(cg_stream_, type)(CG_VECTOR(type) value, __global type * to)                                   \
+    {                                                                                                                  \
+        CG_STREAM_IF_ALIGNED(type, value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to);                                 \
+    }
+CG_STREAM(float)
+CG_STREAM(int)
+#if defined(CG_STREAMS) && defined(__SSE__)
+#define CG_STREAM_FENCE() __builtin_ia32_sfence()
+#else
+#define CG_STREAM_FENCE() mem_fence(CLK_GLOBAL_MEM_FENCE)
+#endif
 #endif

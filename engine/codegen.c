@@ -47,6 +47,9 @@ static bool generate_map(cg_generator *g)
     cg_count_bytes(g);
     g->flop = cg_flop_of_terms(g->lowered, false, true);
     print_loops(g, cg_print_outer, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
+    bool streams = false;
+    for (int i = 0; i < g->lowered->store_count; i++) streams |= cg_is_streamed(g, &g->lowered->stores[i]);
+    if (streams) cg_text_append(&g->body, "    CG_STREAM_FENCE();\n");
     return cg_finish_kernel(g);
 }
 

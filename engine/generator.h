@@ -11,8 +11,9 @@ enum {
     CG_MOST_FIELDS = 512,
     CG_MOST_SUMS = 64,
     CG_INDENT = 96,
-    CG_SUM_BLOCK = 128,       /* terms added up before the sum joins the larger one, against rounding */
-    CG_BAND = 64,             /* rows and columns that a map that transposes walks over before it goes on to others */
+    CG_SUM_BLOCK = 128,           /* terms added up before the sum joins the larger one, against rounding */
+    CG_STREAMED_BYTES = 64 << 20, /* results from this size on are stored past the caches */
+    CG_BAND = 256,            /* rows and columns that a map that transposes walks over before it goes on to others */
     CG_COLUMNS_AT_ONCE = 2048 /* whose sums a work-item keeps at hand */
 };
 
@@ -79,6 +80,7 @@ void cg_print_expression(cg_generator *g, cg_text *out, const char *expression, 
 int cg_report_field(cg_generator *g, int item);
 void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
+bool cg_is_streamed(const cg_generator *g, const cg_store *store);
 void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent);
 
 /* loops.c */

@@ -435,6 +435,16 @@ static void print_term(cg_generator *g, cg_text *out, int number, int lanes, con
     cg_text_append(out, ";\n");
 }
 
+/* Whether a store goes past the caches: vectors of a result that no cache would hold until somebody reads it. Whether
+ * it does depends on nominal sizes only: it is structure. */
+bool cg_is_streamed(const cg_generator *g, const cg_store *store)
+{
+    const cg_dtype dtype = g->lowered->tensors[store->tensor].dtype;
+    const int64_t size = cg_nominal_size(g->lowered->schedule->items[store->item].node);
+    return g->lanes > 1 && g->group->kind == CG_GROUP_MAP && !g->group->in_place &&
+           (dtype == CG_F32 || dtype == CG_I32) && size >= CG_STREAMED_BYTES / (int64_t)cg_dtype_bytes(dtype);
+}
+
 static void print_store(cg_generator *g, cg_text *out, int number, int lanes, const char *indent)
 {
     const cg_store *s = &g->lowered->stores[number];
@@ -450,7 +460,10 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
     else
         snprintf(value, sizeof value, dtype == CG_U8 ? "(uchar)v%d" : "v%d", s->value);
     if (lanes > 1 && stride == 1) {
-        cg_text_add(out, "%svstore%d(%s, 0, t%d + (", indent, lanes, value, s->tensor);
+        if (cg_is_streamed(g, s))
+            cg_text_add(out, "%scg_stream_%s(%s, t%d + (", indent, cg_storage_type(dtype), value, s->tensor);
+        else
+            cg_text_add(out, "%svstore%d(%s, 0, t%d + (", indent, lanes, value, s->tensor);
         cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
         cg_text_append(out, "));\n");
         return;

@@ -77,9 +77,9 @@ static void print_whole_tiles(cg_generator *g, cg_text *out, cg_print_body body,
     snprintf(deeper, sizeof deeper, "%.*s    ", CG_INDENT - 5, indent);
     cg_text_add(out, "%sconst %s whole_bottom = bottom - (bottom - top) %% %d;\n", indent, type, g->lanes);
     cg_text_add(out, "%sconst %s whole_right = right - (right - left) %% %d;\n", indent, type, g->lanes);
-    cg_text_add(out, "%sfor (%s tile_row = top; tile_row < whole_bottom; tile_row += %d)\n", indent, type, g->lanes);
-    cg_text_add(out, "%sfor (%s tile_column = left; tile_column < whole_right; tile_column += %d) {\n", indent, type,
+    cg_text_add(out, "%sfor (%s tile_column = left; tile_column < whole_right; tile_column += %d)\n", indent, type,
                 g->lanes);
+    cg_text_add(out, "%sfor (%s tile_row = top; tile_row < whole_bottom; tile_row += %d) {\n", indent, type, g->lanes);
     print_tile(g, out, body, deeper);
     cg_text_add(out, "%s}\n", indent);
 }

@@ -149,6 +149,21 @@ START_TEST(transposed_operands)
 }
 END_TEST
 
+/* A result that no cache holds, with rows that begin anywhere between the bounds of vectors. */
+START_TEST(permute_of_a_large_tensor)
+{
+    const int64_t n = 4099, m = 4097;
+    float *values = test_memory((size_t)(n * m) * sizeof *values),
+          *found = test_memory((size_t)(n * m) * sizeof *found);
+    for (int64_t k = 0; k < n * m; k++) values[k] = (float)(k % 1000003);
+    cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(n, m), values);
+    ck_assert(cg_read(cg_add(cg_transpose(x), cg_scalar(cg, 1)), found, (size_t)(n * m) * sizeof *found));
+    for (int64_t k = 0; k < n * m; k++) ck_assert(found[k] == values[k % n * m + k / n] + 1);
+    ck_assert(cg_read(cg_add(x, cg_scalar(cg, 1)), found, (size_t)(n * m) * sizeof *found));
+    for (int64_t k = 0; k < n * m; k++) ck_assert(found[k] == values[k] + 1);
+}
+END_TEST
+
 START_TEST(permute_errors)
 {
     cg_tensor x = cg_zeros(cg, CG_SHAPE(2, 3));
@@ -444,6 +459,7 @@ static TCase *view_cases(void)
     tcase_add_test(tests, permute_moves_axes);
     tcase_add_test(tests, permute_of_many_sizes);
     tcase_add_test(tests, transposed_operands);
+    tcase_add_test(tests, permute_of_a_large_tensor);
     tcase_add_test(tests, permute_errors);
     tcase_add_test(tests, broadcast_repeats);
     tcase_add_test(tests, broadcast_errors);
