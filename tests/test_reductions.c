@@ -239,8 +239,8 @@ static array folded_rows(array a, bool largest)
 START_TEST(over_rows_of_many_shapes)
 {
     const cg_shape shapes[] = {CG_SHAPE(1, 9001, 61),  CG_SHAPE(1, 70001, 9), CG_SHAPE(1, 300, 2100),
-                               CG_SHAPE(1, 130, 5003), CG_SHAPE(3, 333, 37),   CG_SHAPE(2, 40000, 17),
-                               CG_SHAPE(5, 7, 2049),   CG_SHAPE(1, 70000, 2),  CG_SHAPE(2, 1, 40)};
+                               CG_SHAPE(1, 130, 5003), CG_SHAPE(3, 333, 37),  CG_SHAPE(2, 40000, 17),
+                               CG_SHAPE(5, 7, 2049),   CG_SHAPE(1, 70000, 2), CG_SHAPE(2, 1, 40)};
     const cg_dtype dtypes[] = {CG_F32, CG_U8, CG_I32, CG_F64};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int d = 0; d < (i % 4 ? 1 : has_f64() ? 4 : 3); d++) {
