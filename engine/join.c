@@ -81,13 +81,22 @@ static size_t bytes_of(const cg_plan *plan, const number *n)
     return wide ? 8 : 4;
 }
 
+static bool same_sum(const cg_shift_sum *a, const cg_shift_sum *b)
+{
+    bool same = a->base == b->base && a->count == b->count && a->wide == b->wide;
+    for (int i = 0; same && i < a->count; i++) {
+        const cg_shift *x = &a->shifts[i], *y = &b->shifts[i];
+        same = x->item == y->item && x->attribute == y->attribute && x->factor == y->factor;
+    }
+    return same;
+}
+
 static bool same_number(const cg_plan *plan, const number *a, const number *b)
 {
     if (a->patch.kind != b->patch.kind) return false;
     if (a->patch.kind == CG_PATCH_STATUS) return true;
     if (a->patch.kind != CG_PATCH_SHIFT) return a->patch.index == b->patch.index;
-    return memcmp(&plan->steps[a->step].sums[a->patch.index], &plan->steps[b->step].sums[b->patch.index],
-                  sizeof(cg_shift_sum)) == 0;
+    return same_sum(&plan->steps[a->step].sums[a->patch.index], &plan->steps[b->step].sums[b->patch.index]);
 }
 
 static int find_number(const cg_joined *j, const cg_plan *plan, const number *wanted)
@@ -202,7 +211,7 @@ static void fill_stage(const cg_step *step, unsigned char *at)
     for (int i = 0; i < 3; i++) rest[i] = (int64_t)step->global[i];
     for (int i = 0; i < step->place_count; i++)
         rest[3 + i] = step->places[i].kind == CG_PLACE_ARENA ? step->places[i].offset : 0;
-    memcpy(at + step->block_bytes, rest, (size_t)(8 * (3 + step->place_count)));
+    memcpy(at + step->block_bytes, rest, (3 + (size_t)step->place_count) * sizeof *rest);
 }
 
 static bool make_table(cg_context *cg, cg_joined *j, const cg_plan *plan, int bytes)
