@@ -65,16 +65,5 @@ def prepare(step):
     return repeat
 
 
-def main():
-    prepared = {}
-
-    def measure(name, _):
-        if name not in prepared:
-            prepared.clear()
-            prepared[name] = prepare(peer_work.TRAINING_STEPS[name])
-        return peer_work.answer(peer_work.sample(prepared[name], lambda: None), peer_work.STEPS)
-    peer_work.serve(importlib.metadata.version("tinygrad"), measure)
-
-
 if __name__ == "__main__":
-    main()
+    peer_work.serve_training(importlib.metadata.version("tinygrad"), prepare)

@@ -72,3 +72,15 @@ def serve(version, measure):
         except Exception as error:  # pylint: disable=broad-except
             reply = {"error": f"{type(error).__name__}: {error}"[:300]}
         print(json.dumps(reply), file=out, flush=True)
+
+
+def serve_training(version, prepare):
+    """Answers lines about training steps. `prepare` turns a description into a function that runs STEPS of them."""
+    prepared = {}
+
+    def measure(name, _):
+        if name not in prepared:
+            prepared.clear()
+            prepared[name] = prepare(TRAINING_STEPS[name])
+        return answer(sample(prepared[name], lambda: None), STEPS)
+    serve(version, measure)
