@@ -198,38 +198,43 @@ static bool expand_found(search *s, bool *more)
     return ok;
 }
 
-static void search_free(search *s)
+static bool start_at(search *s, const cg_tensor *tensors, int count)
 {
-    cg_host_free(s->cg, s->stack);
-    cg_host_free(s->cg, s->found);
+    bool ok = true;
+    for (int i = 0; ok && i < count; i++) ok = cg_is_null(tensors[i]) || visit(s, tensors[i].node);
+    return ok;
+}
+
+static bool start_at_all(search *s)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < s->cg->scope_count; i++)
+        for (cg_node *node = s->cg->scopes[i].first; ok && node; node = node->scope_next) ok = visit(s, node);
+    for (cg_variable *v = s->cg->variables; ok && v; v = v->next) ok = !v->current || visit(s, v->current);
+    return ok;
+}
+
+/* Behind the tensors, or without any given behind all that is alive. */
+static bool expand_behind(cg_context *cg, const cg_tensor *tensors, int count)
+{
+    search s = {.cg = cg};
+    bool ok = true;
+    for (bool more = cg->deferred > 0; ok && more;) {
+        s.walk = cg_walk_new(cg);
+        ok = (tensors ? start_at(&s, tensors, count) : start_at_all(&s)) && look_behind(&s);
+        ok = expand_found(&s, &more) && ok;
+    }
+    cg_host_free(cg, s.stack);
+    cg_host_free(cg, s.found);
+    return ok;
 }
 
 bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count)
 {
-    search s = {.cg = cg};
-    bool ok = true;
-    for (bool more = cg->deferred > 0; ok && more;) {
-        s.walk = cg_walk_new(cg);
-        for (int i = 0; ok && i < count; i++) ok = cg_is_null(tensors[i]) || visit(&s, tensors[i].node);
-        ok = ok && look_behind(&s);
-        ok = expand_found(&s, &more) && ok;
-    }
-    search_free(&s);
-    return ok;
+    return count == 0 || expand_behind(cg, tensors, count);
 }
 
 bool cg_expand_alive(cg_context *cg)
 {
-    search s = {.cg = cg};
-    bool ok = true;
-    for (bool more = cg->deferred > 0; ok && more;) {
-        s.walk = cg_walk_new(cg);
-        for (int i = 0; ok && i < cg->scope_count; i++)
-            for (cg_node *node = cg->scopes[i].first; ok && node; node = node->scope_next) ok = visit(&s, node);
-        for (cg_variable *v = cg->variables; ok && v; v = v->next) ok = !v->current || visit(&s, v->current);
-        ok = ok && look_behind(&s);
-        ok = expand_found(&s, &more) && ok;
-    }
-    search_free(&s);
-    return ok;
+    return expand_behind(cg, NULL, 0);
 }

@@ -507,8 +507,8 @@ static bool keep_first(cg_context *cg, cg_walk *w)
     for (int i = 0; i < w->count; i++) {
         cg_node *node = w->nodes[i];
         const bool shifts = node->kind == CG_NODE_CALL && node->op->shifts;
-        const bool leaf = node->buffer || (node->kind != CG_NODE_CALL && node->kind != CG_NODE_OUTPUT);
-        first->nodes[i] = (struct cg_first_node){.node = node, .serial = node->serial, .binds = leaf || shifts};
+        first->nodes[i] = (struct cg_first_node){
+            .node = node, .serial = node->serial, .binds = is_leaf(node) || shifts};
     }
     if (w->record_count) memcpy(first->record, w->record, (size_t)w->record_count * sizeof *first->record);
     first->count = w->count;

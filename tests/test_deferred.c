@@ -17,6 +17,8 @@ static const cg_op descent = {.name = "descent", .kind = CG_OP_COMPOSED, .inputs
 
 enum { N = 4 };
 
+static const float start[N] = {1, -2, 0.5f, 3};
+
 static cg_tensor vector(const float *values)
 {
     return cg_input(cg, CG_F32, CG_SHAPE(N), values);
@@ -40,6 +42,13 @@ static cg_tensor descend(cg_variable *v, cg_tensor loss, double rate)
     return out[1];
 }
 
+/* A variable at `start`, and what is expected of it. */
+static cg_variable *variable_at_start(double *expected)
+{
+    for (int i = 0; i < N; i++) expected[i] = start[i];
+    return variable_of(start);
+}
+
 static void check(cg_variable *v, const double *expected)
 {
     float now[N];
@@ -47,14 +56,11 @@ static void check(cg_variable *v, const double *expected)
     for (int i = 0; i < N; i++) ck_assert_double_eq_tol(now[i], expected[i], 1e-5 * (1 + fabs(expected[i])));
 }
 
-static const float start[N] = {1, -2, 0.5f, 3};
-
 /* The gradient of sum v^3 is 3 v^2. Rates differ from step to step: numbers, not structure. */
 START_TEST(a_known_plan_is_not_expanded)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     expansions = 0;
     for (int step = 0; step < 6; step++) {
         const double rate = 0.01 * (step + 1);
@@ -75,8 +81,7 @@ END_TEST
 START_TEST(other_graphs_are_not_taken_for_it)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     expansions = 0;
     for (int step = 0; step < 9; step++) {
         cg_scope scope = cg_scope_begin(cg);
@@ -99,8 +104,7 @@ END_TEST
 START_TEST(history_behind_stored_values_counts)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     for (int step = 0; step < 4; step++) {
         cg_scope scope = cg_scope_begin(cg);
         cg_tensor loss = step % 2 ? cg_sum(cg_sin(cg_value(v))) : cg_sum(cg_square(cg_value(v)));
@@ -127,8 +131,7 @@ START_TEST(rules_of_the_user_are_asked_each_time)
 {
     const double factors[3] = {1, 5, -2};
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     for (int step = 0; step < 3; step++) {
         cg_scope scope = cg_scope_begin(cg);
         cg_tensor value = cg_value(v), copy = cg_neg(value), result;
@@ -146,8 +149,7 @@ END_TEST
 START_TEST(slices_move)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     for (int step = 0; step < 3; step++) {
         cg_scope scope = cg_scope_begin(cg);
         descend(v, cg_sum(cg_square(cg_slice(cg_value(v), CG_RANGE(step, step + 2, 1)))), 0.1);
@@ -347,8 +349,7 @@ static const cg_op heat = {.name = "heat", .kind = CG_OP_MAP, .inputs = 1, .expr
 START_TEST(numbers_of_a_rule_are_todays)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     for (int step = 0; step < 3; step++) {
         temperature = step + 1;
         cg_scope scope = cg_scope_begin(cg);
@@ -408,8 +409,7 @@ END_TEST
 START_TEST(an_old_error_does_not_stop_steps)
 {
     double expected[N];
-    cg_variable *v = variable_of(start);
-    for (int i = 0; i < N; i++) expected[i] = start[i];
+    cg_variable *v = variable_at_start(expected);
     cg_add(vector(start), cg_input(cg, CG_F32, CG_SHAPE(3), start));
     ck_assert_int_ne(cg_status(cg), CG_OK);
     for (int step = 0; step < 3; step++) {
