@@ -7,10 +7,11 @@
  *
  * The text in front of this file defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
- *                           SHORT_EPILOGUE, SWAPPED
+ *                           SHORT_EPILOGUE, FETCHING_EPILOGUE, SWAPPED
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES
- * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers. SWAPPED
+ * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
+ * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load. SWAPPED
  * says that the roles of rows and columns are exchanged, so that this computes the transpose of what the epilogue
  * stores.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
@@ -75,13 +76,22 @@
 #define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
 /* Asks for what the next panel will be packed from while this one is multiplied. Only B stored [K,N] needs it: its rows
- * are too far apart for the processor to foresee. The standard's prefetch does nothing in some implementations. */
+ * are too far apart for the processor to foresee. */
 #if TRANSPOSED_B
 #define FETCH(p)
-#elif defined(__clang__)
-#define FETCH(p) __builtin_prefetch(p, 0, 2)
 #else
-#define FETCH(p) prefetch(p, 1)
+#define FETCH(p) CG_FETCH(p)
+#endif
+
+/* What the epilogue of a tile of `rows` rows will load is asked for row by row, some steps of k apart: all at once
+ * would be more requests than can be under way. */
+#define FETCH_SPACING 4
+#if FETCHING_EPILOGUE
+#define FETCH_FOR_EPILOGUE(rows)                                                                                       \
+    if (finish && k < FETCH_SPACING * (rows) && k % FETCH_SPACING == 0)                                                \
+        EACH(v, STRIP_VECTORS) epilogue_fetch(ARGUMENTS, batch, row + k / FETCH_SPACING, column + v * LANES)
+#else
+#define FETCH_FOR_EPILOGUE(rows)
 #endif
 
 /* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
@@ -159,9 +169,9 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #endif
 }
 
-/* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP], which is then stored if `finish` says so. A function
- * for each number of rows, because compilers keep the sums in registers only where that number is a literal. EXTRA is
- * done at each step of k. */
+/* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]; `finish` says that this completes a full strip. A
+ * function for each number of rows, because compilers keep the sums in registers only where that number is a literal.
+ * EXTRA is done at each step of k. */
 #define TILE_PARAMETERS                                                                                                \
     PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
         __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
@@ -198,7 +208,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
     }
 
 #define FULL_TILE_STRIDE (PACK_A ? PACKED_A_STRIDE : stride_a)
-DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, )
+DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, FETCH_FOR_EPILOGUE(TILE_ROWS))
 #if !TRANSPOSED_B
 /* Packs the strip on the way: waiting for B then costs nothing. */
 DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
@@ -270,8 +280,8 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
      * are worth it. */
     const int direct = TRANSPOSED_B ? 0 : columns / STRIP * STRIP;
     const bool packs = bottom - top >= ROWS_WORTH_PACKING;
-    /* The tiles themselves finish full strips. */
-    const int finished = SHORT_EPILOGUE ? columns / STRIP * STRIP : 0;
+    /* Full strips are finished by the tiles themselves where the epilogue is short. */
+    const int full = columns / STRIP * STRIP, finished = SHORT_EPILOGUE ? full : 0;
     __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
 
     for (int block = 0; block < blocks; block++) {
@@ -304,7 +314,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 __global const REAL *strip = in_place ? B + j : packed;
                 const int stride_b = in_place ? LEADING_B : STRIP;
                 multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, LEADING_A, strip, stride_b, depth,
-                              sums + j, block > 0, last && j < finished,
+                              sums + j, block > 0, last && j < full,
                               fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
                               in_place && packs ? packed : 0);
             }

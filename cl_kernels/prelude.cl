@@ -3,6 +3,13 @@
 
 #define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
+/* Asks memory for what is at an address. The standard's prefetch does nothing in some implementations. */
+#if defined(__clang__)
+#define CG_FETCH(p) __builtin_prefetch(p, 0, 2)
+#else
+#define CG_FETCH(p) prefetch(p, 1)
+#endif
+
 /* The first report of a run wins: the words are flag, code, index, bound. Losing writers change nothing. */
 static void cg_report_index(volatile __global int *status, int code, int index, int bound)
 {

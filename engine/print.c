@@ -227,6 +227,14 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     cg_text_free(&loaded);
 }
 
+void cg_print_fetch(cg_generator *g, cg_text *out, int number, const char *indent)
+{
+    const cg_term *t = &g->lowered->values[number];
+    cg_text_add(out, "%sCG_FETCH(t%d + (", indent, t->tensor);
+    cg_print_form(g, out, &t->form, number);
+    cg_text_append(out, "));\n");
+}
+
 /* As bits: the locale of the process may write decimal points otherwise than OpenCL C. */
 static void print_bits(char *text, size_t bytes, cg_dtype dtype, double number)
 {

@@ -58,20 +58,49 @@ static void print_operand_macro(cg_generator *g, cg_text *out, int which, const 
     cg_text_append(out, ")\n");
 }
 
-static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
+/* What the functions of an epilogue begin with: its tensors, and the coordinates that its terms are forms of. */
+static void print_epilogue_head(cg_generator *g, cg_text *out)
 {
     const int axes = g->lowered->outer_count, batch_axes = axes - 2;
+    cg_print_pointers(g, out);
+    cg_text_add(out, "    %s rest = batch;\n", cg_index_type(g));
+    cg_print_decode(g, out, batch_axes, "    ");
+    cg_text_add(out, "    const %s i%d = row, i%d = column;\n", cg_index_type(g), axes - 2, axes - 1);
+}
+
+static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
+{
     char type[16];
     cg_vector_type(cg_reduction_dtype(g), lanes, type);
     cg_text_add(out, "static void %s(PARAMETERS, int batch, int row, int column, %s core)\n{\n",
                 lanes > 1 ? "epilogue_vector" : "epilogue_scalar", type);
-    cg_print_pointers(g, out);
+    print_epilogue_head(g, out);
     if (cg_is_guarded(g)) cg_text_append(out, "    if (status[0] != 0) return;\n");
-    cg_text_add(out, "    %s rest = batch;\n", cg_index_type(g));
-    cg_print_decode(g, out, batch_axes, "    ");
-    cg_text_add(out, "    const %s i%d = row, i%d = column;\n", cg_index_type(g), axes - 2, axes - 1);
     cg_print_outer(g, out, lanes, "    ");
     cg_text_append(out, "}\n");
+}
+
+/* Does the epilogue load a matrix there? Vectors, such as a bias, are soon at hand by themselves. */
+static bool loads_matrix(const cg_lowered *l, const cg_term *t)
+{
+    return t->kind == CG_TERM_LOAD && t->guard < 0 && t->form.stride[l->outer_count - 2] != 0 &&
+           t->form.stride[l->outer_count - 1] == 1;
+}
+
+/* The loads of an epilogue, a weight update's above all, would wait for memory all at once at the end of a tile: this
+ * asks for them while the tile is being summed. False if there are none. */
+static bool print_epilogue_fetch(cg_generator *g, cg_text *out)
+{
+    const cg_lowered *l = g->lowered;
+    bool any = false;
+    for (int i = 0; i < l->value_count && !any; i++) any = loads_matrix(l, &l->values[i]);
+    if (!any) return false;
+    cg_text_append(out, "static void epilogue_fetch(PARAMETERS, int batch, int row, int column)\n{\n");
+    print_epilogue_head(g, out);
+    for (int i = 0; i < l->value_count; i++)
+        if (loads_matrix(l, &l->values[i])) cg_print_fetch(g, out, i, "    ");
+    cg_text_append(out, "}\n");
+    return true;
 }
 
 /* Where the generated code has no vectors of the kernel's width, in f64 for one, lane by lane. */
@@ -131,7 +160,8 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
     cg_text_add(&macros,
                 "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
                 "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME
-                "_epilogue_scalar\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
+                "_epilogue_scalar\n#define epilogue_fetch " CG_KERNEL_NAME
+                "_epilogue_fetch\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
                 "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
                 "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n",
                 shape.f64 ? "double" : "float", shape.f64, launch.lanes, device.registers, launch.columns, launch.depth,
@@ -150,10 +180,11 @@ bool cg_generate_packed(cg_generator *g, const cg_node *node)
         print_scalar_lanes(&epilogues);
     else
         print_epilogue(g, &epilogues, launch.lanes);
+    const bool fetches = vectors && print_epilogue_fetch(g, &epilogues);
     cg_print_parameters(g, &macros);
     cg_text_append(&macros, "\n#define ARGUMENTS ");
     for (int i = 0; i < g->tensor_count; i++) cg_text_add(&macros, "b%d, ", i);
-    cg_text_add(&macros, "%sargs\n", g->status ? "status_words, " : "");
+    cg_text_add(&macros, "%sargs\n#define FETCHING_EPILOGUE %d\n", g->status ? "status_words, " : "", fetches);
     memcpy(g->global, launch.global, sizeof g->global);
     g->dimensions = 3;
     g->work = flop_of_product(&shape) / 4;

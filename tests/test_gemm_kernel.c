@@ -78,13 +78,15 @@ static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch 
 {
     const struct gemm_shape given = launch->swapped ? cg_gemm_swap(shape) : *shape;
     static char text[1 << 16];
-    snprintf(text, sizeof text,
-             "#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES %d\n"
-             "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
-             "#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n%s%s%s",
-             shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns, launch->depth,
-             given.transposed_a, given.transposed_b, short_epilogue, launch->swapped, cg_source_entry, parameters,
-             cg_source_gemm_packed);
+    snprintf(
+        text, sizeof text,
+        "#define CG_LANES 1\n%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES "
+        "%d\n"
+        "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
+        "#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n#define SWAPPED %d\n%s%s%s",
+        cg_source_prelude, shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns,
+        launch->depth, given.transposed_a, given.transposed_b, short_epilogue, launch->swapped, cg_source_entry,
+        parameters, cg_source_gemm_packed);
     const char *source = text;
     cl_int status;
     cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);
