@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { POOL_BYTES = 32 << 20 };
+/* A new pool is this part of those that are there, within these bounds: few pools, and little that lies idle. */
+enum { POOL_SHARE = 10, LEAST_POOL_BYTES = 1 << 20, MOST_POOL_BYTES = 32 << 20 };
 
 /* A free range of a pool, in order of offset; adjacent ranges are merged. */
 typedef struct range {
@@ -98,14 +99,22 @@ static int64_t room_left(const cg_context *cg)
     return cg->info.memory_limit - cg->device_bytes;
 }
 
+/* Where memory is short, a pool leaves most of it to the arena and to other pools. */
+static int64_t pool_bytes(const cg_context *cg, int64_t needed)
+{
+    int64_t bytes = (cg->device_bytes - cg->arena_bytes) / POOL_SHARE;
+    if (bytes < LEAST_POOL_BYTES) bytes = LEAST_POOL_BYTES;
+    if (bytes > MOST_POOL_BYTES) bytes = MOST_POOL_BYTES;
+    if (bytes > room_left(cg) / 4) bytes = room_left(cg) / 4;
+    if (bytes > cg->info.largest_allocation) bytes = cg->info.largest_allocation;
+    bytes = bytes / cg->memory_alignment * cg->memory_alignment;
+    return bytes < needed ? needed : bytes;
+}
+
 static cg_pool *pool_new(cg_context *cg, int64_t needed)
 {
     if (needed > room_left(cg)) release_empty_pools(cg);
-    /* Where memory is short, a pool leaves most of it to the arena and to other pools. */
-    int64_t bytes = room_left(cg) / 4 / cg->memory_alignment * cg->memory_alignment;
-    if (bytes > POOL_BYTES) bytes = POOL_BYTES;
-    if (bytes > cg->info.largest_allocation) bytes = cg->info.largest_allocation;
-    if (bytes < needed) bytes = needed;
+    const int64_t bytes = pool_bytes(cg, needed);
     if (bytes > room_left(cg) || bytes > cg->info.largest_allocation) {
         out_of_memory(cg, needed);
         return NULL;

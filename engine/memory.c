@@ -8,6 +8,7 @@
 typedef struct range {
     int number;      /* as in cg_place.index of the arena */
     int first, last; /* steps, inclusive */
+    int64_t used;    /* bytes that something is stored in */
     int64_t bytes, offset;
 } range;
 
@@ -33,9 +34,9 @@ static int64_t aligned(const cg_build *b, int64_t bytes)
     return (bytes + alignment - 1) / alignment * alignment;
 }
 
-static int64_t bytes_of(const cg_build *b, const cg_node *node)
+static range range_of(const cg_build *b, int number, int64_t used)
 {
-    return aligned(b, cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype));
+    return (range){.number = number, .used = used, .bytes = aligned(b, used)};
 }
 
 /* From the step that writes it to the last that has it as an argument. */
@@ -54,6 +55,23 @@ static void find_lifetimes(const cg_build *b, range *ranges, int count)
             if (n > r->last) r->last = n;
         }
     }
+}
+
+/* The most bytes in use at one step: no layout can do with less. `change` has room for each step and one more. */
+static int64_t most_alive(const range *ranges, int count, int64_t *change, int steps)
+{
+    int64_t alive = 0, most = 0;
+    memset(change, 0, (size_t)(steps + 1) * sizeof *change);
+    for (int i = 0; i < count; i++) {
+        if (ranges[i].last < 0) continue;
+        change[ranges[i].first] += ranges[i].used;
+        change[ranges[i].last + 1] -= ranges[i].used;
+    }
+    for (int n = 0; n < steps; n++) {
+        alive += change[n];
+        if (alive > most) most = alive;
+    }
+    return most;
 }
 
 static int by_size(const void *a, const void *b)
@@ -113,38 +131,56 @@ static void apply_offsets(cg_build *b, const int64_t *offsets)
     }
 }
 
+static bool is_temporary(const cg_entry *item)
+{
+    return item->stored && item->kind != CG_ITEM_BUFFER && item->place.kind == CG_PLACE_ARENA;
+}
+
+/* Stored items, then scratch, whose places are numbered here. */
+static int list_ranges(cg_build *b, range *ranges)
+{
+    const cg_schedule *s = b->schedule;
+    int count = 0;
+    for (int i = 0; i < s->walk->count; i++) {
+        const cg_node *node = s->items[i].node;
+        if (!is_temporary(&s->items[i])) continue;
+        const int64_t used = cg_shape_size(node->shape) * (int64_t)cg_dtype_bytes((cg_dtype)node->dtype);
+        ranges[count] = range_of(b, count, used);
+        count++;
+    }
+    for (int i = 0; i < b->scratch_count; i++) {
+        const cg_scratch *scratch = &b->scratch[i];
+        if (scratch->bytes > 0) {
+            ranges[count] = range_of(b, count, scratch->bytes);
+            count++;
+        }
+        b->plan->steps[scratch->step].places[scratch->argument].index = count - 1;
+    }
+    return count;
+}
+
 bool cg_memory_offsets(cg_build *b)
 {
     cg_context *cg = b->context;
-    cg_schedule *s = b->schedule;
-    int count = 0, number = 0;
-    for (int i = 0; i < s->walk->count; i++)
-        count += s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA;
-    const int total = count + b->scratch_count;
-    range *ranges = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *ranges);
-    range **placed = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *placed);
-    int64_t *offsets = cg_host_allocate(cg, (size_t)(total + 1) * sizeof *offsets);
-    const bool ok = ranges && placed && offsets;
+    cg_plan *plan = b->plan;
+    const size_t most = (size_t)(b->schedule->walk->count + b->scratch_count + 1);
+    range *ranges = cg_host_allocate(cg, most * sizeof *ranges);
+    range **placed = cg_host_allocate(cg, most * sizeof *placed);
+    int64_t *offsets = cg_host_allocate(cg, most * sizeof *offsets);
+    int64_t *change = cg_host_allocate(cg, (size_t)(plan->step_count + 1) * sizeof *change);
+    const bool ok = ranges && placed && offsets && change;
     if (ok) {
-        for (int i = 0; i < s->walk->count; i++)
-            if (s->items[i].stored && s->items[i].kind != CG_ITEM_BUFFER && s->items[i].place.kind == CG_PLACE_ARENA) {
-                ranges[number] = (range){.number = number, .bytes = bytes_of(b, s->items[i].node)};
-                number++;
-            }
-        for (int i = 0; i < b->scratch_count; i++) {
-            const cg_scratch *scratch = &b->scratch[i];
-            if (scratch->bytes > 0)
-                ranges[number] = (range){.number = number, .bytes = aligned(b, scratch->bytes)}, number++;
-            b->plan->steps[scratch->step].places[scratch->argument].index = number - 1;
-        }
-        find_lifetimes(b, ranges, number);
-        qsort(ranges, (size_t)number, sizeof *ranges, by_size);
-        b->plan->arena_bytes = place_ranges(ranges, number, placed);
-        for (int i = 0; i < number; i++) offsets[ranges[i].number] = ranges[i].offset;
+        const int count = list_ranges(b, ranges);
+        find_lifetimes(b, ranges, count);
+        plan->arena_bound = most_alive(ranges, count, change, plan->step_count);
+        qsort(ranges, (size_t)count, sizeof *ranges, by_size);
+        plan->arena_bytes = place_ranges(ranges, count, placed);
+        for (int i = 0; i < count; i++) offsets[ranges[i].number] = ranges[i].offset;
         apply_offsets(b, offsets);
     }
     cg_host_free(cg, ranges);
     cg_host_free(cg, placed);
     cg_host_free(cg, offsets);
+    cg_host_free(cg, change);
     return ok;
 }

@@ -315,9 +315,10 @@ static void log_plan(const cg_build *b)
     int64_t kept = 0;
     for (int i = 0; i < plan->target_count; i++) kept += plan->targets[i].in_place ? 0 : plan->targets[i].bytes;
     fprintf(stderr,
-            "clgrad: plan %016llx: %d nodes, %d kernels, %d results (%lld bytes in new buffers), arena %lld bytes\n",
+            "clgrad: plan %016llx: %d nodes, %d kernels, %d results (%lld bytes in new buffers), arena %lld bytes "
+            "(%lld alive at once)\n",
             (unsigned long long)plan->key[0], b->schedule->walk->count, plan->step_count, plan->target_count,
-            (long long)kept, (long long)plan->arena_bytes);
+            (long long)kept, (long long)plan->arena_bytes, (long long)plan->arena_bound);
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
         fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s\n", i, step->label,

@@ -178,7 +178,7 @@ struct cg_plan {
     int scalar_count;
     cg_target *targets; /* one per root */
     int target_count;
-    int64_t arena_bytes;
+    int64_t arena_bytes, arena_bound; /* what its temporaries take, and the most that are alive at once */
     int64_t releases; /* the context's memory_releases when arguments were last set */
     bool reports;
     cg_report_entry *report_texts;
