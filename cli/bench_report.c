@@ -34,8 +34,9 @@ void bench_table_row(const bench_case *c, const bench_result *r, const device_li
     printf("%-12s %-30s %12.1f %12.1f %6.1f%% %9.2f %8.2f %6d %8.1f%%", c->kind->name, c->shape, 1e6 * r->time.median,
            1e6 * r->time.best, 100 * r->time.spread, gflops_of(r), gbps_of(r), r->passes, 100 * roofline_of(r, limits));
     if (c->kind->step)
-        printf("   host %.1f us, %lld kernels, %.1f MB, first step %.1f ms", 1e6 * r->step.host,
-               (long long)r->step.kernels, 1e-6 * (double)r->step.device_bytes, 1e3 * r->step.first_step);
+        printf("   host %.1f us, %lld kernels, %.2f MB needed (bound %.2f), %.2f held, first step %.1f ms",
+               1e6 * r->step.host, (long long)r->step.kernels, 1e-6 * (double)r->step.needed.peak,
+               1e-6 * (double)r->step.needed.bound, 1e-6 * (double)r->step.device_bytes, 1e3 * r->step.first_step);
     printf("\n");
     fflush(stdout);
 }
@@ -65,9 +66,10 @@ void bench_json_line(const cg_context *cg, const bench_case *c, const bench_resu
            r->time.samples, r->time.repetitions, gflops_of(r), gbps_of(r), r->passes, roofline_of(r, limits),
            limits->gflops, limits->gbps);
     if (c->kind->step)
-        printf("\"host_us\": %.2f, \"kernels\": %lld, \"device_bytes\": %lld, \"first_step_us\": %.0f, ",
-               1e6 * r->step.host, (long long)r->step.kernels, (long long)r->step.device_bytes,
-               1e6 * r->step.first_step);
+        printf("\"host_us\": %.2f, \"kernels\": %lld, \"memory_needed\": %lld, \"memory_bound\": %lld, "
+               "\"device_bytes\": %lld, \"first_step_us\": %.0f, ",
+               1e6 * r->step.host, (long long)r->step.kernels, (long long)r->step.needed.peak,
+               (long long)r->step.needed.bound, (long long)r->step.device_bytes, 1e6 * r->step.first_step);
     printf("\"device\": ");
     print_escaped(cg_device(cg)->name);
     printf("}\n");

@@ -9,6 +9,7 @@
 typedef struct step_figures {
     double host, first_step; /* seconds: of the calling thread per step; from the first op of all to the first result */
     int64_t kernels, device_bytes;
+    cg_memory needed; /* told before the first step */
 } step_figures;
 
 typedef struct bench_result {

@@ -128,13 +128,28 @@ static cg_tensor forward(const step_run *run)
     return step->sigmoid ? cg_sigmoid(x) : x;
 }
 
+static void record(step_run *run)
+{
+    cg_tensor result = forward(run);
+    cg_minimize(run->optimizer, run->step->loss == CROSS_ENTROPY ? cg_softmax_cross_entropy(result, run->target)
+                                                                 : cg_mean_squared_error(result, run->target));
+}
+
+/* The first step, whose memory is looked at before it runs. */
+static cg_memory train_first(step_run *run)
+{
+    cg_scope scope = cg_scope_begin(run->cg);
+    record(run);
+    const cg_memory needed = cg_memory_needed(run->cg, NULL, 0);
+    cg_scope_end(scope);
+    return needed;
+}
+
 static void train(step_run *run)
 {
     const double start = seconds_on(CLOCK_THREAD_CPUTIME_ID);
     cg_scope scope = cg_scope_begin(run->cg);
-    cg_tensor result = forward(run);
-    cg_minimize(run->optimizer, run->step->loss == CROSS_ENTROPY ? cg_softmax_cross_entropy(result, run->target)
-                                                                 : cg_mean_squared_error(result, run->target));
+    record(run);
     cg_scope_end(scope);
     run->host[run->steps++ % HOST_SAMPLES] = seconds_on(CLOCK_THREAD_CPUTIME_ID) - start;
 }
@@ -174,7 +189,7 @@ static bool measure(step_run *run, bool quick, bench_result *result)
     make_minibatch(run);
     make_network(run);
     result->traffic = step_traffic(run);
-    train(run);
+    result->step.needed = train_first(run);
     cg_wait(run->cg);
     result->step.first_step = seconds_on(CLOCK_MONOTONIC) - start;
     if (!sample(time_block, run, quick, &result->time)) return false;

@@ -4,8 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A new pool is this part of those that are there, within these bounds: few pools, and little that lies idle. */
-enum { POOL_SHARE = 10, LEAST_POOL_BYTES = 1 << 20, MOST_POOL_BYTES = 32 << 20 };
+/* A new pool is this part of those that are there, within these bounds: few pools, and little that lies idle. What
+ * would fill more than half of it has one of its own size. */
+enum { POOL_SHARE = 10, LEAST_POOL_BYTES = 512 << 10, MOST_POOL_BYTES = 32 << 20 };
 
 /* A free range of a pool, in order of offset; adjacent ranges are merged. */
 typedef struct range {
@@ -108,7 +109,7 @@ static int64_t pool_bytes(const cg_context *cg, int64_t needed)
     if (bytes > room_left(cg) / 4) bytes = room_left(cg) / 4;
     if (bytes > cg->info.largest_allocation) bytes = cg->info.largest_allocation;
     bytes = bytes / cg->memory_alignment * cg->memory_alignment;
-    return bytes < needed ? needed : bytes;
+    return bytes / 2 < needed ? needed : bytes;
 }
 
 static cg_pool *pool_new(cg_context *cg, int64_t needed)
@@ -161,10 +162,15 @@ static int64_t take(cg_pool *pool, int index, int64_t bytes)
     return offset;
 }
 
+int64_t cg_buffer_bytes(const cg_context *cg, int64_t bytes)
+{
+    return round_up(bytes > 0 ? bytes : 1, cg->memory_alignment);
+}
+
 cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes)
 {
     int index = 0;
-    const int64_t rounded = round_up(bytes > 0 ? bytes : 1, cg->memory_alignment);
+    const int64_t rounded = cg_buffer_bytes(cg, bytes);
     cg_pool *pool = best_fit(cg, rounded, &index);
     if (!pool) {
         pool = pool_new(cg, rounded);

@@ -16,6 +16,8 @@ struct cg_buffer {
 
 /* A range of at least `bytes` (0 allowed). NULL after reporting what was asked for and the limit. */
 cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes);
+/* What a buffer of so many bytes takes of its pool. */
+int64_t cg_buffer_bytes(const cg_context *cg, int64_t bytes);
 void cg_buffer_retain(cg_buffer *buffer);
 void cg_buffer_release(cg_context *cg, cg_buffer *buffer);
 

@@ -195,7 +195,8 @@ bool cg_check_status(cg_context *cg); /* the same; false if there is an error, f
 bool cg_finish(cg_context *cg);       /* waits for the queue, then cg_check_status */
 void cg_throttle(cg_context *cg);
 
-/* transfer.c */
+/* transfer.c. cg_nodes_of: the nodes of live handles of this context, to be freed; NULL after an error. */
+cg_node **cg_nodes_of(cg_context *cg, const cg_tensor *tensors, int count, const char *who);
 void cg_staging_close(cg_context *cg);
 
 #endif

@@ -82,6 +82,12 @@ static inline int cg_reads(const cg_node *node)
     return node->kind == CG_NODE_CALL && node->op->kind == CG_OP_MOVE ? 1 : node->input_count;
 }
 
+/* Where a walk of what is to be computed stops. */
+static inline bool cg_is_leaf(const cg_node *node)
+{
+    return node->buffer || node->input_count == 0;
+}
+
 /* Expands every deferred call behind the tensors, stored values included, so that a walk of the history meets none:
  * expand.c. False after reporting. */
 bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count);

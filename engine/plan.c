@@ -4,6 +4,7 @@
 #include "engine/buffer.h"
 #include "engine/clblast.h"
 #include "engine/codegen.h"
+#include "engine/donate.h"
 #include "engine/execute.h"
 #include "engine/expand.h"
 #include "engine/hash.h"
@@ -77,11 +78,6 @@ static void count_recomputed(cg_context *cg, cg_walk *w)
     cg->counters.recomputed += w->recomputed;
 }
 
-static bool is_leaf(const cg_node *node)
-{
-    return node->buffer || node->input_count == 0;
-}
-
 static void see(cg_node *node, uint64_t walk)
 {
     node->visit = walk;
@@ -94,7 +90,7 @@ static bool walk_from(cg_context *cg, cg_walk *w, cg_node *root, uint64_t walk)
     int depth = 0;
     if (root->visit == walk) return true;
     see(root, walk);
-    if (is_leaf(root)) return number_node(cg, w, root);
+    if (cg_is_leaf(root)) return number_node(cg, w, root);
     if (!CG_GROW(cg, w->stack, w->stack_capacity, 1)) return false;
     w->stack[depth++] = (frame){root, 0};
     while (depth > 0) {
@@ -107,7 +103,7 @@ static bool walk_from(cg_context *cg, cg_walk *w, cg_node *root, uint64_t walk)
         cg_node *input = top->node->inputs[top->next++];
         if (input->visit != walk) {
             see(input, walk);
-            if (is_leaf(input)) {
+            if (cg_is_leaf(input)) {
                 if (!number_node(cg, w, input)) return false;
             } else {
                 if (!CG_GROW(cg, w->stack, w->stack_capacity, depth + 1)) return false;
@@ -161,55 +157,7 @@ static bool collect_roots(cg_context *cg, cg_walk *w, cg_node *const *wanted, in
     return !scalars || (w->root_count == 0 && cg->pending_count == 0) || add_scalars(cg, w, collected);
 }
 
-/* --- donation --- */
-
-/* At a step scope's end, references that end with it do not hold a value: those of the variables and of the list of
- * kept tensors to what is about to become a leaf. What takes over a value stored before does hold it. */
-static void discount_references(cg_context *cg, uint64_t walk)
-{
-    for (int i = 0; i < cg->pending_count; i++) {
-        cg_variable *v = cg->pending[i];
-        if (v->current->visit == walk && !v->current->buffer) v->current->plan_references++;
-        if (v->committed && v->committed->visit == walk) v->committed->plan_references++;
-    }
-    for (int i = 0; i < cg->asked_count; i++) {
-        cg_node *node = cg->asked[i];
-        const bool cut = (int)node->cut_scope >= cg->scope_count;
-        if (node->visit == walk && cut && !node->buffer) node->plan_references += 1 + node->owned;
-    }
-}
-
-/* Marks what something alive after the plan depends on: nodes with references from elsewhere, and all they read. */
-static bool find_held(cg_context *cg, cg_walk *w)
-{
-    if (!CG_GROW(cg, w->held, w->held_capacity, w->count + 1)) return false;
-    memset(w->held, 0, (size_t)w->count * sizeof *w->held);
-    for (int i = w->count - 1; i >= 0; i--) {
-        const cg_node *node = w->nodes[i];
-        if ((int64_t)node->references > node->plan_references) w->held[i] = true;
-        if (!w->held[i] || is_leaf(node)) continue;
-        for (int k = 0; k < cg_reads(node); k++) w->held[node->inputs[k]->position] = true;
-    }
-    return true;
-}
-
-static bool donate(cg_context *cg, cg_walk *w, uint64_t walk)
-{
-    discount_references(cg, walk);
-    if (!find_held(cg, w)) return false;
-    for (int i = 0; i < w->root_count; i++) {
-        cg_root *root = &w->roots[i];
-        const cg_node *old = root->variable ? root->variable->committed : NULL;
-        if (!old || !old->buffer || old->buffer->references != 1) continue;
-        const bool read = old->visit == walk;
-        if (read) root->donor = old->position;
-        root->donated = read ? !w->held[old->position] : old->references == 1;
-        if (read) w->held[old->position] = true; /* another variable with the same value needs a buffer of its own */
-    }
-    return true;
-}
-
-static bool walk_graph(cg_context *cg, cg_walk *w, bool cutting)
+static bool walk_graph(cg_context *cg, cg_walk *w, int ending)
 {
     const uint64_t walk = cg_walk_new(cg);
     w->visit = walk;
@@ -225,7 +173,7 @@ static bool walk_graph(cg_context *cg, cg_walk *w, bool cutting)
     w->key[1] = UINT64_C(0x5ca1ab1e0ddba11);
     for (int i = 0; i < w->root_count; i++)
         if (!walk_from(cg, w, w->roots[i].node, walk)) return false;
-    if (cutting && !cg->check && !donate(cg, w, walk)) return false;
+    if (ending >= 0 && !cg->check && !cg_donate(cg, w, ending)) return false;
     if (!record_grow(cg, w, 2 * w->root_count + 1)) return false;
     for (int i = 0; i < w->root_count; i++) {
         cg_root *root = &w->roots[i];
@@ -509,7 +457,7 @@ static bool keep_first(cg_context *cg, cg_walk *w)
         cg_node *node = w->nodes[i];
         const bool shifts = node->kind == CG_NODE_CALL && node->op->shifts;
         first->nodes[i] = (struct cg_first_node){
-            .node = node, .serial = node->serial, .binds = is_leaf(node) || shifts};
+            .node = node, .serial = node->serial, .binds = cg_is_leaf(node) || shifts};
     }
     if (w->record_count) memcpy(first->record, w->record, (size_t)w->record_count * sizeof *first->record);
     first->count = w->count;
@@ -532,31 +480,32 @@ static bool expand_calls(cg_context *cg, cg_walk *w)
     return true;
 }
 
-static cg_plan *expand_and_find(cg_context *cg, cg_walk *w, bool cutting, bool shortcut)
+static cg_plan *expand_and_find(cg_context *cg, cg_walk *w, int ending, bool shortcut)
 {
     const uint64_t random_calls = cg->random_calls;
     bool ok = keep_first(cg, w);
     w->call_count = 0;
-    while (ok && w->deferred > 0) ok = expand_calls(cg, w) && walk_graph(cg, w, cutting);
+    while (ok && w->deferred > 0) ok = expand_calls(cg, w) && walk_graph(cg, w, ending);
     cg_plan *plan = ok ? find_plan(cg, w) : NULL;
     if (plan && shortcut && cg->random_calls == random_calls && !cg_shortcut_add(cg, plan, w)) plan = NULL;
     while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
     return plan;
 }
 
-/* The plan for what the roots need. The walk is then the plan's. */
-static cg_plan *plan_for(cg_context *cg, cg_walk *w, bool cutting)
+/* The plan for what the roots need. The walk is then the plan's. `ending`: the step scope at whose end this is, or -1.
+ */
+static cg_plan *plan_for(cg_context *cg, cg_walk *w, int ending)
 {
-    if (!walk_graph(cg, w, cutting)) return NULL;
+    if (!walk_graph(cg, w, ending)) return NULL;
     const bool shortcut = w->deferred > 0 && !w->opaque && !cg->check_nan;
-    count_recomputed(cg, w);
+    if (!w->ahead) count_recomputed(cg, w);
     if (shortcut) {
         const int64_t failures = cg->failures;
         cg_plan *plan = cg_shortcut_take(cg, w);
         if (plan) return hit(cg, plan);
         if (cg->failures != failures) return NULL;
     }
-    return w->deferred > 0 ? expand_and_find(cg, w, cutting, shortcut) : find_plan(cg, w);
+    return w->deferred > 0 ? expand_and_find(cg, w, ending, shortcut) : find_plan(cg, w);
 }
 
 void cg_plans_close(cg_context *cg)
@@ -579,6 +528,7 @@ void cg_plans_close(cg_context *cg)
     cg_host_free(cg, w->first.nodes);
     cg_host_free(cg, w->first.record);
     cg_host_free(cg, w->calls);
+    cg_host_free(cg, w->ending);
     cg_host_free(cg, w->bound);
     cg_host_free(cg, w);
 }
@@ -607,18 +557,28 @@ static void mark_failed(const cg_walk *w)
     for (int i = 0; w && i < w->root_count; i++) w->roots[i].node->failed = true;
 }
 
+/* The context's walk, for a forcing point or a look ahead at one. NULL after reporting. */
+static cg_walk *walk_memory(cg_context *cg, bool ahead)
+{
+    if (cg->expanding) {
+        cg_fail(cg, CG_ERROR_ARGUMENT,
+                "a value was asked for, or a step scope ended, inside an expansion or a derivative rule");
+        return NULL;
+    }
+    if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
+    if (cg->walk_memory) cg->walk_memory->ahead = ahead;
+    return cg->walk_memory;
+}
+
 bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, bool cutting)
 {
-    if (!cg->walk_memory) cg->walk_memory = cg_host_allocate(cg, sizeof *cg->walk_memory);
-    cg_walk *w = cg->walk_memory;
-    if (cg->expanding)
-        return cg_fail(cg, CG_ERROR_ARGUMENT,
-                       "a value was asked for, or a step scope ended, inside an expansion or a derivative rule");
+    cg_walk *w = walk_memory(cg, false);
+    if (cg->expanding) return false;
     if (!cutting && cg_step_failed(cg)) cg_drop_pending(cg, true);
     bool ok = w && collect_roots(cg, w, wanted, count, scalars);
     if (ok && w->root_count > 0) {
         const int64_t begin = cg_span_begin(cg);
-        cg_plan *plan = plan_for(cg, w, cutting);
+        cg_plan *plan = plan_for(cg, w, cutting ? cg->scope_count : -1);
         cg_span_end(cg, CG_SPAN_FIND, begin);
         ok = plan && cg_plan_run(cg, plan, w);
         if (ok) {
@@ -633,4 +593,20 @@ bool cg_force(cg_context *cg, cg_node *const *wanted, int count, bool scalars, b
         cg_drop_pending(cg, cutting || cg_in_step(cg));
     }
     return ok;
+}
+
+/* --- looking ahead --- */
+
+static int innermost_step(const cg_context *cg)
+{
+    int scope = cg->scope_count - 1;
+    while (scope > 0 && !cg->scopes[scope].step) scope--;
+    return scope > 0 ? scope : -1;
+}
+
+cg_plan *cg_plan_ahead(cg_context *cg, cg_node *const *wanted, int count)
+{
+    cg_walk *w = walk_memory(cg, true);
+    if (!w || cg_step_failed(cg) || !collect_roots(cg, w, wanted, count, false) || w->root_count == 0) return NULL;
+    return plan_for(cg, w, count == 0 ? innermost_step(cg) : -1);
 }

@@ -47,10 +47,13 @@ typedef struct cg_walk {
     int64_t recomputed;
     uint64_t visit; /* what its nodes' `visit` was set to */
     int deferred;   /* calls that are not expanded */
+    bool ahead;     /* nothing is to be run */
     bool opaque;    /* their expansions depend on more than the key says: history behind stored values, say */
     cg_first_walk first;
     cg_node **calls; /* deferred calls of this forcing, alive until its plan is found */
     int call_count, call_capacity;
+    cg_node **ending; /* see donate.c */
+    int ending_capacity;
     cg_node **bound; /* see shortcut.h */
     int bound_capacity;
 } cg_walk;
@@ -179,7 +182,7 @@ struct cg_plan {
     cg_target *targets; /* one per root */
     int target_count;
     int64_t arena_bytes, arena_bound; /* what its temporaries take, and the most that are alive at once */
-    int64_t releases; /* the context's memory_releases when arguments were last set */
+    int64_t releases;                 /* the context's memory_releases when arguments were last set */
     bool reports;
     cg_report_entry *report_texts;
     int report_count;
@@ -194,5 +197,9 @@ struct cg_plan {
 /* plan.c: the plan for a walked graph, compiled. NULL after reporting. */
 cg_plan *cg_plan_make(cg_context *cg, cg_walk *walk);
 void cg_plan_free(cg_context *cg, cg_plan *plan);
+
+/* plan.c: the plan that the end of the innermost step scope would run or, outside of step scopes, cg_flush; with
+ * tensors listed, cg_eval. It is made but not run. NULL if nothing is pending, or after reporting. */
+cg_plan *cg_plan_ahead(cg_context *cg, cg_node *const *wanted, int count);
 
 #endif

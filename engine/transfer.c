@@ -119,20 +119,27 @@ cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const vo
 
 /* --- reads --- */
 
+cg_node **cg_nodes_of(cg_context *cg, const cg_tensor *tensors, int count, const char *who)
+{
+    cg_node **nodes = cg_host_allocate(cg, ((size_t)count + 1) * sizeof *nodes);
+    bool ok = nodes != NULL;
+    for (int i = 0; ok && i < count; i++) {
+        ok = (nodes[i] = cg_node_of(tensors[i], who)) != NULL;
+        if (ok && nodes[i]->context != cg)
+            ok = cg_fail(cg, CG_ERROR_ARGUMENT, "%s: the tensors belong to different contexts", who);
+    }
+    if (ok) return nodes;
+    cg_host_free(cg, nodes);
+    return NULL;
+}
+
 bool cg_eval(const cg_tensor *tensors, int count)
 {
     if (count <= 0) return true;
     cg_context *cg = tensors ? cg_context_of(tensors[0]) : NULL;
-    if (!cg) return false;
-    cg_node **nodes = cg_host_allocate(cg, (size_t)count * sizeof *nodes);
-    bool ok = nodes != NULL;
-    for (int i = 0; ok && i < count; i++) {
-        ok = (nodes[i] = cg_node_of(tensors[i], "cg_eval")) != NULL;
-        if (ok && nodes[i]->context != cg)
-            ok = cg_fail(cg, CG_ERROR_ARGUMENT, "cg_eval: the tensors belong to different contexts");
-    }
-    ok = ok && cg_force(cg, nodes, count, false, false) && cg_check_status(cg);
-    cg_host_free(cg, nodes);
+    cg_node **nodes = cg ? cg_nodes_of(cg, tensors, count, "cg_eval") : NULL;
+    const bool ok = nodes && cg_force(cg, nodes, count, false, false) && cg_check_status(cg);
+    if (cg) cg_host_free(cg, nodes);
     return ok;
 }
 

@@ -15,7 +15,8 @@ import unittest
 CLGRAD = ""
 OP_FIELDS = {"case", "shape", "dtype", "device", "median_us", "best_us", "spread", "samples", "repetitions", "gflops",
              "gbps", "passes", "roofline", "peak_gflops", "peak_gbps"}
-STEP_FIELDS = OP_FIELDS | {"host_us", "kernels", "device_bytes", "first_step_us"}
+STEP_FIELDS = OP_FIELDS | {"host_us", "kernels", "memory_needed", "memory_bound", "device_bytes",
+                            "first_step_us"}
 
 
 def clgrad(*arguments):

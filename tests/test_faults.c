@@ -135,6 +135,7 @@ static bool train(run *r)
 {
     cg_scope scope = cg_scope_begin(r->cg);
     record_step(r);
+    if (r->steps == 1) cg_memory_needed(r->cg, NULL, 0);
     cg_scope_end(scope);
     if (cg_status(r->cg) != CG_OK) return false;
     r->steps++;

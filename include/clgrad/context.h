@@ -81,6 +81,21 @@ CG_API bool cg_eval(const cg_tensor *tensors, int count);
 CG_API bool cg_flush(cg_context *cg);
 CG_API bool cg_wait(cg_context *cg);
 
+/* Device memory, in bytes. */
+typedef struct cg_memory {
+    int64_t values;      /* taken now by what is stored: inputs, variables, kept tensors */
+    int64_t results;     /* that the run will add to them: whatever it cannot write in place */
+    int64_t temporaries; /* of the run, scratch included, as they are laid out */
+    int64_t held;        /* what the context holds now */
+    int64_t peak;        /* what it will hold during the run; a new pool for results may be somewhat larger */
+    int64_t bound;       /* the least that any layout could do with: values, results, and the temporaries that are alive
+                          * at once */
+} cg_memory;
+/* What a run needs, told before it: with tensors that of cg_eval; without, that of the end of the innermost step scope,
+ * to be called just before it, or outside of step scopes that of cg_flush. The plan is made now, for the run to find;
+ * nothing is enqueued. All zeros with a message on an error. */
+CG_API cg_memory cg_memory_needed(cg_context *cg, const cg_tensor *tensors, int count);
+
 /* Host memory from the context's allocator: zeroed; NULL after reporting CG_ERROR_MEMORY. Everything must be freed
  * before the context is closed. */
 CG_API void *cg_host_allocate(cg_context *cg, size_t bytes);
