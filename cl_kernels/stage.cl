@@ -8,5 +8,5 @@
 #define CG_TURN_PARAMETERS int turn0, int turn1, int turn2, int turns0, int turns1, int turns2,
 #define CG_TURN(dimension) turn##dimension
 #define CG_TURNS(dimension) turns##dimension
-/* A place is a pool's number in the low three bits, and the byte where the value begins in it. */
-#define CG_AT_PLACE(place) ((__global void *)(pools[(place)&7] + ((place) & ~(long)7)))
+/* A place is a pool's number in the low four bits, and the byte where the value begins in it. */
+#define CG_AT_PLACE(place) ((__global void *)(pools[(place)&15] + ((place) & ~(long)15)))

@@ -40,18 +40,24 @@ static void count_device_bytes(cg_context *cg, int64_t change)
     if (cg->device_bytes > cg->counters.device_bytes_peak) cg->counters.device_bytes_peak = cg->device_bytes;
 }
 
+static cl_mem create(cg_context *cg, cl_mem_flags flags, int64_t bytes, void *data)
+{
+    cl_int status = CL_SUCCESS;
+    cl_mem memory = CL_NEW(cg, &status, clCreateBuffer, cg->cl, flags, (size_t)bytes, data);
+    if (memory) return memory;
+    if (status == CL_MEM_OBJECT_ALLOCATION_FAILURE || status == CL_INVALID_BUFFER_SIZE)
+        out_of_memory(cg, bytes);
+    else
+        cg_fail_cl(cg, "clCreateBuffer", status);
+    return NULL;
+}
+
 /* Allocates and touches: a driver that allocates lazily must fail here, not in the middle of a plan. */
 static cl_mem allocate(cg_context *cg, int64_t bytes)
 {
     cl_int status = CL_SUCCESS;
-    cl_mem memory = CL_NEW(cg, &status, clCreateBuffer, cg->cl, CL_MEM_READ_WRITE, (size_t)bytes, NULL);
-    if (!memory) {
-        if (status == CL_MEM_OBJECT_ALLOCATION_FAILURE || status == CL_INVALID_BUFFER_SIZE)
-            out_of_memory(cg, bytes);
-        else
-            cg_fail_cl(cg, "clCreateBuffer", status);
-        return NULL;
-    }
+    cl_mem memory = create(cg, CL_MEM_READ_WRITE, bytes, NULL);
+    if (!memory) return NULL;
     const cl_uchar zero = 0;
     status = CL(cg, clEnqueueFillBuffer, cg->queue, memory, &zero, 1, 0, (size_t)bytes, 0, NULL, NULL);
     if (status != CL_SUCCESS) {
@@ -247,6 +253,22 @@ bool cg_arena_reserve(cg_context *cg, int64_t bytes)
     cg->arena = allocate(cg, wanted);
     if (cg->arena) cg->arena_bytes = wanted;
     return cg->arena != NULL;
+}
+
+cl_mem cg_table_new(cg_context *cg, int64_t bytes, const void *data)
+{
+    if (bytes > room_left(cg)) {
+        out_of_memory(cg, bytes);
+        return NULL;
+    }
+    cl_mem table = create(cg, CL_MEM_READ_ONLY | CL_MEM_COPY_HOST_PTR, bytes, (void *)data);
+    if (table) count_device_bytes(cg, bytes);
+    return table;
+}
+
+void cg_table_free(cg_context *cg, cl_mem table, int64_t bytes)
+{
+    if (table) release(cg, table, bytes);
 }
 
 void cg_buffers_close(cg_context *cg)

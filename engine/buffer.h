@@ -24,6 +24,10 @@ void cg_buffer_release(cg_context *cg, cg_buffer *buffer);
 /* Makes the arena, where plans keep temporaries, at least `bytes` large. False after reporting. */
 bool cg_arena_reserve(cg_context *cg, int64_t bytes);
 
+/* Memory beside pools and arena, holding `data`: tables of plans. It counts as theirs does. NULL after reporting. */
+cl_mem cg_table_new(cg_context *cg, int64_t bytes, const void *data);
+void cg_table_free(cg_context *cg, cl_mem table, int64_t bytes);
+
 void cg_buffers_close(cg_context *cg);
 
 #endif

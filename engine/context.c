@@ -24,6 +24,7 @@ static void *reallocate_default(void *user, void *pointer, size_t bytes)
 
 void cg_fail_va(cg_context *cg, cg_error error, const char *prefix, const char *format, va_list arguments)
 {
+    if (cg->optional) return;
     for (int s = 0; s < cg->scope_count; s++) cg->scopes[s].failed = true;
     cg->failures++;
     if (cg->status != CG_OK) return;

@@ -18,7 +18,7 @@ enum {
     CG_STATUS_WORDS = 4       /* flag, report code, index, bound */
 };
 
-#define CG_SLOW_PLAN_SECONDS 0.010
+#define CG_SLOW_PLAN_NANOSECONDS 10000000
 
 typedef struct cg_buffer cg_buffer;
 typedef struct cg_pool cg_pool;
@@ -65,6 +65,7 @@ struct cg_context {
     /* Errors. */
     cg_error status;
     int64_t failures; /* errors reported so far, cleared ones too */
+    bool optional;    /* what fails now is nobody's loss, and is not reported */
     char message[CG_MESSAGE_BYTES];
     char texts[CG_TEXT_RING][CG_TEXT_BYTES];
     int next_text;
@@ -125,7 +126,7 @@ struct cg_context {
     int status_next, status_unread;
     bool status_stale; /* a slot that nobody will read may hold something */
     cl_event queued[CG_QUEUED_PLANS];
-    double queued_at[CG_QUEUED_PLANS];
+    int64_t queued_at[CG_QUEUED_PLANS];
     int queued_next;
 
     /* Caches. */

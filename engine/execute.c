@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 /* --- numbers computed on the host --- */
 
@@ -390,7 +389,8 @@ bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
     if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
     compute_numbers(plan, walk);
     if (plan->arena_bytes > cg->arena_bytes) release_temporaries(cg);
-    if (!cg_arena_reserve(cg, plan->arena_bytes) || !cg_join(cg, plan)) return false;
+    if (!cg_arena_reserve(cg, plan->arena_bytes)) return false;
+    cg_join(cg, plan);
     if (!take_slot(cg, plan, &status_word) || !make_targets(cg, plan, walk)) return false;
     if (!launch(cg, plan, walk, status_word, &bound)) {
         if (bound) waste_slot(cg, plan);
@@ -407,13 +407,6 @@ bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
 }
 
 /* --- not running away --- */
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void forget(cg_context *cg, int slot)
 {
@@ -453,7 +446,7 @@ void cg_throttle(cg_context *cg)
         return;
     }
     cg->queued[at] = event;
-    cg->queued_at[at] = now();
+    cg->queued_at[at] = cg_nanoseconds();
     cg->queued_next = (at + 1) % CG_QUEUED_PLANS;
-    if (!is_done(cg, slow) && now() - cg->queued_at[slow] > CG_SLOW_PLAN_SECONDS) wait_for(cg, slow);
+    if (!is_done(cg, slow) && cg_nanoseconds() - cg->queued_at[slow] > CG_SLOW_PLAN_NANOSECONDS) wait_for(cg, slow);
 }

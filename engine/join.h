@@ -5,9 +5,9 @@
 
 #include "engine/plan.h"
 
-/* Counts a run of the plan, and makes plan->joined when it is time. A plan that cannot be joined stays as it is; false
- * only after reporting an error. */
-bool cg_join(cg_context *cg, cg_plan *plan);
+/* Counts a run of the plan, and makes plan->joined when it is time. A plan that cannot be joined, for want of memory or
+ * of a compiler that takes the kernel even, stays as it is. */
+void cg_join(cg_context *cg, cg_plan *plan);
 
 /* Sets the arguments of the joined kernel for a run. `usable` is false if the run's buffers lie in too many pools: the
  * plan's own steps are then the way. False after reporting. */

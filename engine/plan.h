@@ -160,8 +160,8 @@ typedef struct cg_target {
     int64_t bytes;
 } cg_target;
 
-/* Pools that a joined kernel can reach, the arena among them: as many as three bits number. */
-enum { CG_JOINED_POOLS = 8 };
+/* Pools that a kernel made of others can reach, the arena among them: as many as four bits number (see stage.cl). */
+enum { CG_STAGE_POOLS = 16 };
 
 /* A message for a bad index found by a kernel. */
 typedef struct cg_report_entry {

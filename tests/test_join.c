@@ -179,7 +179,7 @@ END_TEST
 /* Values in more pools than a joined kernel can reach: the plan's own steps run. */
 START_TEST(values_in_too_many_pools_run_step_by_step)
 {
-    enum { VALUES = 12, SIZE = 1 << 20 };
+    enum { VALUES = CG_STAGE_POOLS + 4, SIZE = 1 << 19 };
     cg_tensor values[VALUES];
     setenv("CLGRAD_MEMORY_LIMIT", "60M", 1);
     cg = open_joining("always");
@@ -199,6 +199,46 @@ START_TEST(values_in_too_many_pools_run_step_by_step)
 }
 END_TEST
 
+/* One element of exp(x) + sum(exp(x)); -1 after an error. */
+static double two_kernels(void)
+{
+    const float x[3] = {0, 1, 2};
+    cg_scope scope = cg_scope_local(cg);
+    cg_tensor e = cg_exp(cg_input(cg, CG_F32, CG_SHAPE(3), x)), sums = cg_add(cg_sqrt(e), cg_sum(e));
+    float out[3] = {-1, -1, -1};
+    mark();
+    cg_read_floats(sums, out, 3);
+    cg_scope_end(scope);
+    return cg_status(cg) == CG_OK ? (double)out[0] : -1;
+}
+
+/* Whatever call fails while a plan is being joined: its steps still run, and nobody hears of it. */
+START_TEST(a_plan_that_cannot_be_joined_stays_as_it_is)
+{
+    int alone = 0;
+    for (int call = 1; call <= 12; call++) {
+        cg = open_joining("never");
+        const double expected = two_kernels();
+        const int launches = kernels_run();
+        ck_assert_int_gt(launches, 1);
+        cg->join = CG_JOIN_ALWAYS;
+        cg->faults = (cg_faults){.opencl_fail_at = call};
+        if (two_kernels() == expected) {
+            ck_assert_int_ge(cg->faults.opencl_calls, call);
+            alone += kernels_run() == launches;
+        } else {
+            ck_assert_int_ne(cg_status(cg), CG_OK);
+        }
+        cg_clear_error(cg);
+        cg->faults = (cg_faults){0};
+        ck_assert_double_eq(two_kernels(), expected);
+        cg_close(cg);
+        cg = shared;
+    }
+    ck_assert_int_ge(alone, 4); /* memory for the table, the program, its building, the kernel */
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("join");
@@ -211,6 +251,7 @@ int main(void)
     tcase_add_test(tests, another_word_is_refused);
     tcase_add_test(tests, a_bad_index_is_reported_and_variables_keep_their_values);
     tcase_add_test(tests, values_in_too_many_pools_run_step_by_step);
+    tcase_add_test(tests, a_plan_that_cannot_be_joined_stays_as_it_is);
     suite_add_tcase(suite, tests);
     return run_tests(suite);
 }
