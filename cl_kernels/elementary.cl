@@ -2,13 +2,12 @@
  * into scalar calls. The file is read once per width, with CG_WIDTH empty for scalars, and then once without, which puts
  * its functions in the place of the built-in ones; overloads for f64 pass the argument on to those.
  *
- * Arguments are reduced as Cody and Waite do (Software manual for the elementary functions, 1980): the constant that is
- * taken off n times is split so that its larger part times n is exact, whether or not products and sums are fused. The
- * polynomials are minimax ones: Remez's exchange in 40 digits on the reduced interval, weighted for the relative error
- * of the function, then rounded to f32; the error before rounding is noted with each. Denormals are neither read nor
- * written as 0. Over the whole range, with products and
- * sums fused, errors are below 1 unit in the last place for exp and log, 1.1 for erf, 2.4 for tanh: see
- * tests/test_elementary.c. */
+ * Arguments are reduced as Cody and Waite do (Software manual for the elementary functions, 1980): the constant that
+ * is taken off n times is split so that its larger part times n is exact, whether or not products and sums are fused.
+ * The polynomials are minimax ones: Remez's exchange in 40 digits on the reduced interval, weighted for the relative
+ * error of the function, then rounded to f32; the error before rounding is noted with each. Denormals are neither
+ * read nor written as 0. Over the whole range, with products and sums fused, errors are below 1 unit in the last
+ * place for exp and log, 1.1 for erf, 2.4 for tanh: see tests/test_elementary.c. */
 
 #ifdef CG_WIDTH
 #ifndef CG_FLOAT

@@ -1,6 +1,7 @@
 /* Collecting: events of launches wait in a ring until they are looked at, where the host pauses anyway or the ring is
  * full. A call that fails here costs a launch in the trace, never the run. */
 #include "engine/profile.h"
+#include "engine/text.h"
 #include <clgrad/file.h>
 #include <clgrad/profile.h>
 
@@ -10,7 +11,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { MOMENT_TRIALS = 5, JOINED_LABEL_BYTES = 400 };
+enum { MOMENT_TRIALS = 5 };
 
 int64_t cg_nanoseconds(void)
 {
@@ -175,20 +176,14 @@ static int step_kernel(cg_profile *p, const cg_plan *plan, int number)
     return add_kernel(p, plan, &kernel);
 }
 
-/* The labels of the stages, as far as there is room. */
-static void joined_label(const cg_plan *plan, char label[JOINED_LABEL_BYTES])
-{
-    size_t used = (size_t)snprintf(label, JOINED_LABEL_BYTES, "joined: ");
-    for (int i = 0; i < plan->step_count && used < JOINED_LABEL_BYTES; i++)
-        used += (size_t)snprintf(label + used, JOINED_LABEL_BYTES - used, "%s%s", i ? "; " : "", plan->steps[i].label);
-}
-
 static int joined_kernel(const cg_context *cg, const cg_plan *plan)
 {
-    char label[JOINED_LABEL_BYTES];
+    cg_names names = {.used = 0};
+    char label[sizeof names.text + sizeof "joined: "];
     const int found = find_kernel(cg->profile, plan, -1);
     if (found >= 0) return found;
-    joined_label(plan, label);
+    for (int i = 0; i < plan->step_count; i++) cg_names_add(&names, plan->steps[i].label);
+    snprintf(label, sizeof label, "joined: %s", names.text);
     cg_profiled_kernel kernel = {.step = -1, .label = label, .items = {(int64_t)cg->local_size, 1, 1}};
     for (int i = 0; i < plan->step_count; i++) {
         kernel.bytes += plan->steps[i].bytes;

@@ -83,21 +83,8 @@ static bool report_build(cg_context *cg, cl_program program, const char *ops, co
         (int)status, log);
 }
 
-/* What a message says of the ops in a program: the labels of steps, as far as there is room. */
-typedef struct op_names {
-    char text[400];
-    size_t used;
-} op_names;
-
-static void add_names(op_names *names, const char *label)
-{
-    const size_t room = sizeof names->text - names->used;
-    const int added = snprintf(names->text + names->used, room, "%s%s", names->used ? "; " : "", label);
-    names->used += added < 0 ? 0 : (size_t)added < room ? (size_t)added : room - 1;
-}
-
 /* Builds a program from its text, which is freed, for the entries that are its kernels. */
-static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_kernel_entry **kernels, int count)
+static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_kernel_entry **kernels, int count)
 {
     cl_int status = CL_SUCCESS;
     if (text->failed) {
@@ -126,7 +113,7 @@ static bool build_text(cg_context *cg, cg_text *text, const op_names *ops, cg_ke
     return ok;
 }
 
-static bool build_program(cg_context *cg, const op_names *ops, cg_kernel_entry **kernels, int count)
+static bool build_program(cg_context *cg, const cg_names *ops, cg_kernel_entry **kernels, int count)
 {
     cg_text text = {.context = cg};
     bool elementary = false;
@@ -139,7 +126,7 @@ static bool build_program(cg_context *cg, const op_names *ops, cg_kernel_entry *
 static bool build_missing(cg_build *b, cg_kernel_entry **entries)
 {
     cg_context *cg = b->context;
-    op_names ops = {.used = 0};
+    cg_names ops = {.used = 0};
     cg_kernel_entry **together = cg_host_allocate(cg, (size_t)(b->plan->step_count + 1) * sizeof *together);
     bool ok = together != NULL;
     int count = 0;
@@ -148,7 +135,7 @@ static bool build_missing(cg_build *b, cg_kernel_entry **entries)
         bool listed = false;
         for (int j = 0; j < count; j++) listed |= together[j] == entries[i];
         if (listed) continue;
-        add_names(&ops, b->plan->steps[i].label);
+        cg_names_add(&ops, b->plan->steps[i].label);
         together[count++] = entries[i];
     }
     ok = ok && (count == 0 || build_program(cg, &ops, together, count));
@@ -195,7 +182,7 @@ const char *cg_kernel_name(const cg_kernel_entry *entry)
 static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *joined)
 {
     cg_text text = {.context = cg};
-    op_names ops = {.used = 0};
+    cg_names ops = {.used = 0};
     bool elementary = false;
     for (int i = 0; i < plan->step_count; i++)
         elementary |= cg_calls_elementary_functions(plan->steps[i].entry->source);
@@ -205,7 +192,7 @@ static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *j
         bool seen = false;
         for (int j = 0; j < i; j++) seen |= plan->steps[j].entry == plan->steps[i].entry;
         if (seen) continue;
-        add_names(&ops, plan->steps[i].label);
+        cg_names_add(&ops, plan->steps[i].label);
         append_named(&text, plan->steps[i].entry);
     }
     cg_text_append(&text, cg_source_entry);

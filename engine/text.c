@@ -40,3 +40,10 @@ void cg_text_free(cg_text *text)
     cg_host_free(text->context, text->data);
     *text = (cg_text){.context = text->context};
 }
+
+void cg_names_add(cg_names *names, const char *name)
+{
+    const size_t room = sizeof names->text - names->used;
+    const int added = snprintf(names->text + names->used, room, "%s%s", names->used ? "; " : "", name);
+    names->used += added < 0 ? 0 : (size_t)added < room ? (size_t)added : room - 1;
+}

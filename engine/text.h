@@ -15,4 +15,11 @@ void cg_text_add(cg_text *text, const char *format, ...) CG_FORMAT(2, 3);
 void cg_text_append(cg_text *text, const char *string);
 void cg_text_free(cg_text *text);
 
+/* A list of names for a message, "a; b; c": as far as there is room. Zeroed to begin with. */
+typedef struct cg_names {
+    char text[400];
+    size_t used;
+} cg_names;
+void cg_names_add(cg_names *names, const char *name);
+
 #endif
