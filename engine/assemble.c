@@ -95,7 +95,7 @@ static char *label_of(cg_generator *g)
         for (int i = 0; i < g->lowered->value_count; i++) {
             const cg_term *t = &g->lowered->values[i];
             const char *name = t->kind == CG_TERM_MAP    ? t->op->name
-                               : t->kind == CG_TERM_CORE ? s->items[g->group->anchor].node->op->name
+                               : t->kind == CG_TERM_CORE ? s->items[t->item].node->op->name
                                                          : NULL;
             if (!name || text.length > 160) continue;
             cg_text_add(&text, "%s%s", *previous ? " " : "", name);
@@ -260,6 +260,7 @@ void cg_start_kernel(cg_generator *g)
     g->status = cg_has_reports(g->lowered);
     g->scratch_count = 0;
     g->tile_axis = -1;
+    g->sharing = 1;
     memset(g->form_fields, -1, sizeof g->form_fields);
     memset(g->global, 0, sizeof g->global);
     g->dimensions = 1;

@@ -272,6 +272,7 @@ bool cg_generate_keep(cg_build *build, int root, int64_t bytes)
 
 static bool is_empty(const cg_group *group, const cg_schedule *s)
 {
+    if (group->kind == CG_GROUP_JOINED) return true;
     if (group->kind != CG_GROUP_KERNEL) return cg_shape_size(group->space) == 0;
     const cg_node *node = s->items[group->anchor].node;
     cg_call_view view;
@@ -299,6 +300,8 @@ bool cg_generate(cg_build *build, cg_group *group)
             ok = generate_map(g);
         else if (group->kind == CG_GROUP_REDUCE)
             ok = generate_reduction(g);
+        else if (group->kind == CG_GROUP_ROWS)
+            ensure_axis(lowered), ok = cg_generate_rows(g);
         else
             ok = cg->gemm_clblast ? cg_generate_clblast(g, anchor) : cg_generate_packed(g, anchor);
         cg_text_free(&g->body);

@@ -36,7 +36,7 @@ static void print_rows(cg_generator *g, cg_text *out, int lanes, const char *ind
     const int row = g->lowered->inner_count - 1;
     char deeper[CG_INDENT + 4], value[16];
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    snprintf(value, sizeof value, "v%d", g->lowered->reduced);
+    snprintf(value, sizeof value, "v%d", g->lowered->folds[0].value);
     print_take(g, out, "part", "parts", lanes, indent);
     cg_text_add(out, "%sfor (%s r%d = top; r%d < bottom; r%d++) {\n", indent, cg_index_type(g), row, row, row);
     cg_print_terms(g, out, true, lanes, deeper);

@@ -1,6 +1,6 @@
 /* One kernel being written, and the pieces that the code generator is made of: print.c writes terms and their indices,
  * loops.c the loops around them, columns.c those of reductions over rows, tiles.c
- * those of maps that transpose, assemble.c the kernel's frame and its step,
+ * those of maps that transpose, rows.c passes over rows, assemble.c the kernel's frame and its step,
  * product.c matrix products; codegen.c puts these together. Used by those files only. */
 #ifndef CLGRAD_ENGINE_GENERATOR_H
 #define CLGRAD_ENGINE_GENERATOR_H
@@ -41,15 +41,18 @@ typedef struct cg_generator {
     int sum_count;
     int lanes;       /* of vectors in this kernel: 1 means none */
     int vector_axis; /* that they run along, or -1 */
+    int pass;        /* over a row: the one being written */
+    int fold;        /* the reduction being written */
     bool by_columns; /* a reduction folds whole rows at a time: see columns.c */
     int tile_axis;   /* a map walks in tiles of this axis and the last one, or -1: see tiles.c */
     bool in_tile;    /* what a tile has loaded and turned is at hand */
+    int sharing;     /* work-items that take the elements of a row in turns: see rows.c */
     bool cut;        /* this kernel folds one part of the first folded axis */
     int64_t grain;   /* a work-item's share of the last axis is a multiple of this */
     bool wide;       /* indices need 64 bits */
     bool status;     /* has the status words as an argument */
     bool failed;
-    int form_fields[CG_MOST_TERMS + CG_MOST_MEMBERS + CG_MOST_GUARDS]; /* per form: its first field, or -1 */
+    int form_fields[CG_MOST_TERMS + CG_MOST_STORES + CG_MOST_GUARDS]; /* per form: its first field, or -1 */
     size_t global[3];
     cl_uint dimensions;
     cg_scratch scratch[CG_MAX_OUTPUTS];
@@ -73,6 +76,7 @@ int cg_lay_out(cg_generator *g);
 int cg_add_scratch(cg_generator *g, cg_dtype dtype, int64_t bytes);
 const char *cg_storage_type(cg_dtype dtype);
 const char *cg_register_type(cg_dtype dtype);
+const char *cg_fold_name(const char *what, int fold, char text[16]);
 const char *cg_vector_type(cg_dtype dtype, int lanes, char text[16]);
 bool cg_is_word(char c);
 void cg_print_expression(cg_generator *g, cg_text *out, const char *expression, char operands[][16], int count,
@@ -82,6 +86,7 @@ void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot)
 /* Asks for what load `number` will read, ahead of time. */
 void cg_print_fetch(cg_generator *g, cg_text *out, int number, const char *indent);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
+void cg_print_stores(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
 bool cg_is_streamed(const cg_generator *g, const cg_store *store);
 void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent);
 
@@ -101,10 +106,17 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost);
 cg_dtype cg_reduction_dtype(const cg_generator *g);
 void cg_print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, const char *from, const char *to,
                           const char *indent);
+/* For `for`: the reductions of the pass being written, each one in turn as g->fold. */
+#define CG_EACH_FOLD(g) \
+    bool more = cg_next_fold(g, 0); \
+    more; \
+    more = cg_next_fold(g, (g)->fold + 1)
+bool cg_next_fold(cg_generator *g, int fold);
 void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent);
 void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent);
 int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT]);
 void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT]);
+void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent);
@@ -114,6 +126,9 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
 void cg_print_column_result(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_column_part(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const char *indent);
+
+/* rows.c */
+bool cg_generate_rows(cg_generator *g);
 
 /* tiles.c */
 bool cg_is_turned(const cg_generator *g, const cg_term *term);

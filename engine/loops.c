@@ -52,6 +52,7 @@ void cg_choose_vectors(cg_generator *g)
     const int outer = l->outer_count - 1, inner = l->outer_count + l->inner_count - 1;
     g->lanes = g->context->vector_width;
     g->vector_axis = outer;
+    if (l->group->kind == CG_GROUP_ROWS) g->vector_axis = inner;
     if (l->group->kind == CG_GROUP_REDUCE && l->inner_count > 0) {
         const bool along_outer = outer >= 0 && contiguity(l, outer, true) > contiguity(l, inner, true);
         g->vector_axis = along_outer ? outer : inner;
@@ -209,14 +210,16 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
 
 /* --- reductions --- */
 
-static const cg_op *reduction_op(const cg_generator *g)
+/* The reduction being written, or the matrix product. */
+static const cg_node *reduction_of(const cg_generator *g)
 {
-    return g->build->schedule->items[g->group->anchor].node->op;
+    const cg_lowered *l = g->lowered;
+    return l->schedule->items[l->fold_count > 0 ? l->folds[g->fold].item : g->group->anchor].node;
 }
 
 cg_dtype cg_reduction_dtype(const cg_generator *g)
 {
-    return (cg_dtype)g->build->schedule->items[g->group->anchor].node->dtype;
+    return (cg_dtype)reduction_of(g)->dtype;
 }
 
 /* name = the identity of the reduction; `name` may be a declaration */
@@ -224,9 +227,17 @@ void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lane
 {
     char type[16];
     cg_text_add(out, "%s%s = (%s)(", indent, name, cg_vector_type(cg_reduction_dtype(g), lanes, type));
-    cg_print_expression(g, out, reduction_op(g)->identity, NULL, 0, cg_reduction_dtype(g), cg_reduction_dtype(g), lanes,
-                        -1);
+    cg_print_expression(g, out, reduction_of(g)->op->identity, NULL, 0, cg_reduction_dtype(g), cg_reduction_dtype(g),
+                        lanes, -1);
     cg_text_append(out, ");\n");
+}
+
+/* Makes `fold` the next reduction of the pass being written, counting from it on; false if there is none. */
+bool cg_next_fold(cg_generator *g, int fold)
+{
+    while (fold < g->lowered->fold_count && g->lowered->folds[fold].pass != g->pass) fold++;
+    if (fold < g->lowered->fold_count) g->fold = fold;
+    return fold < g->lowered->fold_count;
 }
 
 static void print_declaration(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent)
@@ -243,48 +254,72 @@ void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const cha
     snprintf(operands[0], 16, "%s", into);
     snprintf(operands[1], 16, "%s", what);
     cg_text_add(out, "%s%s = ", indent, into);
-    cg_print_expression(g, out, reduction_op(g)->combine, operands, 2, cg_reduction_dtype(g), cg_reduction_dtype(g),
+    cg_print_expression(g, out, reduction_of(g)->op->combine, operands, 2, cg_reduction_dtype(g), cg_reduction_dtype(g),
                         lanes, -1);
     cg_text_append(out, ";\n");
 }
 
-/* One run along the last folded axis, in blocks whose sums are combined: `into` collects. */
-static void print_run(cg_generator *g, cg_text *out, const char *variable, const char *into, int lanes, int step,
+/* `what` of each reduction of the pass begins as its identity. */
+static void print_declarations(cg_generator *g, cg_text *out, const char *what, int lanes, const char *indent)
+{
+    char name[16];
+    for (CG_EACH_FOLD(g)) print_declaration(g, out, cg_fold_name(what, g->fold, name), lanes, indent);
+}
+
+/* What is done at an element of the row, or at `lanes` of them: folding it into `part`, and what the pass stores. */
+static void print_elements(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    char part[16], value[16];
+    cg_print_terms(g, out, true, lanes, indent);
+    for (CG_EACH_FOLD(g)) {
+        snprintf(value, sizeof value, "v%d", g->lowered->folds[g->fold].value);
+        cg_print_combine(g, out, cg_fold_name("part", g->fold, part), value, lanes, indent);
+    }
+    cg_print_stores(g, out, true, lanes, indent);
+}
+
+/* One run along the last folded axis, `reach` elements at a time, in blocks whose sums are combined: `into` collects.
+ */
+static void print_run(cg_generator *g, cg_text *out, const char *variable, const char *into, int lanes, int reach,
                       const char *indent)
 {
-    char value[16];
+    char part[16], sum[16], deeper[CG_INDENT], deepest[CG_INDENT + 4];
     const char *type = cg_index_type(g);
-    snprintf(value, sizeof value, "v%d", g->lowered->reduced);
-    cg_text_add(out, "%swhile (%s + %d <= last) {\n", indent, variable, step);
-    cg_text_add(out, "%s    const %s pause = min((%s)(%s + %d), last);\n", indent, type, type, variable,
+    const int step = reach * g->sharing;
+    snprintf(deeper, sizeof deeper, "%.*s    ", CG_INDENT - 5, indent);
+    snprintf(deepest, sizeof deepest, "%s    ", deeper);
+    if (!cg_next_fold(g, 0)) {
+        cg_text_add(out, "%sfor (; %s + %d <= last; %s += %d) {\n", indent, variable, reach, variable, step);
+        print_elements(g, out, lanes, deeper);
+        cg_text_add(out, "%s}\n", indent);
+        return;
+    }
+    cg_text_add(out, "%swhile (%s + %d <= last) {\n", indent, variable, reach);
+    cg_text_add(out, "%sconst %s pause = min((%s)(%s + %d), last);\n", deeper, type, type, variable,
                 CG_SUM_BLOCK * step);
-    char deeper[48];
-    snprintf(deeper, sizeof deeper, "%s    ", indent);
-    print_declaration(g, out, "part", lanes, deeper);
-    cg_text_add(out, "%sfor (; %s + %d <= pause; %s += %d) {\n", deeper, variable, step, variable, step);
-    snprintf(deeper, sizeof deeper, "%s        ", indent);
-    cg_print_terms(g, out, true, lanes, deeper);
-    cg_print_combine(g, out, "part", value, lanes, deeper);
-    cg_text_add(out, "%s    }\n", indent);
-    snprintf(deeper, sizeof deeper, "%s    ", indent);
-    cg_print_combine(g, out, into, "part", lanes, deeper);
+    print_declarations(g, out, "part", lanes, deeper);
+    cg_text_add(out, "%sfor (; %s + %d <= pause; %s += %d) {\n", deeper, variable, reach, variable, step);
+    print_elements(g, out, lanes, deepest);
+    cg_text_add(out, "%s}\n", deeper);
+    for (CG_EACH_FOLD(g))
+        cg_print_combine(g, out, cg_fold_name(into, g->fold, sum), cg_fold_name("part", g->fold, part), lanes, deeper);
     cg_text_add(out, "%s}\n", indent);
 }
 
-/* Folds the lanes of `from` into the scalar `into`, halving. */
-static void print_horizontal(cg_generator *g, cg_text *out, const char *from, const char *into, const char *indent)
+/* Folds the lanes of `wide` into the scalar `core`, halving. */
+static void print_horizontal(cg_generator *g, cg_text *out, const char *indent)
 {
-    char type[16], name[16], previous[16], low[16], high[16];
-    snprintf(previous, sizeof previous, "%s", from);
+    char type[16], sum[16], name[24], previous[24], low[32], high[32];
+    cg_fold_name("wide", g->fold, previous);
     for (int lanes = g->lanes / 2; lanes >= 1; lanes /= 2) {
-        snprintf(name, sizeof name, "h%d", lanes);
-        snprintf(low, sizeof low, "%.10s.lo", previous);
-        snprintf(high, sizeof high, "%.10s.hi", previous);
+        snprintf(name, sizeof name, "%.10s_%d", cg_fold_name("half", g->fold, sum), lanes);
+        snprintf(low, sizeof low, "%s.lo", previous);
+        snprintf(high, sizeof high, "%s.hi", previous);
         cg_text_add(out, "%s%s %s = %s;\n", indent, cg_vector_type(cg_reduction_dtype(g), lanes, type), name, low);
         cg_print_combine(g, out, name, high, lanes, indent);
         snprintf(previous, sizeof previous, "%s", name);
     }
-    cg_print_combine(g, out, into, previous, 1, indent);
+    cg_print_combine(g, out, cg_fold_name("core", g->fold, sum), previous, 1, indent);
 }
 
 /* Opens the loops over the folded axes but the last, whose bounds become `r` and `last`; where the first is cut,
@@ -300,6 +335,7 @@ int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT])
             snprintf(from, sizeof from, "part_number * args.piece0");
             snprintf(to, sizeof to, "min((%s)(part_number * args.piece0 + args.piece0), args.n%d)", type, first + k);
         }
+        if (k == count - 1 && g->sharing > 1) snprintf(from, sizeof from, "(%s)get_local_id(0)", type);
         if (k == count - 1) {
             cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", indent, type, to, indent, type, k, from);
         } else {
@@ -318,31 +354,34 @@ void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT])
     }
 }
 
-/* The folded loops for one output element, or for `lanes` neighbouring ones: leaves the result in `core`. */
-static void print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
+/* The folded loops for one output element, or for `lanes` neighbouring ones: leaves each result in its `core`. */
+void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const cg_lowered *l = g->lowered;
     const bool along_inner = g->lanes > 1 && g->vector_axis >= l->outer_count;
     char deeper[CG_INDENT], variable[16];
-    print_declaration(g, out, "core", lanes, indent);
+    print_declarations(g, out, "core", lanes, indent);
     if (l->inner_count == 0) { /* every folded axis has size 1 */
         cg_print_terms(g, out, true, lanes, indent);
-        cg_text_add(out, "%score = v%d;\n", indent, l->reduced);
+        cg_text_add(out, "%score = v%d;\n", indent, l->folds[0].value);
         return;
     }
-    if (along_inner) print_declaration(g, out, "wide", g->lanes, indent);
-    snprintf(deeper, sizeof deeper, "%s", indent);
+    cg_text_add(out, "%s{\n", indent);
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    if (along_inner) print_declarations(g, out, "wide", g->lanes, deeper);
     const int opened = cg_print_folded_axes(g, out, deeper);
     snprintf(variable, sizeof variable, "r%d", opened);
     if (along_inner) print_run(g, out, variable, "wide", g->lanes, g->lanes, deeper);
     print_run(g, out, variable, "core", lanes, 1, deeper);
     cg_close_folded_axes(out, opened, deeper);
-    if (along_inner) print_horizontal(g, out, "wide", "core", indent);
+    for (CG_EACH_FOLD(g))
+        if (along_inner) print_horizontal(g, out, deeper);
+    cg_text_add(out, "%s}\n", indent);
 }
 
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_folding(g, out, lanes, indent);
+    cg_print_folding(g, out, lanes, indent);
     cg_print_outer(g, out, lanes, indent);
 }
 
@@ -370,7 +409,7 @@ void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
 
 void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_folding(g, out, lanes, indent);
+    cg_print_folding(g, out, lanes, indent);
     cg_print_part(g, out, lanes, indent);
 }
 

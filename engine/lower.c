@@ -24,6 +24,11 @@ static bool too_large(cg_lowered *l)
     return false;
 }
 
+static bool is_over_rows(const cg_lowered *l)
+{
+    return l->group->kind == CG_GROUP_ROWS;
+}
+
 static cg_term *value_new(cg_lowered *l, cg_term_kind kind, cg_dtype dtype, bool inner)
 {
     if (l->value_count == CG_MOST_TERMS) {
@@ -32,6 +37,7 @@ static cg_term *value_new(cg_lowered *l, cg_term_kind kind, cg_dtype dtype, bool
     }
     cg_term *v = &l->values[l->value_count];
     *v = (cg_term){.kind = kind, .dtype = dtype, .inner = inner, .item = -1, .tensor = -1, .guard = -1};
+    v->pass = is_over_rows(l) && !inner ? -1 : l->pass;
     l->memo[l->value_count].item = -1;
     l->value_count++;
     return v;
@@ -79,7 +85,7 @@ static access identity(const cg_lowered *l, const cg_shape *shape)
     access at = {0};
     int axis = 0;
     for (int j = 0; j < shape->rank; j++)
-        if (shape->size[j] != 1 && axis < l->outer_count) at.factor[j][axis++] = 1;
+        if (shape->size[j] != 1 && axis < l->outer_count + l->inner_count) at.factor[j][axis++] = 1;
     return at;
 }
 
@@ -120,6 +126,19 @@ static access through_mapping(const access *at, const cg_mapping *mapping, const
 
 /* --- values --- */
 
+/* A value costs what its operands do, and is there once they are. */
+static void add_operands(cg_lowered *l, cg_term *v, const int *operands, int count)
+{
+    enum { MOST = 1 << 20 };
+    v->operand_count = count;
+    for (int i = 0; i < count; i++) {
+        const cg_term *operand = &l->values[operands[i]];
+        v->operands[i] = operands[i];
+        v->cost = v->cost + operand->cost < MOST ? v->cost + operand->cost : MOST;
+        if (operand->pass > v->pass) v->pass = operand->pass;
+    }
+}
+
 static int convert(cg_lowered *l, int value, cg_dtype to, bool inner)
 {
     if (l->values[value].dtype == to) return value;
@@ -133,9 +152,7 @@ static int convert(cg_lowered *l, int value, cg_dtype to, bool inner)
         v->form = argument.form;
         return l->value_count - 1;
     }
-    cg_term *v = value_new(l, CG_TERM_CONVERT, to, inner);
-    v->operands[0] = value;
-    v->operand_count = 1;
+    add_operands(l, value_new(l, CG_TERM_CONVERT, to, inner), &value, 1);
     return l->value_count - 1;
 }
 
@@ -210,8 +227,7 @@ static int lower_view(cg_lowered *l, int position, const access *at, int guard, 
     if (outside == guard) return value;
     cg_term *v = value_new(l, CG_TERM_GUARD, l->values[value].dtype, inner);
     v->guard = outside;
-    v->operands[0] = value;
-    v->operand_count = 1;
+    add_operands(l, v, &value, 1);
     return l->value_count - 1;
 }
 
@@ -270,46 +286,149 @@ static int lower_map(cg_lowered *l, int position, const access *at, int guard, b
     v->op = node->op;
     v->item = position;
     v->operand_dtype = node->op->predicate ? promoted : dtype;
-    v->operand_count = node->input_count;
-    memcpy(v->operands, operands, sizeof operands);
+    v->cost = node->op->cost ? node->op->cost : 1;
+    add_operands(l, v, operands, node->input_count);
     return convert(l, l->value_count - 1, (cg_dtype)node->dtype, inner);
 }
 
-static int find_memo(const cg_lowered *l, int position, const access *at, int guard, bool inner)
+/* The value made for the item before, inside the loops in pass `pass`. */
+static int find_memo(const cg_lowered *l, int position, const access *at, int guard, bool inner, int pass)
 {
     for (int i = 0; i < l->value_count; i++) {
         const struct cg_memo *m = &l->memo[i];
         if (m->item == position && m->guard == guard && l->values[i].inner == inner &&
-            memcmp(&m->at, at, sizeof *at) == 0)
+            (!inner || l->values[i].pass == pass) && memcmp(&m->at, at, sizeof *at) == 0)
             return i;
     }
     return -1;
 }
 
-static int lower_item(cg_lowered *l, int position, const access *at, int guard, bool inner)
+/* --- rows: what one pass over them leaves to the next; see chain.h --- */
+
+static bool varies_along_row(const cg_lowered *l, const access *at)
 {
-    const cg_schedule *s = l->schedule;
-    const cg_entry *item = &s->items[position];
-    const bool own = item->group >= 0 && &s->groups[item->group] == l->group;
-    int value = find_memo(l, position, at, guard, inner);
-    if (value >= 0 || l->failed) return value < 0 ? 0 : value;
-    if (own && position == l->group->anchor && !inner) {
-        value_new(l, CG_TERM_CORE, (cg_dtype)item->node->dtype, false);
-        value = l->value_count - 1;
-    } else if (item->kind == CG_ITEM_BUFFER || (item->stored && !own) || item->kind == CG_ITEM_OUTPUT ||
-               (item->kind == CG_ITEM_ALIAS && !item->stored)) {
-        value = lower_load(l, position, at, guard, inner);
-    } else if (item->kind == CG_ITEM_ALIAS) {
+    for (int j = 0; j < CG_MAX_RANK; j++)
+        for (int k = l->outer_count; k < l->outer_count + l->inner_count; k++)
+            if (at->factor[j][k] != 0) return true;
+    return false;
+}
+
+static bool is_own(const cg_lowered *l, int position)
+{
+    const int group = l->schedule->items[position].group;
+    return group >= 0 && &l->schedule->groups[group] == l->group;
+}
+
+/* What the kernel itself computes can be read where it was computed, at the same element or for the same row, and not
+ * through memory. */
+static bool is_out_of_reach(const cg_lowered *l, int position, const access *at, bool inner)
+{
+    const cg_entry *item = &l->schedule->items[position];
+    if (!is_over_rows(l)) return false;
+    if (item->kind == CG_ITEM_ALIAS)
+        return is_own(l, cg_entry_storage(l->schedule, item->stored ? item->node->inputs[0]->position : position));
+    if (!is_own(l, position)) return false;
+    const access wanted = identity(l, &item->node->shape);
+    return (inner && item->kind == CG_ITEM_REDUCE) || memcmp(at, &wanted, sizeof wanted) != 0;
+}
+
+/* The row-major number of an element of the row. */
+static cg_form form_in_row(const cg_lowered *l)
+{
+    cg_form form = {0};
+    int64_t contiguous = 1;
+    for (int k = l->outer_count + l->inner_count; k-- > l->outer_count; contiguous *= l->extent[k])
+        form.stride[k] = contiguous;
+    return form;
+}
+
+/* The store of a value of an earlier pass, for which there may be none yet. */
+static const cg_store *keep(cg_lowered *l, int value)
+{
+    for (int i = 0; i < l->store_count; i++)
+        if (l->stores[i].value == value) return &l->stores[i];
+    if (l->values[value].cost <= CG_CHEAP || l->kept_count == CG_MOST_KEPT) return NULL;
+    const int tensor = cg_lowered_tensor(l, -1, l->values[value].dtype, true);
+    l->kept_count++;
+    l->stores[l->store_count] = (cg_store){.value = value,
+                                           .tensor = tensor,
+                                           .item = -1,
+                                           .form = form_in_row(l),
+                                           .inner = true,
+                                           .pass = l->values[value].pass};
+    return &l->stores[l->store_count++];
+}
+
+/* An element that an earlier pass computed and that is stored, or had better be; -1 if it is computed again. */
+static int lower_kept(cg_lowered *l, int position, const access *at, int guard)
+{
+    int earlier = -1;
+    for (int pass = 0; pass < l->pass && earlier < 0; pass++) earlier = find_memo(l, position, at, guard, true, pass);
+    const cg_store *store = earlier >= 0 ? keep(l, earlier) : NULL;
+    if (!store) return -1;
+    cg_term *v = value_new(l, CG_TERM_LOAD, l->values[earlier].dtype, true);
+    v->tensor = store->tensor;
+    v->form = store->form;
+    return l->value_count - 1;
+}
+
+/* A number of the whole row is computed outside the loops over its elements. */
+static int lower_for_row(cg_lowered *l, int position, const access *at)
+{
+    const int value = lower_item(l, position, at, -1, false);
+    cg_term *v = value_new(l, CG_TERM_ROW, l->values[value].dtype, true);
+    v->operands[0] = value;
+    v->operand_count = 1;
+    return l->value_count - 1;
+}
+
+static int lower_core(cg_lowered *l, int position)
+{
+    cg_term *v = value_new(l, CG_TERM_CORE, (cg_dtype)l->schedule->items[position].node->dtype, false);
+    v->item = position;
+    while (v->fold < l->fold_count && l->folds[v->fold].item != position) v->fold++;
+    if (v->fold < l->fold_count)
+        v->pass = l->folds[v->fold].pass;
+    else
+        l->failed |= is_over_rows(l);
+    return l->value_count - 1;
+}
+
+/* What the group need not compute from other values: its core, what is stored, numbers; -1 for the rest. */
+static int lower_source(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    const cg_entry *item = &l->schedule->items[position];
+    const bool own = is_own(l, position);
+    if (own && !inner && (position == l->group->anchor || item->kind == CG_ITEM_REDUCE)) return lower_core(l, position);
+    if (item->kind == CG_ITEM_BUFFER || (item->stored && !own) || item->kind == CG_ITEM_OUTPUT ||
+        (item->kind == CG_ITEM_ALIAS && !item->stored))
+        return lower_load(l, position, at, guard, inner);
+    if (item->kind == CG_ITEM_ALIAS) {
         /* A reshape that is wanted as such: a copy, in row-major order on both sides. */
         const cg_form flat = linear(&item->node->shape, at);
-        value = lower_load(l, item->node->inputs[0]->position, at, guard, inner);
+        const int value = lower_load(l, item->node->inputs[0]->position, at, guard, inner);
         l->values[value].form = flat;
-    } else if (item->kind == CG_ITEM_VALUE) {
-        value = lower_leaf(l, position, at, inner);
-    } else if (item->kind == CG_ITEM_VIEW) {
-        value = lower_view(l, position, at, guard, inner);
+        return value;
+    }
+    return item->kind == CG_ITEM_VALUE ? lower_leaf(l, position, at, inner) : -1;
+}
+
+static int lower_item(cg_lowered *l, int position, const access *at, int guard, bool inner)
+{
+    const cg_entry *item = &l->schedule->items[position];
+    const bool in_row = is_over_rows(l) && inner && item->kind != CG_ITEM_VALUE;
+    int value = find_memo(l, position, at, guard, inner, l->pass);
+    if (value >= 0 || l->failed) return value < 0 ? 0 : value;
+    if (in_row && guard < 0 && !varies_along_row(l, at)) {
+        value = lower_for_row(l, position, at);
+    } else if (is_out_of_reach(l, position, at, inner)) {
+        l->failed = true;
+        return 0;
     } else {
-        value = lower_map(l, position, at, guard, inner);
+        if (in_row) value = lower_kept(l, position, at, guard);
+        if (value < 0) value = lower_source(l, position, at, guard, inner);
+        if (value < 0 && item->kind == CG_ITEM_VIEW) value = lower_view(l, position, at, guard, inner);
+        if (value < 0) value = lower_map(l, position, at, guard, inner);
     }
     /* A view of a value may be that value: it is remembered under the first name only. */
     if (l->memo[value].item < 0) l->memo[value] = (struct cg_memo){.item = position, .guard = guard, .at = *at};
@@ -330,6 +449,17 @@ static void outer_axes(cg_lowered *l)
         if (space->size[i] == 1) continue;
         add_axis(l, space->size[i]);
         l->outer_count++;
+    }
+}
+
+/* The elements of rows: the axes that their shape has behind those of the rows. */
+static void row_axes(cg_lowered *l)
+{
+    const cg_shape *shape = &l->group->row_elements;
+    for (int i = 0, axis = 0; i < shape->rank; i++) {
+        if (shape->size[i] == 1 || axis++ < l->outer_count) continue;
+        add_axis(l, shape->size[i]);
+        l->inner_count++;
     }
 }
 
@@ -405,12 +535,19 @@ static void merge_axes(cg_lowered *l)
 
 /* --- groups --- */
 
+static void fold_add(cg_lowered *l, int item, const access *at)
+{
+    const cg_node *node = l->schedule->items[item].node;
+    int value = lower_item(l, node->inputs[0]->position, at, -1, true);
+    value = convert(l, value, node->op->logical ? CG_BOOL : (cg_dtype)node->dtype, true);
+    l->folds[l->fold_count++] = (cg_fold){item, value, l->pass};
+}
+
 static void lower_reduction(cg_lowered *l)
 {
     const cg_node *node = l->schedule->items[l->group->anchor].node;
     const access at = reduction_access(l, node);
-    const int value = lower_item(l, node->inputs[0]->position, &at, -1, true);
-    l->reduced = convert(l, value, node->op->logical ? CG_BOOL : (cg_dtype)node->dtype, true);
+    fold_add(l, l->group->anchor, &at);
 }
 
 /* The axes of a product are its batch axes, then rows and columns, whatever their size. */
@@ -462,16 +599,45 @@ static access member_access(const cg_lowered *l, const cg_shape *shape)
     return at;
 }
 
+static void lower_member(cg_lowered *l, int position, bool inner)
+{
+    const cg_node *node = l->schedule->items[position].node;
+    const access at = member_access(l, &node->shape);
+    const int value = lower_item(l, position, &at, -1, inner);
+    const int tensor = cg_lowered_tensor(l, position, (cg_dtype)node->dtype, true);
+    l->stores[l->store_count++] = (cg_store){
+        value, tensor, position, linear(&node->shape, &at), inner, l->values[value].pass};
+}
+
 static void lower_members(cg_lowered *l)
 {
-    for (int m = l->group->member_count; m-- > 0;) { /* first recorded first */
-        const int position = l->group->members[m];
-        const cg_node *node = l->schedule->items[position].node;
-        const access at = member_access(l, &node->shape);
-        const int value = lower_item(l, position, &at, -1, false);
-        const int tensor = cg_lowered_tensor(l, position, (cg_dtype)node->dtype, true);
-        l->stores[l->store_count++] = (cg_store){value, tensor, position, linear(&node->shape, &at)};
+    for (int m = l->group->member_count; m-- > 0;) /* first recorded first */
+        lower_member(l, l->group->members[m], false);
+}
+
+/* Does a member of a group over rows have a value for each of their elements, rather than for each row? */
+static bool is_of_elements(const cg_lowered *l, int position)
+{
+    return cg_same_elements(&l->schedule->items[position].node->shape, &l->group->row_elements);
+}
+
+/* Passes come one after the other; in each, first what it folds, so that what it stores is at hand as far as it was
+ * needed for that. Numbers of the row follow. */
+static void lower_rows(cg_lowered *l)
+{
+    const cg_group *g = l->group;
+    const cg_entry *items = l->schedule->items;
+    for (l->pass = 0; l->pass < g->passes && !l->failed; l->pass++) {
+        for (int i = 0; i < g->fold_count; i++) {
+            const access at = identity(l, &items[g->folds[i]].node->inputs[0]->shape);
+            if (items[g->folds[i]].pass == l->pass) fold_add(l, g->folds[i], &at);
+        }
+        for (int m = g->member_count; m-- > 0;)
+            if (is_of_elements(l, g->members[m]) && items[g->members[m]].pass == l->pass)
+                lower_member(l, g->members[m], true);
     }
+    for (int m = g->member_count; m-- > 0;)
+        if (!is_of_elements(l, g->members[m])) lower_member(l, g->members[m], false);
 }
 
 bool cg_lower(cg_lowered *l)
@@ -485,8 +651,13 @@ bool cg_lower(cg_lowered *l)
         outer_axes(l);
         if (l->group->kind == CG_GROUP_REDUCE) lower_reduction(l);
     }
-    lower_members(l);
-    merge_axes(l);
+    if (is_over_rows(l)) {
+        row_axes(l);
+        lower_rows(l);
+    } else {
+        lower_members(l);
+    }
+    if (!l->failed) merge_axes(l);
     return !l->failed;
 }
 

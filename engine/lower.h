@@ -6,6 +6,10 @@
 #include "engine/schedule.h"
 
 enum { CG_AXES = 16, CG_MOST_OPERANDS = CG_MAX_MAP_INPUTS, CG_MOST_TERMS = 384, CG_MOST_GUARDS = 32 };
+enum {
+    CG_MOST_KEPT = CG_MAX_OUTPUTS, /* values of one pass over a row that a later one reads */
+    CG_MOST_STORES = CG_MOST_MEMBERS + CG_MOST_KEPT
+};
 
 /* sum_i stride[i] * axis_i + offset, in elements. */
 typedef struct cg_form {
@@ -22,14 +26,17 @@ typedef enum cg_term_kind {
     CG_TERM_MAP,      /* op's expression on operands */
     CG_TERM_CONVERT,  /* operand 0 to dtype */
     CG_TERM_GUARD,    /* operand 0 where guard `guard` holds, else 0 */
-    CG_TERM_CORE      /* the result of the group's reduction or matrix product */
+    CG_TERM_CORE,     /* the result of reduction `fold`, or of the matrix product */
+    CG_TERM_ROW       /* operand 0, a number of the whole row, at each of its elements */
 } cg_term_kind;
 
 typedef struct cg_term {
     cg_term_kind kind;
     cg_dtype dtype;
     bool inner; /* computed inside the reduction's loops */
-    int item, tensor, guard;
+    int pass;   /* ROWS: over the row that computes it, or that is over when it is computed; -1: before the first */
+    int cost;   /* ROWS: of one element, from what is loaded */
+    int item, tensor, guard, fold;
     cg_form form;
     double number;
     const cg_op *op;
@@ -52,9 +59,16 @@ typedef struct cg_kernel_tensor {
 } cg_kernel_tensor;
 
 typedef struct cg_store {
-    int value, tensor, item;
+    int value, tensor, item; /* -1: kept for a later pass */
     cg_form form;
+    bool inner;
+    int pass;
 } cg_store;
+
+/* A reduction: the value that is folded. */
+typedef struct cg_fold {
+    int item, value, pass;
+} cg_fold;
 
 /* One kernel's worth. Axes 0 .. outer_count-1 range over the group's space, the next inner_count over what a
  * reduction folds. */
@@ -70,9 +84,11 @@ typedef struct cg_lowered {
     int guard_count;
     cg_kernel_tensor tensors[CG_MOST_TENSORS + CG_MOST_MEMBERS + 8];
     int tensor_count;
-    cg_store stores[CG_MOST_MEMBERS];
-    int store_count;
-    int reduced; /* REDUCE: the value that is folded */
+    cg_store stores[CG_MOST_STORES];
+    int store_count, kept_count;
+    cg_fold folds[CG_MOST_FOLDS]; /* REDUCE has one */
+    int fold_count;
+    int pass; /* ROWS: being lowered */
     /* CONTRACT: operands, as tensors and forms over the batch axes. */
     cg_operand operand[2];
     int operand_tensor[2];

@@ -269,9 +269,11 @@ static void log_plan(const cg_build *b)
             (long long)kept, (long long)plan->arena_bytes, (long long)plan->arena_bound);
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
-        fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s\n", i, step->label,
+        fprintf(stderr, "clgrad:   %3d %-60s %10lld bytes, work-items %zu x %zu x %zu%s", i, step->label,
                 (long long)step->bytes, step->global[0], step->global[1], step->global[2],
                 step->commits ? ", in place" : "");
+        if (step->passes > 0) fprintf(stderr, ", each row in %d passes", step->passes);
+        fprintf(stderr, "\n");
     }
     if (b->schedule->walk->recomputed)
         fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",

@@ -143,6 +143,7 @@ typedef struct cg_step {
     int64_t bytes; /* read and written */
     double work;   /* additions, or what costs as much */
     double flop;   /* floating-point operations, each op of the graph being one; 0: not known */
+    int passes;    /* over each row, where it goes over rows several times: see rows.c; 0 elsewhere */
     int profiled;  /* its number in the profile, from 1; 0: none yet */
 } cg_step;
 

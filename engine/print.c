@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Where each kind of form keeps its fields. */
-enum { FORMS_OF_STORES = CG_MOST_TERMS, FORMS_OF_GUARDS = CG_MOST_TERMS + CG_MOST_MEMBERS };
+enum { FORMS_OF_STORES = CG_MOST_TERMS, FORMS_OF_GUARDS = CG_MOST_TERMS + CG_MOST_STORES };
 
 /* --- fields --- */
 
@@ -86,6 +86,16 @@ const char *cg_storage_type(cg_dtype dtype)
 const char *cg_register_type(cg_dtype dtype)
 {
     return dtype == CG_F32 ? "float" : dtype == CG_F64 ? "double" : "int";
+}
+
+/* What a variable of reduction `fold` is called: the first one's have no number. */
+const char *cg_fold_name(const char *what, int fold, char text[16])
+{
+    if (fold == 0)
+        snprintf(text, 16, "%s", what);
+    else
+        snprintf(text, 16, "%s%d", what, fold);
+    return text;
 }
 
 /* "float16" */
@@ -411,7 +421,7 @@ static void print_convert(cg_generator *g, cg_text *out, const cg_term *t, int l
 static void print_term(cg_generator *g, cg_text *out, int number, int lanes, const char *indent)
 {
     const cg_term *t = &g->lowered->values[number];
-    char type[16];
+    char type[16], name[16];
     cg_text_add(out, "%sconst %s v%d = ", indent, cg_vector_type(t->dtype, lanes, type), number);
     switch (t->kind) {
     case CG_TERM_LOAD:
@@ -433,7 +443,10 @@ static void print_term(cg_generator *g, cg_text *out, int number, int lanes, con
         print_convert(g, out, t, lanes);
         break;
     case CG_TERM_CORE:
-        cg_text_append(out, "core");
+        cg_text_append(out, cg_fold_name("core", t->fold, name));
+        break;
+    case CG_TERM_ROW:
+        cg_text_add(out, "(%s)(%sv%d)", type, t->dtype == CG_BOOL && lanes > 1 ? "-" : "", t->operands[0]);
         break;
     case CG_TERM_GUARD:
         print_guard(g, out, t->guard);
@@ -443,14 +456,24 @@ static void print_term(cg_generator *g, cg_text *out, int number, int lanes, con
     cg_text_append(out, ";\n");
 }
 
+static bool is_read(const cg_lowered *l, int tensor)
+{
+    for (int i = 0; i < l->value_count; i++)
+        if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == tensor) return true;
+    return false;
+}
+
 /* Whether a store goes past the caches: vectors of a result that no cache would hold until somebody reads it. Whether
  * it does depends on nominal sizes only: it is structure. */
 bool cg_is_streamed(const cg_generator *g, const cg_store *store)
 {
-    const cg_dtype dtype = g->lowered->tensors[store->tensor].dtype;
-    const int64_t size = cg_nominal_size(g->lowered->schedule->items[store->item].node);
-    return g->lanes > 1 && g->group->kind == CG_GROUP_MAP && !g->group->in_place &&
-           (dtype == CG_F32 || dtype == CG_I32) && size >= CG_STREAMED_BYTES / (int64_t)cg_dtype_bytes(dtype);
+    const cg_lowered *l = g->lowered;
+    const cg_dtype dtype = l->tensors[store->tensor].dtype;
+    const bool over_rows = g->group->kind == CG_GROUP_ROWS && store->inner && !is_read(l, store->tensor);
+    if (store->item < 0 || (g->group->kind != CG_GROUP_MAP && !over_rows)) return false;
+    const int64_t size = cg_nominal_size(l->schedule->items[store->item].node);
+    return g->lanes > 1 && !g->group->in_place && (dtype == CG_F32 || dtype == CG_I32) &&
+           size >= CG_STREAMED_BYTES / (int64_t)cg_dtype_bytes(dtype);
 }
 
 static void print_store(cg_generator *g, cg_text *out, int number, int lanes, const char *indent)
@@ -481,15 +504,24 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
     cg_text_add(out, "] = %s;\n", value);
 }
 
+/* Those of the pass being written. */
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent)
 {
     for (int i = 0; i < g->lowered->value_count; i++)
-        if (g->lowered->values[i].inner == inner) print_term(g, out, i, lanes, indent);
+        if (g->lowered->values[i].inner == inner && g->lowered->values[i].pass == g->pass)
+            print_term(g, out, i, lanes, indent);
+}
+
+void cg_print_stores(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent)
+{
+    for (int i = 0; i < g->lowered->store_count; i++)
+        if (g->lowered->stores[i].inner == inner && g->lowered->stores[i].pass == g->pass)
+            print_store(g, out, i, lanes, indent);
 }
 
 /* Everything after the core: outer terms and stores. */
 void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     cg_print_terms(g, out, false, lanes, indent);
-    for (int i = 0; i < g->lowered->store_count; i++) print_store(g, out, i, lanes, indent);
+    cg_print_stores(g, out, false, lanes, indent);
 }

@@ -3,14 +3,14 @@
  *   views and cheap maps are computed where they are read;
  *   a map read by one kernel is computed there;
  *   a reduction or matrix product becomes the core of the one map kernel that reads it element by element;
- *   a map that must be stored joins a kernel over the same elements, or gets one.
+ *   a map that must be stored joins a kernel over the same elements, or gets one;
+ *   kernels over the same rows, one of them a reduction, become one (chain.c).
  * A rule never makes a cycle, and every kernel stays under the caps. */
-#include "engine/schedule.h"
+#include "engine/chain.h"
 
 #include <string.h>
 
 enum {
-    CHEAP = 4,                /* a map up to this cost is computed again rather than stored */
     WORTH_A_LAUNCH = 1 << 16, /* additions that cost about as much as one more kernel */
     NOMINAL_BATCH = 64,
     FEW_OPS = 4 /* an epilogue that a product takes even where it has no full vectors for it */
@@ -133,7 +133,7 @@ static int group_new(cg_schedule *s, cg_group_kind kind, const cg_shape *space)
     return s->group_count++;
 }
 
-static bool edge_add(cg_schedule *s, int from, int to)
+bool cg_edge_add(cg_schedule *s, int from, int to)
 {
     if (from == to) return true;
     for (int e = s->groups[from].edges; e >= 0; e = s->edges[e].next)
@@ -145,7 +145,7 @@ static bool edge_add(cg_schedule *s, int from, int to)
 }
 
 /* True if a path leads from one group to another. */
-static bool reaches(cg_schedule *s, int from, int to)
+bool cg_reaches(cg_schedule *s, int from, int to)
 {
     if (from == to) return true;
     if (!CG_GROW(s->context, s->stack, s->stack_capacity, s->group_count + 1)) return true;
@@ -252,7 +252,7 @@ static bool is_worth_repeating(const cg_schedule *s, const cg_entry *item)
     const int64_t size = cg_nominal_size(item->node);
     int64_t elements = 0;
     for (int u = item->uses; u >= 0; u = s->uses[u].next) elements += s->uses[u].elements;
-    return item->cost <= CHEAP || (elements - size) * item->cost <= WORTH_A_LAUNCH;
+    return item->cost <= CG_CHEAP || (elements - size) * item->cost <= WORTH_A_LAUNCH;
 }
 
 static bool has_room_for_inputs(const cg_schedule *s, const cg_entry *item)
@@ -282,14 +282,14 @@ static bool inline_item(cg_schedule *s, int position)
 static bool order_readers(cg_schedule *s, int position, int group)
 {
     for (int u = s->items[position].uses; u >= 0; u = s->uses[u].next)
-        if (!edge_add(s, group, s->uses[u].group)) return false;
+        if (!cg_edge_add(s, group, s->uses[u].group)) return false;
     return true;
 }
 
 static bool makes_cycle(cg_schedule *s, const cg_entry *item, int group)
 {
     for (int u = item->uses; u >= 0; u = s->uses[u].next)
-        if (s->uses[u].group != group && reaches(s, s->uses[u].group, group)) return true;
+        if (s->uses[u].group != group && cg_reaches(s, s->uses[u].group, group)) return true;
     return false;
 }
 
@@ -614,10 +614,10 @@ static bool can_write_in_place(cg_schedule *s, int writer, const cg_entry *old)
     const cg_use *own = old ? use_by(s, old, writer) : NULL;
     if (own && (!own->identity || own->needs_buffer)) return false;
     for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
-        if (s->uses[u].group != writer && reaches(s, writer, s->uses[u].group)) return false;
+        if (s->uses[u].group != writer && cg_reaches(s, writer, s->uses[u].group)) return false;
     if (s->reports && s->groups[writer].kind == CG_GROUP_CONTRACT && s->context->gemm_clblast) return false;
     for (int g = 0; s->reports && g < s->group_count; g++)
-        if (s->groups[g].reports && reaches(s, writer, g)) return false;
+        if (s->groups[g].reports && cg_reaches(s, writer, g)) return false;
     return true;
 }
 
@@ -636,9 +636,9 @@ static bool plan_in_place(cg_schedule *s)
         if (!root->donated) continue;
         s->groups[item->group].in_place = true;
         for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
-            if (!edge_add(s, s->uses[u].group, item->group)) return false;
+            if (!cg_edge_add(s, s->uses[u].group, item->group)) return false;
         for (int g = 0; s->reports && g < s->group_count; g++)
-            if (s->groups[g].reports && !edge_add(s, g, item->group)) return false;
+            if (s->groups[g].reports && !cg_edge_add(s, g, item->group)) return false;
     }
     return true;
 }
@@ -715,7 +715,7 @@ bool cg_schedule_make(cg_schedule *s)
     if (!s->items || !classify(s)) return false;
     for (int i = s->walk->count; i-- > 0;)
         if (!decide(s, i)) return false;
-    return attach_outputs(s) && plan_in_place(s) && sort_groups(s);
+    return attach_outputs(s) && cg_chain_rows(s) && plan_in_place(s) && sort_groups(s);
 }
 
 void cg_schedule_free(cg_schedule *s)

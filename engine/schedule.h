@@ -8,7 +8,9 @@
 enum {
     CG_MOST_OPS = 64,     /* inlined or stored in one kernel */
     CG_MOST_TENSORS = 24, /* read by one kernel */
-    CG_MOST_MEMBERS = 12  /* stored by one kernel */
+    CG_MOST_MEMBERS = 12, /* stored by one kernel */
+    CG_MOST_FOLDS = 8,    /* reductions in one kernel */
+    CG_CHEAP = 4          /* a map up to this cost is computed again rather than stored */
 };
 
 typedef enum cg_entry_kind {
@@ -35,6 +37,8 @@ typedef struct cg_entry {
     int root;       /* number of the root that it is, or -1 */
     int uses;       /* list in cg_schedule.uses, or -1 */
     int cost;       /* of one element, with what would be inlined into it */
+    int pass;       /* in a kernel that goes over rows: the one that it is computed in; see chain.h */
+    uint64_t visit; /* when `pass` was found */
     cg_place place; /* once stored or a BUFFER */
 } cg_entry;
 
@@ -46,15 +50,27 @@ typedef struct cg_use {
     int64_t elements; /* at how many points it is evaluated */
 } cg_use;
 
-typedef enum cg_group_kind { CG_GROUP_MAP, CG_GROUP_REDUCE, CG_GROUP_CONTRACT, CG_GROUP_KERNEL } cg_group_kind;
+typedef enum cg_group_kind {
+    CG_GROUP_MAP,
+    CG_GROUP_REDUCE,
+    CG_GROUP_CONTRACT,
+    CG_GROUP_KERNEL,
+    CG_GROUP_ROWS,  /* several of those over the same rows: see chain.h */
+    CG_GROUP_JOINED /* nothing is left: a group over rows has taken it in */
+} cg_group_kind;
 
-/* One kernel to be: an optional anchor (reduction, contraction or kernel op) and the maps around it. */
+/* One kernel to be: an optional anchor (reduction, contraction or kernel op) and the maps around it. ROWS has several
+ * reductions, `folds`, and maps over the rows' elements, whose shape is `row_elements`, in a number of passes; its
+ * space is the rows. */
 typedef struct cg_group {
     cg_group_kind kind;
     int anchor;                   /* item, or -1 */
     cg_shape space;               /* what its work-items range over when they store */
     int members[CG_MOST_MEMBERS]; /* stored items, in the order in which they were found: last first */
     int member_count;
+    int folds[CG_MOST_FOLDS];
+    int fold_count, passes;
+    cg_shape row_elements;
     int ops, tensors;
     int edges;     /* list of groups that must run after it */
     int last_item; /* position, for the launch order */
@@ -116,6 +132,9 @@ cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int
 
 /* The buffer that an item's elements lie in: follows aliases. */
 int cg_entry_storage(const cg_schedule *schedule, int item);
+/* Adds an edge between groups; whether a path leads from one to another. */
+bool cg_edge_add(cg_schedule *schedule, int from, int to);
+bool cg_reaches(cg_schedule *schedule, int from, int to);
 /* True for shapes that differ only by axes of size 1. */
 bool cg_same_elements(const cg_shape *a, const cg_shape *b);
 /* Elements, with a fixed number in place of the minibatch, so that decisions do not depend on its size. */

@@ -1,0 +1,161 @@
+/* Passes over rows: a kernel that goes over each row several times while a cache holds it, folding it or storing its
+ * elements, where the numbers that one pass leaves are what the next one needs. On CPUs a work-item takes a block of
+ * rows; on GPUs the items of a work-group share a row, and wait for each other where they have folded it. */
+#include "engine/generator.h"
+
+#include <stdio.h>
+
+enum { GROUPS_PER_UNIT = 16 }; /* work-groups of a GPU that take rows in turns, for each of its units */
+
+/* --- the work-items of a group --- */
+
+/* Each item has folded its share into `core`: half of the sums join the other half until one is left, for all. */
+static void print_joining(cg_generator *g, cg_text *out, const char *indent)
+{
+    char core[16], shared[16], deeper[CG_INDENT];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s[item] = %s;\n", indent, cg_fold_name("shared", g->fold, shared),
+                    cg_fold_name("core", g->fold, core));
+    for (int half = g->sharing / 2; half > 0; half /= 2) {
+        cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n%sif (item < %d) {\n", indent, indent, half);
+        for (CG_EACH_FOLD(g)) {
+            cg_fold_name("shared", g->fold, shared);
+            cg_text_add(out, "%s%s = %s[item];\n", deeper, cg_fold_name("core", g->fold, core), shared);
+            cg_text_add(out, "%sconst %s other%d = %s[item + %d];\n", deeper, cg_register_type(cg_reduction_dtype(g)),
+                        g->fold, shared, half);
+            char other[16];
+            snprintf(other, sizeof other, "other%d", g->fold);
+            cg_print_combine(g, out, core, other, 1, deeper);
+            cg_text_add(out, "%s%s[item] = %s;\n", deeper, shared, core);
+        }
+        cg_text_add(out, "%s}\n", indent);
+    }
+    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s = %s[0];\n", indent, cg_fold_name("core", g->fold, core),
+                    cg_fold_name("shared", g->fold, shared));
+}
+
+static void print_shared_memory(cg_generator *g, cg_text *out)
+{
+    char shared[16];
+    for (g->fold = 0; g->fold < g->lowered->fold_count; g->fold++)
+        cg_text_add(out, "    __local %s %s[%d];\n", cg_register_type(cg_reduction_dtype(g)),
+                    cg_fold_name("shared", g->fold, shared), g->sharing);
+    cg_text_append(out, "    const int item = get_local_id(0);\n");
+}
+
+/* --- a row --- */
+
+/* What follows a pass: the numbers of the row, which every work-item computes and one stores. */
+static void print_numbers(cg_generator *g, cg_text *out, const char *indent)
+{
+    char deeper[CG_INDENT];
+    bool stores = false;
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    for (int i = 0; i < g->lowered->store_count; i++)
+        stores |= !g->lowered->stores[i].inner && g->lowered->stores[i].pass == g->pass;
+    cg_print_terms(g, out, false, 1, indent);
+    if (stores && g->sharing > 1) cg_text_add(out, "%sif (item == 0) {\n", indent);
+    cg_print_stores(g, out, false, 1, g->sharing > 1 ? deeper : indent);
+    if (stores && g->sharing > 1) cg_text_add(out, "%s}\n", indent);
+}
+
+static void print_row(cg_generator *g, cg_text *out, const char *indent)
+{
+    cg_text_add(out, "%s%s rest = row;\n", indent, cg_index_type(g));
+    cg_print_decode(g, out, g->lowered->outer_count, indent);
+    g->pass = -1;
+    print_numbers(g, out, indent);
+    for (g->pass = 0; g->pass < g->group->passes; g->pass++) {
+        cg_print_folding(g, out, 1, indent);
+        if (g->sharing > 1 && cg_next_fold(g, 0)) print_joining(g, out, indent);
+        print_numbers(g, out, indent);
+    }
+}
+
+/* --- the kernel --- */
+
+/* Rows are dealt out to the work-items of a CPU in blocks, to the work-groups of a GPU in turns. Returns how many of
+ * those there are. */
+static int64_t print_rows(cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t rows = cg_extent_product(l->extent, l->outer_count);
+    const int64_t elements = cg_extent_product(&l->extent[l->outer_count], l->inner_count);
+    const int64_t cost = elements * cg_cost_of_terms(l) / (g->lanes > 1 ? 2 : 1);
+    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units;
+    const int64_t block = g->sharing > 1 ? 1 : cg_divide_up(rows, cg_items_for(g, rows, cost));
+    const int64_t takers = g->sharing > 1 && rows > most ? most : cg_divide_up(rows, block);
+    const char *type = cg_index_type(g);
+    g->work = (double)rows * (double)cost;
+    cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
+    if (g->sharing > 1) {
+        print_shared_memory(g, &g->body);
+        cg_text_add(&g->body, "    for (%s row = get_group_id(0); row < args.rows0; row += get_num_groups(0)) {\n",
+                    type);
+    } else {
+        cg_field_integer(g, cg_index_field(g), "rowblock", 0, block);
+        cg_text_add(&g->body, "    const %s first = CG_TURN(0) * args.rowblock0;\n", type);
+        cg_text_add(&g->body, "    const %s stop = min((%s)(first + args.rowblock0), args.rows0);\n", type, type);
+        cg_text_add(&g->body, "    for (%s row = first; row < stop; row++) {\n", type);
+    }
+    print_row(g, &g->body, "        ");
+    cg_text_append(&g->body, "    }\n");
+    g->global[0] = (size_t)(takers * g->sharing);
+    return takers;
+}
+
+/* Each taker of rows keeps one row at a time of what a later pass reads. */
+static void print_kept(cg_generator *g)
+{
+    if (g->lowered->kept_count == 0) return;
+    cg_field_integer(g, 'l', "kept", 0,
+                     cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count));
+    for (int i = 0; i < g->tensor_count; i++)
+        if (g->tensors[i].item < 0)
+            cg_text_add(&g->body, "    t%d += %s(0) * args.kept0;\n", i, g->sharing > 1 ? "get_group_id" : "CG_TURN");
+}
+
+static void ask_for_kept(cg_generator *g, int64_t takers)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t elements = cg_extent_product(&l->extent[l->outer_count], l->inner_count);
+    for (int i = 0; i < g->tensor_count; i++)
+        if (g->tensors[i].item < 0)
+            g->scratch[g->scratch_count++] = (cg_scratch){
+                .argument = i, .bytes = takers * elements * (int64_t)cg_dtype_bytes(g->tensors[i].dtype)};
+}
+
+static double flop_of_folds(cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    double flop = 0;
+    for (g->fold = 0; g->fold < l->fold_count; g->fold++)
+        if (cg_is_floating(cg_reduction_dtype(g)))
+            flop += (double)cg_extent_product(l->extent, l->outer_count + l->inner_count);
+    return flop;
+}
+
+bool cg_generate_rows(cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    bool streams = false;
+    cg_start_kernel(g);
+    g->wide = cg_needs_wide_index(l);
+    g->sharing = (int)g->context->local_size;
+    cg_choose_vectors(g);
+    cg_add_common_fields(g);
+    cg_add_axis_fields(g);
+    cg_count_bytes(g);
+    g->flop = cg_flop_of_terms(l, true, true) + flop_of_folds(g);
+    print_kept(g);
+    ask_for_kept(g, print_rows(g));
+    for (int i = 0; i < l->store_count; i++) streams |= cg_is_streamed(g, &l->stores[i]);
+    if (streams) cg_text_append(&g->body, "    CG_STREAM_FENCE();\n");
+    if (!cg_finish_kernel(g)) return false;
+    g->build->plan->steps[g->build->plan->step_count - 1].passes = g->group->passes;
+    return true;
+}

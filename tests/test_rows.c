@@ -1,0 +1,374 @@
+/* Tests kernels that go over rows in passes (engine/chain.c, engine/rows.c): which ops make one, what keeps others from
+ * it, and that the values are those of plain loops in double, for rows of all lengths and both ways of running them. */
+#include "semantics_support.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+/* ---- The ops, with their values in double -------------------------------------------------------------------------
+ */
+
+/* A result of `rows` rows of `length` elements each from two such inputs; `out` may not be an input. */
+typedef struct row_op {
+    const char *name;
+    cg_tensor (*record)(cg_tensor x, cg_tensor w);
+    void (*compute)(const double *x, const double *w, double *out, int64_t length); /* of one row */
+    int kernels;
+} row_op;
+
+static double largest_of(const double *x, int64_t length)
+{
+    double largest = x[0];
+    for (int64_t i = 1; i < length; i++) largest = x[i] > largest ? x[i] : largest;
+    return largest;
+}
+
+static void compute_softmax(const double *x, const double *w, double *out, int64_t length)
+{
+    double sum = 0;
+    const double largest = largest_of(x, length);
+    (void)w;
+    for (int64_t i = 0; i < length; i++) sum += out[i] = exp(x[i] - largest);
+    for (int64_t i = 0; i < length; i++) out[i] /= sum;
+}
+
+static cg_tensor record_softmax(cg_tensor x, cg_tensor w)
+{
+    (void)w;
+    return cg_softmax(x, -1);
+}
+
+static void compute_log_softmax(const double *x, const double *w, double *out, int64_t length)
+{
+    compute_softmax(x, w, out, length);
+    for (int64_t i = 0; i < length; i++) out[i] = log(out[i]);
+}
+
+static cg_tensor record_log_softmax(cg_tensor x, cg_tensor w)
+{
+    (void)w;
+    return cg_log_softmax(x, -1);
+}
+
+static cg_tensor gradient_of(cg_tensor y, cg_tensor x, cg_tensor w)
+{
+    cg_tensor gradient, objective = cg_sum(cg_mul(y, w));
+    ck_assert_msg(cg_grad(&objective, 1, &x, 1, &gradient), "%s", cg_message(cg));
+    return gradient;
+}
+
+/* y (w - sum(w y)) */
+static void compute_softmax_gradient(const double *x, const double *w, double *out, int64_t length)
+{
+    double sum = 0;
+    compute_softmax(x, w, out, length);
+    for (int64_t i = 0; i < length; i++) sum += w[i] * out[i];
+    for (int64_t i = 0; i < length; i++) out[i] *= w[i] - sum;
+}
+
+static cg_tensor record_softmax_gradient(cg_tensor x, cg_tensor w)
+{
+    return gradient_of(cg_softmax(x, -1), x, w);
+}
+
+static const double epsilon = 1e-3;
+
+/* (x - mean) / sqrt(variance + epsilon); returns 1 / sqrt(variance + epsilon). */
+static double normalize(const double *x, double *out, int64_t length)
+{
+    double mean = 0, variance = 0;
+    for (int64_t i = 0; i < length; i++) mean += x[i] / (double)length;
+    for (int64_t i = 0; i < length; i++) variance += (x[i] - mean) * (x[i] - mean) / (double)length;
+    const double factor = 1 / sqrt(variance + epsilon);
+    for (int64_t i = 0; i < length; i++) out[i] = (x[i] - mean) * factor;
+    return factor;
+}
+
+static void compute_layer_norm(const double *x, const double *w, double *out, int64_t length)
+{
+    (void)w;
+    normalize(x, out, length);
+}
+
+static cg_tensor record_layer_norm(cg_tensor x, cg_tensor w)
+{
+    (void)w;
+    return cg_layer_norm(x, .epsilon = epsilon);
+}
+
+/* factor (w - mean(w) - y mean(w y)) */
+static void compute_layer_norm_gradient(const double *x, const double *w, double *out, int64_t length)
+{
+    const double factor = normalize(x, out, length);
+    double mean = 0, product = 0;
+    for (int64_t i = 0; i < length; i++) mean += w[i] / (double)length;
+    for (int64_t i = 0; i < length; i++) product += w[i] * out[i] / (double)length;
+    for (int64_t i = 0; i < length; i++) out[i] = factor * (w[i] - mean - out[i] * product);
+}
+
+static cg_tensor record_layer_norm_gradient(cg_tensor x, cg_tensor w)
+{
+    return gradient_of(cg_layer_norm(x, .epsilon = epsilon), x, w);
+}
+
+/* A comparison with a number of the row, a map that reads it and a sum of what was chosen. */
+static void compute_choice(const double *x, const double *w, double *out, int64_t length)
+{
+    double sum = 0;
+    const double largest = largest_of(x, length);
+    for (int64_t i = 0; i < length; i++) sum += exp(x[i]) > 0.5 * exp(largest) ? w[i] : 0;
+    for (int64_t i = 0; i < length; i++) out[i] = exp(x[i]) > 0.5 * exp(largest) ? sum : w[i];
+}
+
+static cg_tensor record_choice(cg_tensor x, cg_tensor w)
+{
+    cg_tensor bound = times(cg_exp(cg_max(x, .axes = CG_AXES(-1), .keepdims = true)), 0.5);
+    cg_tensor chosen = cg_greater(cg_exp(x), bound);
+    cg_tensor sum = cg_sum(cg_where(chosen, w, cg_scalar(cg, 0)), .axes = CG_AXES(-1), .keepdims = true);
+    return cg_where(chosen, sum, w);
+}
+
+static const row_op ops[] = {
+    {"softmax", record_softmax, compute_softmax, 1},
+    {"log_softmax", record_log_softmax, compute_log_softmax, 1},
+    {"softmax's gradient", record_softmax_gradient, compute_softmax_gradient, 1},
+    {"layer_norm", record_layer_norm, compute_layer_norm, 1},
+    {"layer_norm's gradient", record_layer_norm_gradient, compute_layer_norm_gradient, 1},
+    {"choice", record_choice, compute_choice, 1},
+};
+enum { OPS = sizeof ops / sizeof *ops };
+
+/* ---- Values -------------------------------------------------------------------------------------------------------
+ */
+
+static void expect_rows(const row_op *op, cg_shape shape)
+{
+    const int64_t count = cg_shape_size(shape), length = shape.size[shape.rank - 1];
+    cg_scope scope = cg_scope_local(cg);
+    cg_tensor x = numbers(shape, 3), w = numbers(shape, 8);
+    float *found = malloc((size_t)(3 * count) * sizeof *found);
+    double *exact = malloc((size_t)(3 * count) * sizeof *exact);
+    ck_assert(found && exact);
+    ck_assert_msg(cg_read_floats(x, found + count, count) && cg_read_floats(w, found + 2 * count, count), "%s",
+                  cg_message(cg));
+    for (int64_t i = count; i < 3 * count; i++) exact[i] = (double)found[i];
+    for (int64_t i = 0; i < count; i += length)
+        op->compute(exact + count + i, exact + 2 * count + i, exact + i, length);
+    ck_assert_msg(cg_read_floats(op->record(x, w), found, count), "%s: %s", op->name, cg_message(cg));
+    for (int64_t i = 0; i < count; i++)
+        ck_assert_msg(fabs((double)found[i] - exact[i]) <= 2e-6 + 2e-5 * fabs(exact[i]),
+                      "%s of %s: [%lld] is %.9g, not %.9g", op->name, cg_shape_text(cg, shape), (long long)i,
+                      (double)found[i], exact[i]);
+    free(found);
+    free(exact);
+    cg_scope_end(scope);
+}
+
+static const cg_shape shapes[] = {
+    {2, {1, 1}},    {2, {40, 1}},       {2, {1, 17}},    {2, {70, 3}},    {2, {6, 16}},
+    {2, {64, 17}},  {2, {300, 1000}},   {2, {9, 4097}},  {2, {3, 70000}}, {3, {5, 7, 33}},
+    {3, {1, 9, 5}}, {4, {2, 1, 6, 40}}, {2, {20000, 2}}, {1, {50}},
+};
+
+START_TEST(values_are_those_of_plain_loops)
+{
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) expect_rows(&ops[_i], shapes[i]);
+}
+END_TEST
+
+/* As GPUs run them: the work-items of a group share a row. */
+START_TEST(values_are_the_same_where_work_items_share_a_row)
+{
+    open_own(NULL, NULL);
+    cg->local_size = 64;
+    cg->vector_width = 1;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) expect_rows(&ops[_i], shapes[i]);
+    close_own();
+}
+END_TEST
+
+/* Along other axes columns are folded whole; the values hold all the same. */
+START_TEST(along_another_axis)
+{
+    enum { ROWS = 40, COLUMNS = 50 };
+    float found[ROWS * COLUMNS], turned[ROWS * COLUMNS];
+    cg_tensor x = numbers(CG_SHAPE(ROWS, COLUMNS), 3), across = cg_permute(x, CG_AXES(1, 0));
+    ck_assert(cg_eval(&x, 1));
+    ck_assert(cg_read_floats(cg_softmax(x, 0), found, ROWS * COLUMNS));
+    ck_assert(cg_read_floats(cg_permute(cg_softmax(across, -1), CG_AXES(1, 0)), turned, ROWS * COLUMNS));
+    for (int i = 0; i < ROWS * COLUMNS; i++) ck_assert_float_eq_tol(found[i], turned[i], 1e-6f);
+    double sums[COLUMNS] = {0};
+    for (int i = 0; i < ROWS * COLUMNS; i++) sums[i % COLUMNS] += (double)found[i];
+    for (int i = 0; i < COLUMNS; i++) ck_assert_double_eq_tol(sums[i], 1, 1e-5);
+}
+END_TEST
+
+/* ---- Which kernels there are --------------------------------------------------------------------------------------
+ */
+
+static int kernels_for(const row_op *op, cg_shape shape)
+{
+    cg_tensor x = numbers(shape, 1), w = numbers(shape, 2), inputs[] = {x, w};
+    ck_assert(cg_eval(inputs, 2));
+    cg_tensor y = op->record(x, w);
+    ck_assert_msg(cg_eval(&y, 1), "%s", cg_message(cg));
+    return (int)cg_counters_get(cg).last_plan_kernels;
+}
+
+START_TEST(one_kernel)
+{
+    ck_assert_int_eq(kernels_for(&ops[_i], CG_SHAPE(100, 300)), ops[_i].kernels);
+    ck_assert_int_eq(kernels_for(&ops[_i], CG_SHAPE(20, 5, 30)), ops[_i].kernels);
+}
+END_TEST
+
+/* Rows fewer than compute units would leave most of these idle: they are cut instead. */
+START_TEST(few_long_rows_are_cut)
+{
+    ck_assert_int_gt(kernels_for(&ops[_i], CG_SHAPE(1, 1 << 20)), ops[_i].kernels);
+}
+END_TEST
+
+START_TEST(op_by_op_there_are_no_passes)
+{
+    open_own("CLGRAD_EAGER", "1");
+    expect_rows(&ops[_i], (cg_shape){2, {30, 20}});
+    ck_assert_int_gt(kernels_for(&ops[_i], CG_SHAPE(30, 20)), 3);
+    close_own();
+}
+END_TEST
+
+/* Loss and gradient: a check of the labels, the rows, and the mean over them. */
+START_TEST(cross_entropy_with_its_gradient)
+{
+    enum { ROWS = 50, CLASSES = 30 };
+    int32_t labels[ROWS];
+    float loss, found[ROWS * CLASSES], scores[ROWS * CLASSES];
+    double wanted = 0, x[CLASSES], y[CLASSES];
+    for (int i = 0; i < ROWS; i++) labels[i] = i * 7 % CLASSES;
+    cg_tensor logits = numbers(CG_SHAPE(ROWS, CLASSES), 5), correct = cg_input(cg, CG_I32, CG_SHAPE(ROWS), labels);
+    cg_tensor gradient, results[2], inputs[] = {logits, correct};
+    ck_assert(cg_eval(inputs, 2));
+    results[0] = cg_softmax_cross_entropy(logits, correct);
+    ck_assert(cg_grad(results, 1, &logits, 1, &gradient));
+    results[1] = gradient;
+    ck_assert_msg(cg_eval(results, 2), "%s", cg_message(cg));
+    ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 3);
+    ck_assert(cg_read_floats(results[0], &loss, 1) && cg_read_floats(gradient, found, ROWS * CLASSES));
+    ck_assert(cg_read_floats(logits, scores, ROWS * CLASSES));
+    for (int row = 0; row < ROWS; row++) {
+        for (int k = 0; k < CLASSES; k++) x[k] = (double)scores[row * CLASSES + k];
+        compute_softmax(x, NULL, y, CLASSES);
+        wanted -= log(y[labels[row]]) / ROWS;
+        for (int k = 0; k < CLASSES; k++)
+            ck_assert_double_eq_tol((double)found[row * CLASSES + k], (y[k] - (k == labels[row])) / ROWS, 1e-7);
+    }
+    ck_assert_double_eq_tol((double)loss, wanted, 1e-5);
+}
+END_TEST
+
+/* Another batch size finds the kernel, and a number of the rows that others want too is stored. */
+START_TEST(another_batch_size_builds_nothing)
+{
+    float values[90 * 33], sums[90];
+    for (int i = 0; i < 90 * 33; i++) values[i] = sinf((float)i);
+    for (int rows = 70; rows <= 90; rows += 20) {
+        cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(rows, 33), values, .has_batch_axis = true);
+        cg_tensor sum = cg_sum(cg_exp(x), .axes = CG_AXES(-1), .keepdims = true), y = cg_div(cg_exp(x), sum);
+        cg_tensor results[] = {sum, y};
+        mark();
+        ck_assert_msg(cg_eval(results, 2), "%s", cg_message(cg));
+        ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 1);
+        if (rows == 90) ck_assert_int_eq(kernels_built(), 0);
+        ck_assert(cg_read_floats(sum, sums, rows));
+        for (int i = 0; i < rows; i++) {
+            double exact = 0;
+            for (int k = 0; k < 33; k++) exact += exp((double)values[i * 33 + k]);
+            ck_assert_double_eq_tol((double)sums[i], exact, 1e-4);
+        }
+    }
+}
+END_TEST
+
+/* ---- In place -----------------------------------------------------------------------------------------------------
+ */
+
+/* A variable scaled by numbers of its own rows; the buffer may be the old one's only if nothing is read too late. */
+START_TEST(rows_of_a_variable)
+{
+    enum { ROWS = 20, LENGTH = 40 };
+    float before[ROWS * LENGTH], after[ROWS * LENGTH];
+    cg_variable *w = variable_with("w", numbers(CG_SHAPE(ROWS, LENGTH), 4));
+    cg_scope scope = cg_scope_local(cg);
+    ck_assert(cg_read_floats(cg_value(w), before, ROWS * LENGTH));
+    cg_scope_end(scope);
+    for (int step = 0; step < 2; step++) {
+        scope = cg_scope_begin(cg);
+        cg_tensor value = cg_value(w), square = cg_sum(cg_square(value), .axes = CG_AXES(-1), .keepdims = true);
+        cg_tensor scaled = cg_div(value, cg_sqrt(square));
+        /* Of the new value and of the old one, behind it. */
+        cg_tensor more = cg_sub(value, cg_sum(scaled, .axes = CG_AXES(-1), .keepdims = true));
+        cg_assign(w, step == 0 ? scaled : cg_add(scaled, times(more, 0)));
+        cg_scope_end(scope);
+    }
+    scope = cg_scope_local(cg);
+    ck_assert(cg_read_floats(cg_value(w), after, ROWS * LENGTH));
+    cg_scope_end(scope);
+    for (int row = 0; row < ROWS; row++) {
+        double square = 0;
+        for (int k = 0; k < LENGTH; k++) square += (double)before[row * LENGTH + k] * (double)before[row * LENGTH + k];
+        for (int k = 0; k < LENGTH; k++)
+            ck_assert_double_eq_tol((double)after[row * LENGTH + k], (double)before[row * LENGTH + k] / sqrt(square),
+                                    1e-6);
+    }
+    cg_variable_free(w);
+}
+END_TEST
+
+/* ---- The log ------------------------------------------------------------------------------------------------------
+ */
+
+START_TEST(the_log_tells_the_passes)
+{
+    char text[4096] = "";
+    FILE *file = tmpfile();
+    const int saved = dup(STDERR_FILENO);
+    ck_assert(file && saved >= 0);
+    open_own("CLGRAD_LOG", "plan");
+    cg_scope scope = cg_scope_local(cg);
+    ck_assert(dup2(fileno(file), STDERR_FILENO) >= 0);
+    const int kernels = kernels_for(&ops[0], CG_SHAPE(30, 40));
+    fflush(stderr);
+    ck_assert(dup2(saved, STDERR_FILENO) >= 0);
+    cg_scope_end(scope);
+    close_own();
+    close(saved);
+    rewind(file);
+    ck_assert_uint_gt(fread(text, 1, sizeof text - 1, file), 0);
+    fclose(file);
+    ck_assert_int_eq(kernels, 1);
+    ck_assert_msg(strstr(text, "max") && strstr(text, ", each row in 3 passes\n"), "the log is \"%s\"", text);
+}
+END_TEST
+
+/* -------------------------------------------------------------------------------------------------------------------
+ */
+
+int main(void)
+{
+    Suite *suite = suite_create("rows");
+    TCase *cases = tcase_create("rows");
+    tcase_add_checked_fixture(cases, begin_test, end_test);
+    tcase_add_loop_test(cases, values_are_those_of_plain_loops, 0, OPS);
+    tcase_add_loop_test(cases, values_are_the_same_where_work_items_share_a_row, 0, OPS);
+    tcase_add_test(cases, along_another_axis);
+    tcase_add_loop_test(cases, one_kernel, 0, OPS);
+    tcase_add_loop_test(cases, few_long_rows_are_cut, 0, OPS);
+    tcase_add_loop_test(cases, op_by_op_there_are_no_passes, 0, OPS);
+    tcase_add_test(cases, cross_entropy_with_its_gradient);
+    tcase_add_test(cases, another_batch_size_builds_nothing);
+    tcase_add_test(cases, rows_of_a_variable);
+    tcase_add_test(cases, the_log_tells_the_passes);
+    suite_add_tcase(suite, cases);
+    return run_tests(suite);
+}
