@@ -128,6 +128,7 @@ void cg_print_column_part(cg_generator *g, cg_text *out, int lanes, const char *
 void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const char *indent);
 
 /* rows.c */
+bool cg_runs_across_rows(const cg_generator *g);
 bool cg_generate_rows(cg_generator *g);
 
 /* tiles.c */

@@ -28,7 +28,7 @@ bool cg_has_reports(const cg_lowered *l)
 bool cg_allows_vectors(const cg_lowered *l, int axis)
 {
     for (int i = 0; i < l->store_count && axis < l->outer_count; i++)
-        if (l->stores[i].form.stride[axis] != 1) return false;
+        if (!l->stores[i].inner && l->stores[i].form.stride[axis] != 1) return false;
     for (int i = 0; i < l->guard_count; i++)
         if (l->guards[i].form.stride[axis] != 0) return false;
     return true;
@@ -52,7 +52,7 @@ void cg_choose_vectors(cg_generator *g)
     const int outer = l->outer_count - 1, inner = l->outer_count + l->inner_count - 1;
     g->lanes = g->context->vector_width;
     g->vector_axis = outer;
-    if (l->group->kind == CG_GROUP_ROWS) g->vector_axis = inner;
+    if (l->group->kind == CG_GROUP_ROWS) g->vector_axis = cg_runs_across_rows(g) ? outer : inner;
     if (l->group->kind == CG_GROUP_REDUCE && l->inner_count > 0) {
         const bool along_outer = outer >= 0 && contiguity(l, outer, true) > contiguity(l, inner, true);
         g->vector_axis = along_outer ? outer : inner;

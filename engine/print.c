@@ -202,6 +202,12 @@ static void print_widened(cg_text *out, cg_dtype dtype, int lanes, const char *l
         cg_text_append(out, loaded);
 }
 
+/* Vectors across rows keep the lanes of an element side by side. */
+static bool is_kept_in_lanes(const cg_generator *g, int tensor, int lanes)
+{
+    return lanes > 1 && g->lowered->tensors[tensor].item < 0 && g->vector_axis < g->lowered->outer_count;
+}
+
 static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
 {
     const cg_term *t = &g->lowered->values[number];
@@ -210,7 +216,10 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     cg_print_form(g, &index, &t->form, number);
     const int64_t stride = lane_stride(g, &t->form, lanes);
     const char *at = index.data ? index.data : "0";
-    if (lanes == 1 || stride == 0) {
+    const bool in_lanes = is_kept_in_lanes(g, t->tensor, lanes);
+    if (in_lanes) {
+        cg_text_add(&loaded, "vload%d(%s, t%d)", lanes, at, t->tensor);
+    } else if (lanes == 1 || stride == 0) {
         cg_text_add(&loaded, "t%d[%s]", t->tensor, at);
     } else if (g->in_tile && cg_is_turned(g, t)) {
         cg_text_add(&loaded, "x%d[turn]", number);
@@ -227,7 +236,7 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
         print_guard(g, out, t->guard);
         cg_text_append(out, " ? ");
     }
-    const bool splat = lanes > 1 && stride == 0;
+    const bool splat = lanes > 1 && stride == 0 && !in_lanes;
     if (splat) cg_text_add(out, "(%s)(", cg_vector_type(t->dtype, lanes, type));
     if (splat && t->dtype == CG_BOOL) cg_text_append(out, "-");
     print_widened(out, t->dtype, splat ? 1 : lanes, loaded.data ? loaded.data : "0");
@@ -446,7 +455,10 @@ static void print_term(cg_generator *g, cg_text *out, int number, int lanes, con
         cg_text_append(out, cg_fold_name("core", t->fold, name));
         break;
     case CG_TERM_ROW:
-        cg_text_add(out, "(%s)(%sv%d)", type, t->dtype == CG_BOOL && lanes > 1 ? "-" : "", t->operands[0]);
+        if (lanes > 1 && g->vector_axis >= g->lowered->outer_count)
+            cg_text_add(out, "(%s)(%sv%d)", type, t->dtype == CG_BOOL ? "-" : "", t->operands[0]);
+        else
+            cg_text_add(out, "v%d", t->operands[0]);
         break;
     case CG_TERM_GUARD:
         print_guard(g, out, t->guard);
@@ -469,11 +481,26 @@ bool cg_is_streamed(const cg_generator *g, const cg_store *store)
 {
     const cg_lowered *l = g->lowered;
     const cg_dtype dtype = l->tensors[store->tensor].dtype;
-    const bool over_rows = g->group->kind == CG_GROUP_ROWS && store->inner && !is_read(l, store->tensor);
+    const bool over_rows = g->group->kind == CG_GROUP_ROWS && store->inner && g->vector_axis >= l->outer_count &&
+                           !is_read(l, store->tensor);
     if (store->item < 0 || (g->group->kind != CG_GROUP_MAP && !over_rows)) return false;
     const int64_t size = cg_nominal_size(l->schedule->items[store->item].node);
     return g->lanes > 1 && !g->group->in_place && (dtype == CG_F32 || dtype == CG_I32) &&
            size >= CG_STREAMED_BYTES / (int64_t)cg_dtype_bytes(dtype);
+}
+
+/* The lanes of a value to places apart. */
+static void print_scatter(cg_generator *g, cg_text *out, int number, int lanes, const char *value, const char *indent)
+{
+    const cg_store *s = &g->lowered->stores[number];
+    const char *const type = cg_storage_type(g->lowered->tensors[s->tensor].dtype);
+    cg_text index = {.context = g->context};
+    cg_print_form(g, &index, &s->form, FORMS_OF_STORES + number);
+    cg_text_add(out, "%sconst %s%d w%d = %s;\n", indent, type, lanes, number, value);
+    for (int lane = 0; lane < lanes; lane++)
+        cg_text_add(out, "%st%d[%s + %d * args.%s] = w%d.s%x;\n", indent, s->tensor, index.data ? index.data : "0",
+                    lane, lane_stride_field(g, &s->form, FORMS_OF_STORES + number), number, (unsigned)lane);
+    cg_text_free(&index);
 }
 
 static void print_store(cg_generator *g, cg_text *out, int number, int lanes, const char *indent)
@@ -490,7 +517,17 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
         snprintf(value, sizeof value, "convert_uchar%d(v%d)", lanes, s->value);
     else
         snprintf(value, sizeof value, dtype == CG_U8 ? "(uchar)v%d" : "v%d", s->value);
-    if (lanes > 1 && stride == 1) {
+    if (is_kept_in_lanes(g, s->tensor, lanes)) {
+        cg_text_add(out, "%svstore%d(%s, ", indent, lanes, value);
+        cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
+        cg_text_add(out, ", t%d);\n", s->tensor);
+        return;
+    }
+    if (lanes > 1 && stride != 1) {
+        print_scatter(g, out, number, lanes, value, indent);
+        return;
+    }
+    if (lanes > 1) {
         if (cg_is_streamed(g, s))
             cg_text_add(out, "%scg_stream_%s(%s, t%d + (", indent, cg_storage_type(dtype), value, s->tensor);
         else

@@ -50,83 +50,115 @@ static void print_shared_memory(cg_generator *g, cg_text *out)
 /* --- a row --- */
 
 /* What follows a pass: the numbers of the row, which every work-item computes and one stores. */
-static void print_numbers(cg_generator *g, cg_text *out, const char *indent)
+static void print_numbers(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     char deeper[CG_INDENT];
     bool stores = false;
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     for (int i = 0; i < g->lowered->store_count; i++)
         stores |= !g->lowered->stores[i].inner && g->lowered->stores[i].pass == g->pass;
-    cg_print_terms(g, out, false, 1, indent);
+    cg_print_terms(g, out, false, lanes, indent);
     if (stores && g->sharing > 1) cg_text_add(out, "%sif (item == 0) {\n", indent);
-    cg_print_stores(g, out, false, 1, g->sharing > 1 ? deeper : indent);
+    cg_print_stores(g, out, false, lanes, g->sharing > 1 ? deeper : indent);
     if (stores && g->sharing > 1) cg_text_add(out, "%s}\n", indent);
 }
 
-static void print_row(cg_generator *g, cg_text *out, const char *indent)
+/* The body of loops over rows: one row, or `lanes` neighbouring ones. */
+static void print_passes(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    cg_text_add(out, "%s%s rest = row;\n", indent, cg_index_type(g));
-    cg_print_decode(g, out, g->lowered->outer_count, indent);
     g->pass = -1;
-    print_numbers(g, out, indent);
+    print_numbers(g, out, lanes, indent);
     for (g->pass = 0; g->pass < g->group->passes; g->pass++) {
-        cg_print_folding(g, out, 1, indent);
+        cg_print_folding(g, out, lanes, indent);
         if (g->sharing > 1 && cg_next_fold(g, 0)) print_joining(g, out, indent);
-        print_numbers(g, out, indent);
+        print_numbers(g, out, lanes, indent);
     }
+}
+
+/* --- how rows are dealt out --- */
+
+static int64_t row_length(const cg_lowered *l)
+{
+    return cg_extent_product(&l->extent[l->outer_count], l->inner_count);
+}
+
+/* Vectors run along rows, but where these are shorter than a vector: across many of them. */
+static bool is_short(const cg_generator *g)
+{
+    const cg_node *node = g->lowered->schedule->items[g->group->folds[0]].node;
+    return cg_nominal_size(node->inputs[0]) < cg_nominal_size(node) * g->context->vector_width;
+}
+
+bool cg_runs_across_rows(const cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_node *node = l->schedule->items[g->group->folds[0]].node;
+    return is_short(g) && cg_nominal_size(node) >= g->context->vector_width && cg_allows_vectors(l, l->outer_count - 1);
+}
+
+static void choose_vectors(cg_generator *g)
+{
+    cg_choose_vectors(g);
+    const bool across = g->lanes > 1 && g->vector_axis < g->lowered->outer_count;
+    if (!across) g->grain = 1;
+    if (across || !is_short(g)) return;
+    g->lanes = 1;
+    g->vector_axis = -1;
+}
+
+/* The work-groups of a GPU take rows in turns. Returns how many groups there are. */
+static int64_t print_turns_of_groups(cg_generator *g, int64_t cost)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t rows = cg_extent_product(l->extent, l->outer_count);
+    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units, groups = rows < most ? rows : most;
+    const char *type = cg_index_type(g);
+    g->work = (double)rows * (double)cost;
+    g->global[0] = (size_t)(groups * g->sharing);
+    cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
+    print_shared_memory(g, &g->body);
+    cg_text_add(&g->body, "    for (%s row = get_group_id(0); row < args.rows0; row += get_num_groups(0)) {\n", type);
+    cg_text_add(&g->body, "        %s rest = row;\n", type);
+    cg_print_decode(g, &g->body, l->outer_count, "        ");
+    print_passes(g, &g->body, 1, "        ");
+    cg_text_append(&g->body, "    }\n");
+    return groups;
+}
+
+/* Returns how many take rows at the same time. */
+static int64_t print_rows(cg_generator *g)
+{
+    const int64_t cost = row_length(g->lowered) * cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1);
+    if (g->sharing > 1) return print_turns_of_groups(g, cost);
+    cg_print_blocks(g, print_passes, cost);
+    return (int64_t)(g->global[0] * (g->global[1] ? g->global[1] : 1));
 }
 
 /* --- the kernel --- */
 
-/* Rows are dealt out to the work-items of a CPU in blocks, to the work-groups of a GPU in turns. Returns how many of
- * those there are. */
-static int64_t print_rows(cg_generator *g)
+/* Who takes rows keeps what a later pass reads of one row, or of those that a vector runs across. */
+static int64_t kept_elements(const cg_generator *g)
 {
-    const cg_lowered *l = g->lowered;
-    const int64_t rows = cg_extent_product(l->extent, l->outer_count);
-    const int64_t elements = cg_extent_product(&l->extent[l->outer_count], l->inner_count);
-    const int64_t cost = elements * cg_cost_of_terms(l) / (g->lanes > 1 ? 2 : 1);
-    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units;
-    const int64_t block = g->sharing > 1 ? 1 : cg_divide_up(rows, cg_items_for(g, rows, cost));
-    const int64_t takers = g->sharing > 1 && rows > most ? most : cg_divide_up(rows, block);
-    const char *type = cg_index_type(g);
-    g->work = (double)rows * (double)cost;
-    cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
-    if (g->sharing > 1) {
-        print_shared_memory(g, &g->body);
-        cg_text_add(&g->body, "    for (%s row = get_group_id(0); row < args.rows0; row += get_num_groups(0)) {\n",
-                    type);
-    } else {
-        cg_field_integer(g, cg_index_field(g), "rowblock", 0, block);
-        cg_text_add(&g->body, "    const %s first = CG_TURN(0) * args.rowblock0;\n", type);
-        cg_text_add(&g->body, "    const %s stop = min((%s)(first + args.rowblock0), args.rows0);\n", type, type);
-        cg_text_add(&g->body, "    for (%s row = first; row < stop; row++) {\n", type);
-    }
-    print_row(g, &g->body, "        ");
-    cg_text_append(&g->body, "    }\n");
-    g->global[0] = (size_t)(takers * g->sharing);
-    return takers;
+    const bool across = g->lanes > 1 && g->vector_axis < g->lowered->outer_count;
+    return row_length(g->lowered) * (across ? g->lanes : 1);
 }
 
-/* Each taker of rows keeps one row at a time of what a later pass reads. */
 static void print_kept(cg_generator *g)
 {
     if (g->lowered->kept_count == 0) return;
-    cg_field_integer(g, 'l', "kept", 0,
-                     cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count));
+    cg_field_integer(g, 'l', "kept", 0, kept_elements(g));
+    cg_text_add(&g->body, "    const long kept = %s * args.kept0;\n",
+                g->sharing > 1 ? "get_group_id(0)" : "(CG_TURN(1) * CG_TURNS(0) + CG_TURN(0))");
     for (int i = 0; i < g->tensor_count; i++)
-        if (g->tensors[i].item < 0)
-            cg_text_add(&g->body, "    t%d += %s(0) * args.kept0;\n", i, g->sharing > 1 ? "get_group_id" : "CG_TURN");
+        if (g->tensors[i].item < 0) cg_text_add(&g->body, "    t%d += kept;\n", i);
 }
 
 static void ask_for_kept(cg_generator *g, int64_t takers)
 {
-    const cg_lowered *l = g->lowered;
-    const int64_t elements = cg_extent_product(&l->extent[l->outer_count], l->inner_count);
     for (int i = 0; i < g->tensor_count; i++)
         if (g->tensors[i].item < 0)
             g->scratch[g->scratch_count++] = (cg_scratch){
-                .argument = i, .bytes = takers * elements * (int64_t)cg_dtype_bytes(g->tensors[i].dtype)};
+                .argument = i, .bytes = takers * kept_elements(g) * (int64_t)cg_dtype_bytes(g->tensors[i].dtype)};
 }
 
 static double flop_of_folds(cg_generator *g)
@@ -146,7 +178,7 @@ bool cg_generate_rows(cg_generator *g)
     cg_start_kernel(g);
     g->wide = cg_needs_wide_index(l);
     g->sharing = (int)g->context->local_size;
-    cg_choose_vectors(g);
+    choose_vectors(g);
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     cg_count_bytes(g);
