@@ -199,15 +199,16 @@ START_TEST(values_in_too_many_pools_run_step_by_step)
 }
 END_TEST
 
-/* One element of exp(x) + sum(exp(x)); -1 after an error. */
+/* One element of sqrt(exp(x)) + the sum of exp(x) over rows, which no rule makes one kernel of; -1 after an error. */
 static double two_kernels(void)
 {
-    const float x[3] = {0, 1, 2};
+    const float x[6] = {0, 1, 2, 3, 4, 5};
     cg_scope scope = cg_scope_local(cg);
-    cg_tensor e = cg_exp(cg_input(cg, CG_F32, CG_SHAPE(3), x)), sums = cg_add(cg_sqrt(e), cg_sum(e));
-    float out[3] = {-1, -1, -1};
+    cg_tensor e = cg_exp(cg_input(cg, CG_F32, CG_SHAPE(3, 2), x));
+    cg_tensor sums = cg_add(cg_sqrt(e), cg_sum(e, .axes = CG_AXES(0)));
+    float out[6] = {-1, -1, -1, -1, -1, -1};
     mark();
-    cg_read_floats(sums, out, 3);
+    cg_read_floats(sums, out, 6);
     cg_scope_end(scope);
     return cg_status(cg) == CG_OK ? (double)out[0] : -1;
 }
