@@ -1,6 +1,7 @@
 /* Opening and closing a context, its errors, host memory, modes and counters. The parts that it ties together live in
  * the other files of engine/. */
 #include "engine/context.h"
+#include "engine/binary_cache.h"
 #include "engine/buffer.h"
 #include "engine/execute.h"
 #include "engine/profile.h"
@@ -239,7 +240,7 @@ static bool open_parts(cg_context *cg, const cg_open_options *options, const cg_
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
     const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, options->device, limit);
-    return found && cg_status_open(cg) && cg_profile_start(cg);
+    return found && cg_binary_cache_open(cg) && cg_status_open(cg) && cg_profile_start(cg);
 }
 
 cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given)
@@ -283,6 +284,7 @@ void cg_close(cg_context *cg)
     cg_variables_close(cg);
     cg_plans_close(cg);
     cg_programs_close(cg);
+    cg_binary_cache_close(cg);
     cg_status_close(cg);
     cg_staging_close(cg);
     cg_buffers_close(cg);

@@ -5,6 +5,7 @@
 
 #include "engine/graph.h"
 #include "engine/opencl.h"
+#include <clgrad/file.h>
 #include <clgrad/variable.h>
 #include <stdarg.h>
 
@@ -135,6 +136,7 @@ struct cg_context {
     int plan_count;
     struct cg_shortcut **shortcut_table;
     cg_kernel_cache *kernels;
+    char *binary_folder, *binary_device; /* see binary_cache.h; NULL: programs are not kept on disk */
     struct cg_walk *walk_memory;
 
     cg_counters counters;
@@ -195,6 +197,10 @@ bool cg_read_status(cg_context *cg);  /* waits for the runs so far and reports b
 bool cg_check_status(cg_context *cg); /* the same; false if there is an error, found now or before */
 bool cg_finish(cg_context *cg);       /* waits for the queue, then cg_check_status */
 void cg_throttle(cg_context *cg);
+
+/* file.c: as cg_output_file_new, for a file that one can do without: what fails is not reported, but for host memory.
+ */
+cg_output_file *cg_output_file_quiet(cg_context *cg, const char *path);
 
 /* transfer.c. cg_nodes_of: the nodes of live handles of this context, to be freed; NULL after an error. */
 cg_node **cg_nodes_of(cg_context *cg, const cg_tensor *tensors, int count, const char *who);

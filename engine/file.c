@@ -1,7 +1,6 @@
 /* The atomic replacement of a file: a reader sees the old content or the new, whole, whatever fails in between. Uses
  * POSIX calls directly, because the C library can neither flush to the disk nor refuse an existing name. */
-#include <clgrad/file.h>
-#include <clgrad/op.h>
+#include "engine/context.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,12 +12,13 @@
 struct cg_output_file {
     cg_context *context;
     FILE *stream;
-    bool failed;
+    bool failed, quiet;
     char *path, *temporary; /* in the same block as the struct */
 };
 
 static void report(const cg_output_file *file, const char *what)
 {
+    if (file->quiet) return;
     cg_report(file->context, CG_ERROR_FILE, "file", "%s: %s: %s", file->path, what, strerror(errno));
 }
 
@@ -39,17 +39,13 @@ static FILE *open_temporary(cg_output_file *file, size_t room)
     return NULL;
 }
 
-cg_output_file *cg_output_file_new(cg_context *cg, const char *path)
+static cg_output_file *open_file(cg_context *cg, const char *path, bool quiet)
 {
-    if (!cg) return NULL;
-    if (!path || !*path) {
-        cg_report(cg, CG_ERROR_ARGUMENT, "file", "no path given");
-        return NULL;
-    }
     size_t length = strlen(path) + 1, room = length + 48;
     cg_output_file *file = cg_host_allocate(cg, sizeof *file + length + room);
     if (!file) return NULL;
     file->context = cg;
+    file->quiet = quiet;
     file->path = (char *)(file + 1);
     file->temporary = file->path + length;
     memcpy(file->path, path, length);
@@ -58,6 +54,19 @@ cg_output_file *cg_output_file_new(cg_context *cg, const char *path)
     report(file, "cannot create");
     cg_host_free(cg, file);
     return NULL;
+}
+
+cg_output_file *cg_output_file_new(cg_context *cg, const char *path)
+{
+    if (!cg) return NULL;
+    if (path && *path) return open_file(cg, path, false);
+    cg_report(cg, CG_ERROR_ARGUMENT, "file", "no path given");
+    return NULL;
+}
+
+cg_output_file *cg_output_file_quiet(cg_context *cg, const char *path)
+{
+    return open_file(cg, path, true);
 }
 
 static bool fail(cg_output_file *file, const char *what)

@@ -2,6 +2,7 @@
  * driver keeps on disk, depends on nothing but the kernels in it. */
 #include "engine/program.h"
 #include "cl_kernels.h"
+#include "engine/binary_cache.h"
 #include "engine/profile.h"
 
 #include <stdio.h>
@@ -63,7 +64,7 @@ static void append_named(cg_text *out, const cg_kernel_entry *e)
     cg_text_append(out, "\n");
 }
 
-static bool report_build(cg_context *cg, cl_program program, const char *ops, const char *text, cl_int status)
+static void report_build(cg_context *cg, cl_program program, const char *ops, const char *text, cl_int status)
 {
     char log[400] = "";
     size_t bytes = 0;
@@ -77,30 +78,44 @@ static bool report_build(cg_context *cg, cl_program program, const char *ops, co
         if (cg->log_kernels) fprintf(stderr, "%s\n%s\n", text, full);
     }
     cg_host_free(cg, full);
-    return cg_fail(
-        cg, CG_ERROR_DEVICE,
-        "the kernels of these ops do not build: %s (OpenCL error %d; CLGRAD_LOG=kernels prints their source)\n%s", ops,
-        (int)status, log);
+    cg_fail(cg, CG_ERROR_DEVICE,
+            "the kernels of these ops do not build: %s (OpenCL error %d; CLGRAD_LOG=kernels prints their source)\n%s",
+            ops, (int)status, log);
+}
+
+static const char OPTIONS[] = "-cl-std=CL1.2 -w";
+
+/* NULL after reporting. */
+static cl_program build_source(cg_context *cg, const cg_text *text, const cg_names *ops)
+{
+    cl_int status = CL_SUCCESS;
+    const char *data = text->data;
+    cl_program program = CL_NEW(cg, &status, clCreateProgramWithSource, cg->cl, 1, &data, NULL);
+    if (!program) {
+        cg_fail_cl(cg, "clCreateProgramWithSource", status);
+        return NULL;
+    }
+    status = CL(cg, clBuildProgram, program, 1, &cg->device, OPTIONS, NULL, NULL);
+    if (status == CL_SUCCESS) return program;
+    report_build(cg, program, ops->text, data, status);
+    clReleaseProgram(program);
+    return NULL;
 }
 
 /* Builds a program from its text, which is freed, for the entries that are its kernels. */
 static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_kernel_entry **kernels, int count)
 {
-    cl_int status = CL_SUCCESS;
     if (text->failed) {
         cg_text_free(text);
         return false;
     }
     if (cg->log_kernels) fprintf(stderr, "%s\n", text->data);
     const int64_t begin = cg_span_begin(cg);
-    const char *data = text->data;
-    cl_program program = CL_NEW(cg, &status, clCreateProgramWithSource, cg->cl, 1, &data, NULL);
-    bool ok = program != NULL;
-    if (!ok) cg_fail_cl(cg, "clCreateProgramWithSource", status);
-    if (ok) {
-        status = CL(cg, clBuildProgram, program, 1, &cg->device, "-cl-std=CL1.2 -w", NULL, NULL);
-        ok = status == CL_SUCCESS ? true : report_build(cg, program, ops->text, text->data, status);
-    }
+    cl_program program;
+    bool ok = cg_binary_load(cg, text->data, OPTIONS, &program);
+    const bool loaded = ok && program;
+    if (ok && !program)
+        ok = (program = build_source(cg, text, ops)) && cg_binary_store(cg, text->data, OPTIONS, program);
     for (int i = 0; ok && i < count; i++) {
         kernels[i]->program = program;
         clRetainProgram(program);
@@ -109,6 +124,7 @@ static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_ke
     cg_span_end(cg, CG_SPAN_BUILD, begin);
     cg_text_free(text);
     cg->counters.programs_built += ok;
+    cg->counters.programs_loaded += loaded;
     cg->counters.kernels_built += ok ? count : 0;
     return ok;
 }
