@@ -175,6 +175,8 @@ bool cg_memory_offsets(cg_build *b)
         plan->arena_bound = most_alive(ranges, count, change, plan->step_count);
         qsort(ranges, (size_t)count, sizeof *ranges, by_size);
         plan->arena_bytes = place_ranges(ranges, count, placed);
+        /* Temporaries may all be empty, and still be arguments, which must be some memory. */
+        if (count > 0 && plan->arena_bytes == 0) plan->arena_bytes = 1;
         for (int i = 0; i < count; i++) offsets[ranges[i].number] = ranges[i].offset;
         apply_offsets(b, offsets);
     }
