@@ -5,7 +5,8 @@
  * walks down its rows with a tile of sums in registers. It touches nothing but its operands, its part of SCRATCH and
  * what epilogue_vector and epilogue_scalar store.
  *
- * The text in front of this file defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue functions and, as
+ * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue
+ * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE, SWAPPED
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
@@ -21,11 +22,8 @@
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #endif
 
-#define JOIN_NAMES(a, b) a##b
-#define JOIN(a, b) JOIN_NAMES(a, b)
-
 /* A program may hold several of these kernels: each has its functions under names of its own. */
-#define OWN(name) JOIN(KERNEL_NAME, name)
+#define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transpose OWN(_transpose)
 #define pack_columns OWN(_pack_columns)
 #define pack_rows OWN(_pack_rows)
@@ -40,9 +38,9 @@
 #define store_rows OWN(_store_rows)
 #define multiply_panel OWN(_multiply_panel)
 
-#define VECTOR JOIN(REAL, LANES)
-#define LOAD JOIN(vload, LANES)
-#define STORE JOIN(vstore, LANES)
+#define VECTOR CG_JOIN(REAL, LANES)
+#define LOAD CG_JOIN(vload, LANES)
+#define STORE CG_JOIN(vstore, LANES)
 
 /* Two vectors a row, and as many rows as leave registers for the two of B and a broadcast of A. */
 #if REGISTERS >= 32
@@ -94,25 +92,9 @@
 #define FETCH_FOR_EPILOGUE(rows)
 #endif
 
-/* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
- * the column number; doing so for every bit exchanges the two. */
-static void transpose(VECTOR x[LANES])
-{
-#pragma unroll
-    for (int bit = 1; bit < LANES; bit *= 2) {
-        VECTOR y[LANES];
-        EACH(i, LANES / 2)
-        {
-            y[2 * i].even = x[i].lo;
-            y[2 * i].odd = x[i + LANES / 2].lo;
-            y[2 * i + 1].even = x[i].hi;
-            y[2 * i + 1].odd = x[i + LANES / 2].hi;
-        }
-        EACH(i, LANES) x[i] = y[i];
-    }
-}
-
 #if TRANSPOSED_B
+CG_TRANSPOSE(transpose, VECTOR, LANES)
+
 /* packed[strip][k][j] = B[j][k]. Columns past the last repeat it: what they yield is never stored. `left` elements lie
  * between the first and the end of the operand: a block of little depth is read with what follows it while something
  * does. */

@@ -60,6 +60,26 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 
 #define CG_JOIN_NAMES(a, b) a##b
 #define CG_JOIN(a, b) CG_JOIN_NAMES(a, b)
+
+/* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
+ * the column number; doing so for every bit exchanges the two. */
+#define CG_TRANSPOSE(NAME, VECTOR, LANES)                                                                              \
+    static void NAME(VECTOR x[LANES])                                                                                  \
+    {                                                                                                                  \
+        _Pragma("unroll") for (int bit = 1; bit < LANES; bit *= 2)                                                     \
+        {                                                                                                              \
+            VECTOR y[LANES];                                                                                           \
+            _Pragma("unroll") for (int i = 0; i < LANES / 2; i++)                                                      \
+            {                                                                                                          \
+                y[2 * i].even = x[i].lo;                                                                               \
+                y[2 * i].odd = x[i + LANES / 2].lo;                                                                    \
+                y[2 * i + 1].even = x[i].hi;                                                                           \
+                y[2 * i + 1].odd = x[i + LANES / 2].hi;                                                                \
+            }                                                                                                          \
+            _Pragma("unroll") for (int i = 0; i < LANES; i++) x[i] = y[i];                                             \
+        }                                                                                                              \
+    }
+
 CG_PHILOX(cg_philox, uint, int, float, as_int, convert_float, convert_ulong, convert_uint)
 #define PHILOX_BITS(p, s, t, n, m) cg_philox_bits((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
 #define PHILOX_NORMAL(p, s, t, n, m) cg_philox_normal((uint)(p), (uint)(s), (uint)(t), (uint)(n), (uint)(m))
@@ -106,27 +126,9 @@ static CG_VECTOR(int) cg_philox_bits_of(CG_VECTOR(uint) position, uint seed_low,
 #define PHILOX_NORMAL_VECTOR(p, s, t, n, m)                                                                            \
     cg_philox_vector_normal(CG_AS_UINT(p), (uint)(s).s0, (uint)(t).s0, (uint)(n).s0, (uint)(m).s0)
 
-/* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
- * the column number; doing so for every bit exchanges the two. */
-#define CG_TRANSPOSE(NAME, VECTOR)                                                                                     \
-    static void NAME(VECTOR x[CG_LANES])                                                                               \
-    {                                                                                                                  \
-        _Pragma("unroll") for (int bit = 1; bit < CG_LANES; bit *= 2)                                                  \
-        {                                                                                                              \
-            VECTOR y[CG_LANES];                                                                                        \
-            _Pragma("unroll") for (int i = 0; i < CG_LANES / 2; i++)                                                   \
-            {                                                                                                          \
-                y[2 * i].even = x[i].lo;                                                                               \
-                y[2 * i].odd = x[i + CG_LANES / 2].lo;                                                                 \
-                y[2 * i + 1].even = x[i].hi;                                                                           \
-                y[2 * i + 1].odd = x[i + CG_LANES / 2].hi;                                                             \
-            }                                                                                                          \
-            _Pragma("unroll") for (int i = 0; i < CG_LANES; i++) x[i] = y[i];                                          \
-        }                                                                                                              \
-    }
-CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float))
-CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int))
-CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar))
+CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float), CG_LANES)
+CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int), CG_LANES)
+CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar), CG_LANES)
 
 /* Stores of results that are larger than the caches: past them, so that memory need not be read before it is written.
  * Where the compiler has no such store, or the vector is not aligned, plain ones. The fence orders them with whatever

@@ -303,7 +303,7 @@ bool cg_generate(cg_build *build, cg_group *group)
         else if (group->kind == CG_GROUP_ROWS)
             ensure_axis(lowered), ok = cg_generate_rows(g);
         else
-            ok = cg->gemm_clblast ? cg_generate_clblast(g, anchor) : cg_generate_packed(g, anchor);
+            ok = cg_generate_product(g, anchor);
         cg_text_free(&g->body);
         cg_lowered_free(lowered);
     }

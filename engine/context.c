@@ -6,6 +6,7 @@
 #include "engine/execute.h"
 #include "engine/profile.h"
 #include "engine/program.h"
+#include "engine/tuning.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -188,9 +189,13 @@ static void check_environment(cg_context *cg)
 {
     static const struct {
         const char *name, *words;
-    } variables[] = {{"CLGRAD_CHECK", "0, 1, nan"},      {"CLGRAD_EAGER", "0, 1"},
-                     {"CLGRAD_LOG", "plan, kernels"},    {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
-                     {"CLGRAD_GEMM", "packed, clblast"}, {"CLGRAD_JOIN", "always, never"}};
+    } variables[] = {{"CLGRAD_CHECK", "0, 1, nan"},
+                     {"CLGRAD_EAGER", "0, 1"},
+                     {"CLGRAD_LOG", "plan, kernels"},
+                     {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
+                     {"CLGRAD_GEMM", "packed, tiled, clblast"},
+                     {"CLGRAD_JOIN", "always, never"},
+                     {"CLGRAD_TUNE", "0, 1, again"}};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         const char *value = getenv(variables[i].name), *word = value ? value : "";
         for (size_t n; (n = next_word(&word)) > 0; word += n)
@@ -209,8 +214,12 @@ static void read_environment(cg_context *cg)
     cg->eager = cg->check_nan || cg_environment_has("CLGRAD_EAGER", "1");
     cg->log_plan = cg_environment_has("CLGRAD_LOG", "plan");
     cg->log_kernels = cg_environment_has("CLGRAD_LOG", "kernels");
-    cg->gemm_clblast = cg_environment_has("CLGRAD_GEMM", "clblast");
-    cg->gemm_chosen = cg->gemm_clblast || cg_environment_has("CLGRAD_GEMM", "packed");
+    if (cg_environment_has("CLGRAD_GEMM", "packed")) cg->gemm_allowed |= 1u << CG_GEMM_PACKED;
+    if (cg_environment_has("CLGRAD_GEMM", "tiled")) cg->gemm_allowed |= 1u << CG_GEMM_TILED;
+    if (cg_environment_has("CLGRAD_GEMM", "clblast")) cg->gemm_allowed |= 1u << CG_GEMM_CLBLAST;
+    cg->tune = cg_environment_has("CLGRAD_TUNE", "again") ? CG_TUNE_AGAIN
+               : cg_environment_has("CLGRAD_TUNE", "1")   ? CG_TUNE_NEW
+                                                          : CG_TUNE_NEVER;
     cg->join = cg_environment_has("CLGRAD_JOIN", "always")  ? CG_JOIN_ALWAYS
                : cg_environment_has("CLGRAD_JOIN", "never") ? CG_JOIN_NEVER
                                                             : CG_JOIN_AUTO;
@@ -231,32 +240,59 @@ static int64_t memory_limit_from(cg_context *cg, int64_t option)
     return (int64_t)(number * unit);
 }
 
+static bool open_device(cg_context *cg, const char *device, const cg_opencl *given, int64_t limit)
+{
+    if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
+    cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
+    const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, device, limit);
+    return found && cg_binary_cache_open(cg) && cg_status_open(cg);
+}
+
 static bool open_parts(cg_context *cg, const cg_open_options *options, const cg_opencl *given)
 {
     if (!cg_profile_open(cg)) return false;
     read_environment(cg);
     const int64_t limit = memory_limit_from(cg, options->memory_limit);
     if (cg->status != CG_OK) return false;
-    if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
-    cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
-    const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, options->device, limit);
-    return found && cg_binary_cache_open(cg) && cg_status_open(cg) && cg_profile_start(cg);
+    return open_device(cg, options->device, given, limit) && cg_tuning_open(cg) && cg_profile_start(cg);
+}
+
+static cg_context *context_new(void *(*reallocate)(void *, void *, size_t), void *user)
+{
+    cg_context *cg = reallocate(user, NULL, sizeof *cg);
+    if (!cg) return NULL;
+    memset(cg, 0, sizeof *cg);
+    cg->reallocate = reallocate;
+    cg->user = user;
+    return cg;
+}
+
+/* Everything but the error goes, so that a failed context holds nothing. */
+static void refuse_everything(cg_context *cg)
+{
+    cg_device_close(cg);
+    cg->queue = NULL;
 }
 
 cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given)
 {
-    void *(*reallocate)(void *, void *, size_t) = options->reallocate ? options->reallocate : reallocate_default;
-    cg_context *cg = reallocate(options->user, NULL, sizeof *cg);
+    cg_context *cg = context_new(options->reallocate ? options->reallocate : reallocate_default, options->user);
     if (!cg) return NULL;
-    memset(cg, 0, sizeof *cg);
-    cg->reallocate = reallocate;
-    cg->user = options->user;
     cg->faults = faults;
-    if (!open_parts(cg, options, given)) {
-        /* Everything but the error goes, so that a failed context holds nothing and refuses everything. */
-        cg_device_close(cg);
-        cg->queue = NULL;
-    }
+    if (!open_parts(cg, options, given)) refuse_everything(cg);
+    return cg;
+}
+
+cg_context *cg_open_trial(cg_context *parent)
+{
+    const cg_opencl given = {parent->cl, parent->device, parent->queue};
+    const int64_t left = parent->info.memory_limit - parent->device_bytes;
+    cg_context *cg = context_new(parent->reallocate, parent->user);
+    if (!cg) return NULL;
+    cg->gemm_allowed = parent->gemm_allowed;
+    cg->join = CG_JOIN_NEVER;
+    if (!open_device(cg, NULL, &given, left > 0 ? left : 1) || !(cg->tuning = cg_host_allocate(cg, sizeof *cg->tuning)))
+        refuse_everything(cg);
     return cg;
 }
 
@@ -289,6 +325,7 @@ void cg_close(cg_context *cg)
     cg_staging_close(cg);
     cg_buffers_close(cg);
     cg_nodes_close(cg);
+    cg_tuning_close(cg);
     cg_device_close(cg);
     cg->reallocate(cg->user, cg, 0);
 }

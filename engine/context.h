@@ -26,6 +26,8 @@ typedef struct cg_pool cg_pool;
 typedef struct cg_plan cg_plan;
 typedef struct cg_kernel_cache cg_kernel_cache;
 typedef struct cg_profile cg_profile;
+typedef struct cg_tuning cg_tuning;
+typedef enum cg_gemm_kernel { CG_GEMM_PACKED, CG_GEMM_TILED, CG_GEMM_CLBLAST, CG_GEMM_KERNELS } cg_gemm_kernel;
 
 /* One scope on the stack: the tensors whose handles it owns. */
 typedef struct cg_scope_record {
@@ -78,7 +80,13 @@ struct cg_context {
 
     /* Environment. */
     enum { CG_JOIN_AUTO, CG_JOIN_ALWAYS, CG_JOIN_NEVER } join; /* small plans to one kernel each: see join.h */
-    bool eager, check, check_nan, log_plan, log_kernels, gemm_clblast, gemm_chosen;
+    bool eager, check, check_nan, log_plan, log_kernels;
+    /* What computes matrix products unless tuned otherwise; and a bit for each that may, of which the device decides if
+     * the environment does not. */
+    cg_gemm_kernel gemm;
+    unsigned gemm_allowed;
+    enum { CG_TUNE_NEVER, CG_TUNE_NEW, CG_TUNE_AGAIN } tune; /* again: what the tuning file holds too */
+    cg_tuning *tuning;
 
     /* Device. */
     cl_platform_id platform;
@@ -87,8 +95,10 @@ struct cg_context {
     cl_command_queue queue;
     cg_device_info info;
     char *info_text[3];
-    int vector_width;  /* lanes of f32 in generated CPU code; 1 on GPUs */
-    size_t local_size; /* work-group size of generated kernels */
+    int vector_width;      /* lanes of f32 in generated CPU code; 1 on GPUs */
+    size_t local_size;     /* work-group size of generated kernels */
+    int64_t local_memory;  /* bytes for a work-group */
+    int64_t largest_group; /* work-items in a work-group */
     int64_t memory_alignment;
 
     /* State. */
@@ -154,6 +164,10 @@ typedef struct cg_opencl {
 cg_context *cg_open_faulty(const cg_open_options *options, cg_faults faults);
 /* The same on a program's own objects; NULL: none. */
 cg_context *cg_open_given(const cg_open_options *options, cg_faults faults, const cg_opencl *given);
+
+/* A context on the parent's device and queue, for measurements: it reads no environment, writes no file, and keeps to
+ * the memory that the parent leaves. */
+cg_context *cg_open_trial(cg_context *parent);
 
 /* Whether the list in an environment variable holds the word. */
 bool cg_environment_has(const char *name, const char *word);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_DEVICES = 64, NAME_BYTES = 256 };
+enum { MOST_DEVICES = 64, MOST_DIMENSIONS = 16, NAME_BYTES = 256 };
 
 typedef struct found_device {
     cl_platform_id platform;
@@ -126,19 +126,48 @@ void cg_device_list(char *out, size_t bytes)
     free(found);
 }
 
+/* Work-items along each dimension of a work-group; a device may have more than the three dimensions of the standard. */
+static bool ask_sizes(cg_faults *faults, cl_device_id device, size_t sizes[3])
+{
+    size_t all[MOST_DIMENSIONS];
+    cl_uint dimensions = 0;
+    if (!ask(faults, device, CL_DEVICE_MAX_WORK_ITEM_DIMENSIONS, sizeof dimensions, &dimensions) || dimensions < 3 ||
+        dimensions > MOST_DIMENSIONS ||
+        !ask(faults, device, CL_DEVICE_MAX_WORK_ITEM_SIZES, dimensions * sizeof *all, all))
+        return false;
+    memcpy(sizes, all, 3 * sizeof *sizes);
+    return true;
+}
+
 static bool is_disabled(const char *feature)
 {
     return cg_environment_has("CLGRAD_DISABLE", feature);
 }
 
+/* Of the kernels for matrix products that may be used, the one that is, unless the tuner knows better. */
+static void choose_gemm(cg_context *cg, bool cpu)
+{
+    static const cg_gemm_kernel on_cpus[] = {CG_GEMM_PACKED, CG_GEMM_TILED, CG_GEMM_CLBLAST};
+    static const cg_gemm_kernel elsewhere[] = {CG_GEMM_CLBLAST, CG_GEMM_TILED, CG_GEMM_PACKED};
+    if (!cg->gemm_allowed) cg->gemm_allowed = cpu ? 1u << CG_GEMM_PACKED : 1u << CG_GEMM_CLBLAST | 1u << CG_GEMM_TILED;
+    for (int i = CG_GEMM_KERNELS; i-- > 0;) {
+        const cg_gemm_kernel kernel = cpu ? on_cpus[i] : elsewhere[i];
+        if (cg->gemm_allowed & 1u << kernel) cg->gemm = kernel;
+    }
+}
+
 static bool probe(cg_context *cg, const found_device *f, int64_t limit)
 {
     char driver[NAME_BYTES], extensions[8192];
-    cl_ulong largest = 0;
+    cl_ulong largest = 0, local = 0;
+    size_t group = 0, items[3] = {0};
     cl_uint alignment_bits = 0, width = 1;
     cg_faults *faults = &cg->faults;
     ask_text(faults, f->device, CL_DRIVER_VERSION, driver);
     if (!ask(faults, f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof largest, &largest) ||
+        !ask(faults, f->device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local) ||
+        !ask(faults, f->device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group) ||
+        !ask_sizes(faults, f->device, items) ||
         !ask(faults, f->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits, &alignment_bits) ||
         !ask(faults, f->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width) ||
         !ask(faults, f->device, CL_DEVICE_EXTENSIONS, sizeof extensions, extensions))
@@ -164,7 +193,9 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
     const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0;
     cg->vector_width = !cpu ? 1 : width >= 16 ? 16 : width >= 8 ? 8 : 4;
     cg->local_size = cpu ? 1 : 64;
-    if (!cg->gemm_chosen) cg->gemm_clblast = !cpu;
+    cg->local_memory = (int64_t)local;
+    cg->largest_group = (int64_t)(items[0] < group ? items[0] : group);
+    choose_gemm(cg, cpu);
     return true;
 }
 

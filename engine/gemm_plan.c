@@ -8,9 +8,11 @@ enum {
     PACK_A_COLUMNS = 8, /* and packing a column of A what multiplying it by this many columns of B does */
     STORE_STEPS = 10,   /* storing an element of C, in steps of k */
     WAKE_STEPS = 12000, /* having more than one work-group: other threads must be woken */
-    TYPICAL_MINIBATCH = 128,
-    MOST_ROWS = 1032, /* bounds the partial sums that a work-group keeps */
+    MOST_ROWS = 1032,   /* bounds the partial sums that a work-group keeps */
     MOST_GROUPS_PER_UNIT = 4,
+    MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
+    LEAST_DEPTH = 64,
+    MOST_DEPTH = 4096,
     PACKED_TILES = 8 /* of A stored [k,m], as in the kernel */
 };
 
@@ -94,9 +96,9 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
 static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
 {
     shape.batches = 1;
-    if (shape.m_varies) shape.m = TYPICAL_MINIBATCH;
-    if (shape.n_varies) shape.n = TYPICAL_MINIBATCH;
-    if (shape.k_varies) shape.k = TYPICAL_MINIBATCH;
+    if (shape.m_varies) shape.m = CG_GEMM_TYPICAL_MINIBATCH;
+    if (shape.n_varies) shape.n = CG_GEMM_TYPICAL_MINIBATCH;
+    if (shape.k_varies) shape.k = CG_GEMM_TYPICAL_MINIBATCH;
     if (shape.n <= launch.lanes) return launch.lanes;
     int best = 0;
     double best_cost = 0;
@@ -124,7 +126,38 @@ static bool has_better_lanes_along_rows(const struct gemm_shape *shape, int lane
     return shape->transposed_a && !shape->n_varies && shape->n < lanes && (shape->m_varies || shape->m >= 2 * lanes);
 }
 
+/* Sets rows and global as they are given. */
+static void divide_as(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device,
+                      const struct gemm_division *division)
+{
+    const int tile = tile_rows(device);
+    const int64_t tiles = larger(1, divide_up(shape->m, tile)), fewest = divide_up(tiles, MOST_ROWS / tile);
+    const int64_t splits = smaller(tiles, larger(fewest, division->row_groups));
+    const int64_t most_groups = (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
+    launch->rows = (int)(divide_up(tiles, splits) * tile);
+    launch->global[0] = (size_t)divide_up(shape->m, launch->rows);
+    launch->global[1] = (size_t)smaller(divide_up(shape->n, launch->columns), division->column_groups);
+    const int64_t left = larger(1, most_groups / larger(1, (int64_t)(launch->global[0] * launch->global[1])));
+    launch->global[2] = (size_t)smaller(shape->batches, left);
+}
+
+bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const struct gemm_device *device)
+{
+    const int lanes = f64 ? device->lanes_f64 : device->lanes_f32;
+    return (division->columns == lanes || (division->columns >= 2 * lanes && division->columns % (2 * lanes) == 0)) &&
+           division->columns <= MOST_PANEL_VECTORS * lanes && division->depth >= LEAST_DEPTH &&
+           division->depth <= MOST_DEPTH && division->row_groups >= 1 && division->column_groups >= 1 &&
+           (int64_t)division->row_groups * division->column_groups <=
+               (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
+}
+
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *given, const struct gemm_device *device)
+{
+    return cg_gemm_plan_as(given, device, &(struct gemm_division){0});
+}
+
+struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *given, const struct gemm_device *device,
+                                   const struct gemm_division *division)
 {
     const bool swapped = has_better_lanes_along_rows(given, given->f64 ? device->lanes_f64 : device->lanes_f32);
     const struct gemm_shape other = cg_gemm_swap(given), *shape = swapped ? &other : given;
@@ -132,8 +165,12 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *given, const struct gem
     struct gemm_launch launch = {.swapped = swapped,
                                  .depth = shape->f64 ? 512 : 1024,
                                  .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
-    launch.columns = choose_columns(launch, *shape, device);
-    divide_work(&launch, shape, device);
+    if (division->depth > 0) launch.depth = division->depth;
+    launch.columns = division->columns > 0 ? division->columns : choose_columns(launch, *shape, device);
+    if (division->row_groups > 0 && division->column_groups > 0)
+        divide_as(&launch, shape, device, division);
+    else
+        divide_work(&launch, shape, device);
     const int64_t groups = (int64_t)(launch.global[0] * launch.global[1] * launch.global[2]);
     launch.scratch_elements = groups * scratch_per_group(&launch, shape, tile_rows(device));
     return launch;

@@ -16,6 +16,9 @@ struct gemm_shape {
     bool m_varies, n_varies, k_varies;
 };
 
+/* Stands for an extent that varies where the source depends on a size. */
+enum { CG_GEMM_TYPICAL_MINIBATCH = 128 };
+
 struct gemm_device {
     int compute_units;
     int lanes_f32, lanes_f64; /* elements in a vector register: 4, 8 or 16 */
@@ -30,10 +33,23 @@ struct gemm_launch {
     int64_t scratch_elements;
 };
 
+/* How the work is cut; 0 in a field leaves that to the model of costs. */
+struct gemm_division {
+    int columns, depth;            /* as in the launch */
+    int row_groups, column_groups; /* into how many work-groups each product's rows and columns go, if they suffice */
+};
+
 /* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
 /* B^T A^T, which is C^T: what the kernel is given where the launch says `swapped`. */
 struct gemm_shape cg_gemm_swap(const struct gemm_shape *shape);
 
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);
+
+/* The same for a given division, which is complete or fits. */
+struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
+                                   const struct gemm_division *division);
+
+/* Whether a complete division is one that the kernel can work with, in a bounded amount of scratch. */
+bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const struct gemm_device *device);
 
 #endif

@@ -156,7 +156,6 @@ void cg_count_bytes(cg_generator *g);
 void cg_start_kernel(cg_generator *g);
 
 /* product.c */
-bool cg_generate_packed(cg_generator *g, const cg_node *node);
-bool cg_generate_clblast(cg_generator *g, const cg_node *node);
+bool cg_generate_product(cg_generator *g, const cg_node *node);
 
 #endif

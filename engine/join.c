@@ -186,9 +186,7 @@ static bool is_worth_joining(const cg_context *cg, const cg_plan *plan)
         return false;
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
-        /* Work-items that wait for each other must not be called one after the other. */
-        const bool waits = step->passes > 0 && cg->local_size > 1;
-        if (step->blas || waits || step->place_count > CG_MOST_STEP_PLACES) return false;
+        if (step->blas || step->together || step->place_count > CG_MOST_STEP_PLACES) return false;
         seconds += cg_step_seconds(step);
     }
     return cg->join == CG_JOIN_ALWAYS || (!cg->info.is_gpu && seconds < plan->step_count * CG_LAUNCH_SECONDS);

@@ -135,6 +135,7 @@ typedef struct cg_step {
     int patch_count;
     cg_shift_sum *sums;
     cg_blas_call *blas;
+    bool together;         /* a work-group's items work together: it cannot be a stage of a joined kernel */
     bool commits;          /* writes a variable's buffer in place */
     int *outputs;          /* positions of the values that it stores, for the NaN check... */
     int *output_arguments; /* ...and the numbers of their arguments */

@@ -1,34 +1,11 @@
-/* Matrix products: the packed kernel with a generated epilogue, or a call to CLBlast. */
+/* Matrix products: the packed or the tiled kernel with a generated epilogue, or a call to CLBlast. */
 #include "cl_kernels.h"
 #include "engine/clblast.h"
-#include "engine/gemm_plan.h"
 #include "engine/generator.h"
 
 #include <string.h>
 
 enum { SHORT = 8 /* cost of an epilogue up to which the kernel may hold many copies of it */ };
-
-static int64_t nominal(const cg_node *node, int axis)
-{
-    return node->batch_axis == axis ? -1 : node->shape.size[axis];
-}
-
-static struct gemm_shape shape_of_product(const cg_generator *g, const cg_node *node)
-{
-    const cg_lowered *l = g->lowered;
-    const cg_node *a = node->inputs[0], *b = node->inputs[1];
-    const int rank = node->shape.rank;
-    return (struct gemm_shape){.m = node->shape.size[rank - 2],
-                               .n = node->shape.size[rank - 1],
-                               .k = a->shape.size[a->shape.rank - 1],
-                               .batches = cg_extent_product(node->shape.size, rank - 2),
-                               .transposed_a = l->operand[0].transposed,
-                               .transposed_b = l->operand[1].transposed,
-                               .f64 = node->dtype == CG_F64,
-                               .m_varies = nominal(node, rank - 2) < 0,
-                               .n_varies = nominal(node, rank - 1) < 0,
-                               .k_varies = nominal(a, a->shape.rank - 1) < 0 || nominal(b, b->shape.rank - 2) < 0};
-}
 
 static double flop_of_product(const struct gemm_shape *shape)
 {
@@ -128,117 +105,164 @@ static void undefine_macros(cg_generator *g, cg_text *source)
     cg_text_free(&undefined);
 }
 
-bool cg_generate_packed(cg_generator *g, const cg_node *node)
+/* The text of a product's kernel. */
+typedef struct product_text {
+    cg_text macros, epilogues;
+} product_text;
+
+static product_text product_text_new(cg_context *cg)
 {
-    cg_context *cg = g->context;
-    cg_lowered *l = g->lowered;
-    const struct gemm_shape shape = shape_of_product(g, node);
-    const int rows_axis = l->outer_count - 2, columns_axis = l->outer_count - 1;
-    const int width = cg->vector_width > 1 ? cg->vector_width : 4;
-    const struct gemm_device device = {.compute_units = cg->info.compute_units,
-                                       .lanes_f32 = width,
-                                       .lanes_f64 = width > 4 ? width / 2 : 4,
-                                       .registers = width == 16 ? 32 : 16};
-    const struct gemm_launch launch = cg_gemm_plan(&shape, &device);
-    const struct gemm_shape given = launch.swapped ? cg_gemm_swap(&shape) : shape;
-    const bool vectors = !launch.swapped && !shape.f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
-                         cg_allows_vectors(l, columns_axis);
-    cg_text macros = {.context = cg}, epilogues = {.context = cg}, source = {.context = cg};
-    const int real_bytes = shape.f64 ? 8 : 4;
-    cg_start_kernel(g);
-    cg_add_scratch(g, shape.f64 ? CG_F64 : CG_F32, launch.scratch_elements * real_bytes);
+    return (product_text){.macros = {.context = cg}, .epilogues = {.context = cg}};
+}
+
+/* The fields that every kernel of a product has. */
+static void add_product_fields(cg_generator *g, const struct gemm_shape *shape)
+{
+    const cg_lowered *l = g->lowered;
     cg_add_common_fields(g);
     g->wide = cg_needs_wide_index(l);
     cg_add_axis_fields(g);
-    g->lanes = launch.lanes;
     g->vector_axis = l->outer_count - 1;
-    cg_field_integer(g, 'i', "k", 0, shape.k);
+    cg_field_integer(g, 'i', "k", 0, shape->k);
     cg_field_integer(g, 'i', "la", 0, l->operand[0].leading);
     cg_field_integer(g, 'i', "lb", 0, l->operand[1].leading);
-    cg_field_integer(g, 'i', "rows", 0, launch.rows);
-    cg_field_integer(g, 'i', "batches", 0, shape.batches);
-    cg_text_add(&macros,
+    cg_field_integer(g, 'i', "batches", 0, shape->batches);
+}
+
+/* What every kernel of a product is told of its operands. `swapped`: it computes the transpose. */
+static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape, bool swapped)
+{
+    const struct gemm_shape given = swapped ? cg_gemm_swap(shape) : *shape;
+    const int rows_axis = g->lowered->outer_count - 2, columns_axis = rows_axis + 1;
+    cg_text_add(out,
                 "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
                 "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME
                 "_epilogue_scalar\n#define epilogue_fetch " CG_KERNEL_NAME
                 "_epilogue_fetch\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
-                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
-                "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n",
-                shape.f64 ? "double" : "float", shape.f64, launch.lanes, device.registers, launch.columns, launch.depth,
-                given.transposed_a, given.transposed_b, vectors && cg_cost_of_terms(l) <= SHORT, launch.swapped);
-    cg_text_add(&macros,
+                "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
+                shape->f64 ? "double" : "float", shape->f64, given.transposed_a, given.transposed_b);
+    cg_text_add(out,
                 "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n"
-                "#define LEADING_A args.l%c0\n#define LEADING_B args.l%c0\n"
-                "#define ROWS args.rows0\n#define BATCHES args.batches0\n",
-                launch.swapped ? columns_axis : rows_axis, launch.swapped ? rows_axis : columns_axis,
-                launch.swapped ? 'b' : 'a', launch.swapped ? 'a' : 'b');
-    print_operand_macro(g, &macros, 0, launch.swapped ? "OPERAND_B" : "OPERAND_A");
-    print_operand_macro(g, &macros, 1, launch.swapped ? "OPERAND_A" : "OPERAND_B");
-    cg_text_add(&macros, "#define SCRATCH (b%d + args.o%d)\n#define PARAMETERS ", g->scratch_tensor, g->scratch_tensor);
-    print_epilogue(g, &epilogues, 1);
-    if (!vectors)
-        print_scalar_lanes(&epilogues);
-    else
-        print_epilogue(g, &epilogues, launch.lanes);
-    const bool fetches = vectors && print_epilogue_fetch(g, &epilogues);
-    cg_print_parameters(g, &macros);
-    cg_text_append(&macros, "\n#define ARGUMENTS ");
-    for (int i = 0; i < g->tensor_count; i++) cg_text_add(&macros, "b%d, ", i);
-    cg_text_add(&macros, "%sargs\n#define FETCHING_EPILOGUE %d\n", g->status ? "status_words, " : "", fetches);
-    memcpy(g->global, launch.global, sizeof g->global);
-    g->dimensions = 3;
-    g->work = flop_of_product(&shape) / 4;
-    g->flop = flop_of_product(&shape) + cg_flop_of_terms(l, false, true);
-    cg_count_bytes(g);
+                "#define LEADING_A args.l%c0\n#define LEADING_B args.l%c0\n#define BATCHES args.batches0\n",
+                swapped ? columns_axis : rows_axis, swapped ? rows_axis : columns_axis, swapped ? 'b' : 'a',
+                swapped ? 'a' : 'b');
+    print_operand_macro(g, out, 0, swapped ? "OPERAND_B" : "OPERAND_A");
+    print_operand_macro(g, out, 1, swapped ? "OPERAND_A" : "OPERAND_B");
+    cg_text_append(out, "#define PARAMETERS ");
+    cg_print_parameters(g, out);
+    cg_text_append(out, "\n#define ARGUMENTS ");
+    for (int i = 0; i < g->tensor_count; i++) cg_text_add(out, "b%d, ", i);
+    cg_text_add(out, "%sargs\n", g->status ? "status_words, " : "");
+}
 
+/* Appends the step for g->global, and its source: the macros, the epilogues, the kernel. Frees the text. */
+static bool finish_product(cg_generator *g, const struct gemm_shape *shape, product_text *text, const char *kernel,
+                           size_t local)
+{
+    cg_text source = {.context = g->context};
+    g->dimensions = 3;
+    g->work = flop_of_product(shape) / 4;
+    g->flop = flop_of_product(shape) + cg_flop_of_terms(g->lowered, false, true);
+    cg_count_bytes(g);
     const int bytes = cg_lay_out(g);
     const bool fits = !cg_exceeds_arguments(g, bytes) || cg_too_large(g);
     cg_step *step = fits ? cg_step_new(g->build) : NULL;
     bool ok = step != NULL;
     if (ok) {
         cg_print_signature(g, &source);
-        cg_text_append(&source, macros.data ? macros.data : "");
-        cg_text_append(&source, epilogues.data ? epilogues.data : "");
-        cg_text_append(&source, cg_source_gemm_packed);
+        cg_text_append(&source, text->macros.data ? text->macros.data : "");
+        cg_text_append(&source, text->epilogues.data ? text->epilogues.data : "");
+        cg_text_append(&source, kernel);
         undefine_macros(g, &source);
-        ok = cg_fill_step(g, step, bytes) && cg_add_scratch_request(g) && !macros.failed && !epilogues.failed &&
-             !source.failed;
-        step->local[0] = 1;
+        ok = cg_fill_step(g, step, bytes) && cg_add_scratch_request(g) && !text->macros.failed &&
+             !text->epilogues.failed && !source.failed;
+        step->local[0] = local;
         g->build->sources[g->build->plan->step_count - 1] = source.data;
     }
-    cg_text_free(&macros);
-    cg_text_free(&epilogues);
+    cg_text_free(&text->macros);
+    cg_text_free(&text->epilogues);
+    return ok;
+}
+
+static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
+{
+    cg_context *cg = g->context;
+    cg_lowered *l = g->lowered;
+    const struct gemm_device device = cg_gemm_device(cg);
+    const struct gemm_launch launch = cg_gemm_plan_as(shape, &device, &g->group->product.division);
+    const bool vectors = !launch.swapped && !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
+                         cg_allows_vectors(l, l->outer_count - 1);
+    product_text text = product_text_new(cg);
+    cg_start_kernel(g);
+    cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
+    add_product_fields(g, shape);
+    g->lanes = launch.lanes;
+    cg_field_integer(g, 'i', "rows", 0, launch.rows);
+    print_product_macros(g, &text.macros, shape, launch.swapped);
+    cg_text_add(&text.macros,
+                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+                "#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n#define ROWS args.rows0\n"
+                "#define SCRATCH (b%d + args.o%d)\n",
+                launch.lanes, device.registers, launch.columns, launch.depth, vectors && cg_cost_of_terms(l) <= SHORT,
+                launch.swapped, g->scratch_tensor, g->scratch_tensor);
+    print_epilogue(g, &text.epilogues, 1);
+    if (!vectors)
+        print_scalar_lanes(&text.epilogues);
+    else
+        print_epilogue(g, &text.epilogues, launch.lanes);
+    const bool fetches = vectors && print_epilogue_fetch(g, &text.epilogues);
+    cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
+    memcpy(g->global, launch.global, sizeof g->global);
+    return finish_product(g, shape, &text, cg_source_gemm_packed, 1);
+}
+
+static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
+{
+    const struct gemm_tiles tiles = g->group->product.tiles;
+    product_text text = product_text_new(g->context);
+    size_t local;
+    cg_start_kernel(g);
+    add_product_fields(g, shape);
+    g->lanes = 1;
+    print_product_macros(g, &text.macros, shape, false);
+    cg_text_add(&text.macros,
+                "#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n"
+                "#define ITEM_COLUMNS %d\n",
+                tiles.rows, tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns);
+    print_epilogue(g, &text.epilogues, 1);
+    cg_gemm_tiles_launch(&tiles, shape, &local, g->global);
+    const bool ok = finish_product(g, shape, &text, cg_source_gemm_tiled, local);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = true;
     return ok;
 }
 
 /* CLBlast writes the product itself; the schedule gave it no epilogue. */
-bool cg_generate_clblast(cg_generator *g, const cg_node *node)
+static bool generate_clblast(cg_generator *g, const struct gemm_shape *shape)
 {
     cg_context *cg = g->context;
     cg_lowered *l = g->lowered;
-    const struct gemm_shape shape = shape_of_product(g, node);
     const int axes = l->outer_count - 2;
     const int tensor_of_result = l->stores[0].tensor;
     cg_start_kernel(g);
     cg_count_bytes(g);
-    g->flop = flop_of_product(&shape);
+    g->flop = flop_of_product(shape);
     g->tensors[0] = l->tensors[l->operand_tensor[0]];
     g->tensors[1] = l->tensors[l->operand_tensor[1]];
     g->tensors[2] = l->tensors[tensor_of_result];
     g->tensor_count = 3;
     cg_blas_call *blas = cg_host_allocate(cg, sizeof *blas);
     if (!blas) return false;
-    *blas = (cg_blas_call){.f64 = shape.f64,
-                           .transposed_a = shape.transposed_a,
-                           .transposed_b = shape.transposed_b,
-                           .m = shape.m,
-                           .n = shape.n,
-                           .k = shape.k,
+    *blas = (cg_blas_call){.f64 = shape->f64,
+                           .transposed_a = shape->transposed_a,
+                           .transposed_b = shape->transposed_b,
+                           .m = shape->m,
+                           .n = shape->n,
+                           .k = shape->k,
                            .leading_a = l->operand[0].leading,
                            .leading_b = l->operand[1].leading,
-                           .batches = shape.batches,
+                           .batches = shape->batches,
                            .first = {l->operand[0].first, l->operand[1].first}};
-    blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape.batches) * sizeof *blas->offsets);
+    blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape->batches) * sizeof *blas->offsets);
     cg_step *step = blas->offsets ? cg_step_new(g->build) : NULL;
     if (!step) {
         cg_host_free(cg, blas->offsets);
@@ -247,9 +271,9 @@ bool cg_generate_clblast(cg_generator *g, const cg_node *node)
     }
     step->blas = blas;
     if (!cg_clblast_temporary(cg, blas)) return false;
-    if (blas->temporary_bytes) cg_add_scratch(g, shape.f64 ? CG_F64 : CG_F32, blas->temporary_bytes);
+    if (blas->temporary_bytes) cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, blas->temporary_bytes);
     if (!cg_fill_step(g, step, 8) || !cg_add_scratch_request(g)) return false;
-    for (int64_t batch = 0; batch < shape.batches; batch++) {
+    for (int64_t batch = 0; batch < shape->batches; batch++) {
         int64_t rest = batch, at[2] = {0, 0};
         for (int k = axes - 1; k >= 0; k--) {
             const int64_t coordinate = rest % l->extent[k];
@@ -258,7 +282,20 @@ bool cg_generate_clblast(cg_generator *g, const cg_node *node)
         }
         blas->offsets[3 * batch] = at[0];
         blas->offsets[3 * batch + 1] = at[1];
-        blas->offsets[3 * batch + 2] = batch * shape.m * shape.n;
+        blas->offsets[3 * batch + 2] = batch * shape->m * shape->n;
     }
     return true;
+}
+
+bool cg_generate_product(cg_generator *g, const cg_node *node)
+{
+    const struct gemm_shape shape = cg_product_shape(node, g->lowered->operand);
+    switch (g->group->product.kernel) {
+    case CG_GEMM_CLBLAST:
+        return generate_clblast(g, &shape);
+    case CG_GEMM_TILED:
+        return generate_tiled(g, &shape);
+    default:
+        return generate_packed(g, &shape);
+    }
 }

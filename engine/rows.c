@@ -188,6 +188,8 @@ bool cg_generate_rows(cg_generator *g)
     for (int i = 0; i < l->store_count; i++) streams |= cg_is_streamed(g, &l->stores[i]);
     if (streams) cg_text_append(&g->body, "    CG_STREAM_FENCE();\n");
     if (!cg_finish_kernel(g)) return false;
-    g->build->plan->steps[g->build->plan->step_count - 1].passes = g->group->passes;
+    cg_step *step = &g->build->plan->steps[g->build->plan->step_count - 1];
+    step->passes = g->group->passes;
+    step->together = g->sharing > 1;
     return true;
 }

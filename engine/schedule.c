@@ -423,12 +423,15 @@ static bool decide_reduce(cg_schedule *s, int position)
 
 static bool decide_contract(cg_schedule *s, int position)
 {
-    int group;
-    if (!anchor_item(s, position, CG_GROUP_CONTRACT, !s->context->gemm_clblast, &group)) return false;
     const cg_node *node = s->items[position].node;
+    const cg_operand operands[2] = {cg_operand_find(s, node, 0), cg_operand_find(s, node, 1)};
+    const struct gemm_shape shape = cg_product_shape(node, operands);
+    const cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
+    int group;
+    if (!anchor_item(s, position, CG_GROUP_CONTRACT, choice.kernel != CG_GEMM_CLBLAST, &group)) return false;
+    s->groups[group].product = choice;
     for (int i = 0; i < 2; i++) {
-        const cg_operand operand = cg_operand_find(s, node, i);
-        const int read = operand.item >= 0 ? operand.item : node->inputs[i]->position;
+        const int read = operands[i].item >= 0 ? operands[i].item : node->inputs[i]->position;
         if (!use_add(s, read, group, false, true, 0)) return false;
     }
     return true;
@@ -605,6 +608,29 @@ cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
     return found;
 }
 
+static bool varies(const cg_node *node, int axis)
+{
+    return node->batch_axis == axis;
+}
+
+struct gemm_shape cg_product_shape(const cg_node *node, const cg_operand operands[2])
+{
+    const cg_node *a = node->inputs[0], *b = node->inputs[1];
+    const int rank = node->shape.rank;
+    struct gemm_shape shape = {.m = node->shape.size[rank - 2],
+                               .n = node->shape.size[rank - 1],
+                               .k = a->shape.size[a->shape.rank - 1],
+                               .batches = 1,
+                               .transposed_a = operands[0].item >= 0 && operands[0].transposed,
+                               .transposed_b = operands[1].item >= 0 && operands[1].transposed,
+                               .f64 = node->dtype == CG_F64,
+                               .m_varies = varies(node, rank - 2),
+                               .n_varies = varies(node, rank - 1),
+                               .k_varies = varies(a, a->shape.rank - 1) || varies(b, b->shape.rank - 2)};
+    for (int i = 0; i < rank - 2; i++) shape.batches *= node->shape.size[i];
+    return shape;
+}
+
 /* --- order --- */
 
 /* In place only if every other reader of the old value can run first, and the group itself reads it element by
@@ -615,7 +641,7 @@ static bool can_write_in_place(cg_schedule *s, int writer, const cg_entry *old)
     if (own && (!own->identity || own->needs_buffer)) return false;
     for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
         if (s->uses[u].group != writer && cg_reaches(s, writer, s->uses[u].group)) return false;
-    if (s->reports && s->groups[writer].kind == CG_GROUP_CONTRACT && s->context->gemm_clblast) return false;
+    if (s->reports && s->groups[writer].product.kernel == CG_GEMM_CLBLAST) return false;
     for (int g = 0; s->reports && g < s->group_count; g++)
         if (s->groups[g].reports && cg_reaches(s, writer, g)) return false;
     return true;

@@ -4,6 +4,7 @@
 #define CLGRAD_ENGINE_SCHEDULE_H
 
 #include "engine/plan.h"
+#include "engine/tune.h"
 
 enum {
     CG_MOST_OPS = 64,     /* inlined or stored in one kernel */
@@ -76,7 +77,9 @@ typedef struct cg_group {
     int last_item; /* position, for the launch order */
     uint64_t visit;
     bool reports, in_place;
-    int step; /* its place in the launch order */
+    cg_gemm_choice
+        product; /* CONTRACT: how it is computed. CLBlast takes no epilogue, and nothing keeps it from writing */
+    int step;    /* its place in the launch order */
 } cg_group;
 
 typedef struct cg_edge {
@@ -129,6 +132,9 @@ typedef struct cg_operand {
     int64_t batch_stride[CG_MAX_RANK]; /* per leading axis of the result */
 } cg_operand;
 cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int which);
+
+/* The product of a CONTRACT node with these operands. */
+struct gemm_shape cg_product_shape(const cg_node *node, const cg_operand operands[2]);
 
 /* The buffer that an item's elements lie in: follows aliases. */
 int cg_entry_storage(const cg_schedule *schedule, int item);

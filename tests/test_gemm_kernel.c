@@ -1,10 +1,11 @@
-/* Checks cl_kernels/gemm_packed.cl, launched as engine/gemm_plan.c says, against a plain product in double on the host.
- * Operands end where unreadable memory begins, and the epilogue adds to what is there, so that a read out of bounds
- * or an element stored twice or not at all shows. Uses OpenCL directly and nothing else of the library. */
+/* Checks cl_kernels/gemm_packed.cl and gemm_tiled.cl, launched as engine/gemm_plan.c and gemm_tiles.c say, against a
+ * plain product in double on the host. Operands end where unreadable memory begins, and the epilogue adds to what is
+ * there, so that a read out of bounds or an element stored twice or not at all shows. Uses OpenCL directly and nothing
+ * else of the library. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #include "cl_kernels.h"
-#include "engine/gemm_plan.h"
+#include "engine/gemm_tiles.h"
 #include <CL/cl.h>
 #include <check.h>
 #include <stdio.h>
@@ -48,12 +49,13 @@ static const char parameters[] =
     "{\n"
     "    given_c[((long)batch * (SWAPPED ? given_n : given_m) + row) * given_leading_c + column] += value;\n"
     "}\n"
-    "#define PASTE_NAMES(a, b) a##b\n#define PASTE(a, b) PASTE_NAMES(a, b)\n"
-    "static void epilogue_vector(PARAMETERS, int batch, int row, int column, PASTE(REAL, LANES) value)\n"
+    "#if LANES > 1\n"
+    "static void epilogue_vector(PARAMETERS, int batch, int row, int column, CG_JOIN(REAL, LANES) value)\n"
     "{\n"
     "    __global REAL *to = given_c + ((long)batch * given_m + row) * given_leading_c + column;\n"
-    "    PASTE(vstore, LANES)(PASTE(vload, LANES)(0, to) + value, 0, to);\n"
-    "}\n";
+    "    CG_JOIN(vstore, LANES)(CG_JOIN(vload, LANES)(0, to) + value, 0, to);\n"
+    "}\n"
+    "#endif\n";
 
 static void open_device(void)
 {
@@ -73,20 +75,18 @@ static void close_device(void)
     clReleaseContext(context);
 }
 
-static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers,
-                       bool short_epilogue)
+/* `constants`: those that only this kernel knows, as definitions. */
+static cl_kernel build_kernel(const struct gemm_shape *shape, const char *constants, const char *kernel_source)
 {
-    const struct gemm_shape given = launch->swapped ? cg_gemm_swap(shape) : *shape;
     static char text[1 << 16];
-    snprintf(
+    const int length = snprintf(
         text, sizeof text,
-        "#define CG_LANES 1\n%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n#define LANES "
-        "%d\n"
-        "#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n#define TRANSPOSED_A %d\n"
-        "#define TRANSPOSED_B %d\n#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n#define SWAPPED %d\n%s%s%s",
-        cg_source_prelude, shape->f64 ? "double" : "float", shape->f64, launch->lanes, registers, launch->columns,
-        launch->depth, given.transposed_a, given.transposed_b, short_epilogue, launch->swapped, cg_source_entry,
-        parameters, cg_source_gemm_packed);
+        "%s#define CG_LANES 1\n%s%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
+        "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n%s%s%s",
+        shape->f64 ? "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n" : "", cg_source_entry, cg_source_prelude,
+        shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b, constants, parameters,
+        kernel_source);
+    ck_assert_int_lt(length, sizeof text);
     const char *source = text;
     cl_int status;
     cl_program program = clCreateProgramWithSource(context, 1, &source, NULL, &status);
@@ -100,6 +100,28 @@ static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch 
     ck_assert_int_eq(status, CL_SUCCESS);
     clReleaseProgram(program);
     return kernel;
+}
+
+static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers,
+                       bool short_epilogue)
+{
+    const struct gemm_shape given = launch->swapped ? cg_gemm_swap(shape) : *shape;
+    char constants[256];
+    snprintf(constants, sizeof constants,
+             "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+             "#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n#define SWAPPED %d\n",
+             launch->lanes, registers, launch->columns, launch->depth, short_epilogue, launch->swapped);
+    return build_kernel(&given, constants, cg_source_gemm_packed);
+}
+
+static cl_kernel build_tiled(const struct gemm_shape *shape, const struct gemm_tiles *tiles)
+{
+    char constants[256];
+    snprintf(constants, sizeof constants,
+             "#define LANES 1\n#define SWAPPED 0\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
+             "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n",
+             tiles->rows, tiles->columns, tiles->depth, tiles->item_rows, tiles->item_columns);
+    return build_kernel(shape, constants, cg_source_gemm_tiled);
 }
 
 static struct guarded guarded_new(size_t bytes)
@@ -183,7 +205,7 @@ static void product_free(struct product *p)
     guarded_free(&p->c);
 }
 
-static void run(struct product *p, cl_kernel kernel)
+static void run(struct product *p, cl_kernel kernel, size_t group)
 {
     if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
     const bool swapped = p->launch.swapped;
@@ -192,7 +214,7 @@ static void run(struct product *p, cl_kernel kernel)
     const int leading_a = swapped ? p->leading_b : p->leading_a, leading_b = swapped ? p->leading_a : p->leading_b;
     const size_t real = s->f64 ? sizeof(double) : sizeof(float);
     cl_int status;
-    cl_mem scratch = clCreateBuffer(context, 0, (size_t)p->launch.scratch_elements * real, NULL, &status);
+    cl_mem scratch = clCreateBuffer(context, 0, (size_t)(p->launch.scratch_elements + 1) * real, NULL, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
     const cl_int m = (cl_int)s->m, n = (cl_int)s->n, k = (cl_int)s->k, batches = (cl_int)s->batches;
     const cl_long size_a = (cl_long)leading_a * (s->transposed_a ? k : m);
@@ -216,7 +238,7 @@ static void run(struct product *p, cl_kernel kernel)
                      {sizeof batches, &batches}};
     for (cl_uint i = 0; i < sizeof arguments / sizeof *arguments; i++)
         ck_assert_int_eq(clSetKernelArg(kernel, i, arguments[i].size, arguments[i].value), CL_SUCCESS);
-    const size_t local[3] = {1, 1, 1};
+    const size_t local[3] = {group, 1, 1};
     ck_assert_int_eq(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, p->launch.global, local, 0, NULL, NULL),
                      CL_SUCCESS);
     /* Mapping makes the host's memory hold the result. */
@@ -266,19 +288,33 @@ static void check_product(cl_kernel kernel, const struct gemm_shape *shape, cons
                           bool integers)
 {
     struct product p = product_new(shape, launch, integers);
-    run(&p, kernel);
+    run(&p, kernel, 1);
     compare(&p, integers);
     product_free(&p);
 }
 
+static void check_tiled_product(cl_kernel kernel, const struct gemm_shape *shape, const struct gemm_tiles *tiles)
+{
+    struct gemm_launch launch = {.lanes = 1};
+    size_t local;
+    cg_gemm_tiles_launch(tiles, shape, &local, launch.global);
+    for (int integers = 0; integers < 2; integers++) {
+        struct product p = product_new(shape, &launch, integers);
+        run(&p, kernel, local);
+        compare(&p, integers);
+        product_free(&p);
+    }
+}
+
+static const int extents[][4] = {
+    {0, 5, 3, 1},     {5, 0, 3, 1},       {5, 3, 0, 1},     {37, 70, 0, 2},   {1, 1, 1, 1},    {1, 513, 40, 1},
+    {2, 16, 16, 1},   {3, 17, 15, 2},     {7, 31, 33, 1},   {12, 32, 64, 1},  {13, 33, 65, 3}, {23, 47, 5, 1},
+    {25, 64, 17, 1},  {26, 79, 31, 2},    {35, 130, 9, 1},  {48, 96, 100, 1}, {97, 10, 33, 1}, {100, 1, 50, 1},
+    {29, 45, 600, 2}, {64, 257, 1030, 1}, {130, 300, 8, 1}, {5, 3, 2, 40},    {600, 9, 520, 1}};
+
 /* One build serves them all, because every extent is said to vary. */
 static void check_extents(struct gemm_shape shape, const struct gemm_device *target, bool short_epilogue)
 {
-    static const int extents[][4] = {
-        {0, 5, 3, 1},     {5, 0, 3, 1},       {5, 3, 0, 1},     {37, 70, 0, 2},   {1, 1, 1, 1},    {1, 513, 40, 1},
-        {2, 16, 16, 1},   {3, 17, 15, 2},     {7, 31, 33, 1},   {12, 32, 64, 1},  {13, 33, 65, 3}, {23, 47, 5, 1},
-        {25, 64, 17, 1},  {26, 79, 31, 2},    {35, 130, 9, 1},  {48, 96, 100, 1}, {97, 10, 33, 1}, {100, 1, 50, 1},
-        {29, 45, 600, 2}, {64, 257, 1030, 1}, {130, 300, 8, 1}, {5, 3, 2, 40},    {600, 9, 520, 1}};
     shape.m_varies = shape.n_varies = shape.k_varies = true;
     cl_kernel kernel = NULL;
     struct gemm_launch first = {0};
@@ -371,6 +407,101 @@ START_TEST(swapped_products)
 }
 END_TEST
 
+/* ---- tiled ------------------------------------------------------------------------------------------------------- */
+
+static struct gemm_limits limits_of_device(void)
+{
+    struct gemm_limits limits = {.compute_units = 1};
+    cl_ulong local = 0;
+    size_t group = 0;
+    clGetDeviceInfo(device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
+    limits.local_bytes = (int64_t)local;
+    limits.group_size = (int64_t)group;
+    return limits;
+}
+
+static void check_tiles(struct gemm_shape shape, struct gemm_tiles tiles)
+{
+    const struct gemm_limits limits = limits_of_device();
+    if (!cg_gemm_tiles_fit(&tiles, shape.f64, &limits)) return;
+    cl_kernel kernel = build_tiled(&shape, &tiles);
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2], shape.batches = extents[i][3];
+        check_tiled_product(kernel, &shape, &tiles);
+    }
+    clReleaseKernel(kernel);
+}
+
+/* Square and oblong tiles, one element and many to a work-item, strips deeper and less deep than a tile is wide. */
+static const struct gemm_tiles tile_sizes[] = {{64, 64, 16, 4, 4}, {16, 16, 16, 1, 1}, {32, 8, 3, 4, 2},
+                                               {8, 48, 20, 2, 3},  {1, 1, 1, 1, 1},    {128, 128, 8, 8, 8}};
+
+START_TEST(every_tiled_form_in_f32)
+{
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2};
+    for (size_t i = 0; i < sizeof tile_sizes / sizeof *tile_sizes; i++) check_tiles(shape, tile_sizes[i]);
+}
+END_TEST
+
+START_TEST(every_tiled_form_in_f64)
+{
+    if (!has_doubles()) return;
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2, .f64 = true};
+    for (size_t i = 0; i < 3; i++) check_tiles(shape, tile_sizes[i]);
+}
+END_TEST
+
+/* Whatever a device allows, the default keeps to it; and it runs. */
+START_TEST(tiles_keep_to_the_limits)
+{
+    static const int64_t groups[] = {1, 2, 3, 16, 64, 100, 256, 1024}, bytes[] = {256, 1024, 16384, 32768, 65536};
+    static const int64_t sizes[] = {1, 5, 16, 40, 128, 1000, 100000};
+    for (int i = 0; i < 8 * 5; i++)
+        for (int j = 0; j < 7 * 7 * 2 * 2; j++) {
+            const struct gemm_limits limits = {j / 98 ? 100 : 1, bytes[i / 8], groups[i % 8]};
+            const struct gemm_shape shape = {
+                .m = sizes[j % 7], .n = sizes[j / 7 % 7], .k = 10, .batches = 1, .f64 = j / 49 % 2};
+            const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
+            ck_assert_msg(cg_gemm_tiles_fit(&tiles, shape.f64, &limits), "%d x %d x %d, %d x %d each", tiles.rows,
+                          tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns);
+        }
+}
+END_TEST
+
+START_TEST(tiles_of_narrow_devices_compute)
+{
+    const struct gemm_limits narrow[] = {{1, 2048, 1}, {4, 16384, 32}, {2, 4096, 100}};
+    const struct gemm_shape shape = {.m = 130, .n = 70, .k = 33, .batches = 2, .transposed_a = true};
+    const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &narrow[_i]);
+    cl_kernel kernel = build_tiled(&shape, &tiles);
+    check_tiled_product(kernel, &shape, &tiles);
+    clReleaseKernel(kernel);
+}
+END_TEST
+
+START_TEST(tiles_do_not_depend_on_a_minibatch)
+{
+    const struct gemm_limits limits = {20, 32768, 256};
+    struct gemm_shape shape = {.m = 128, .n = 512, .k = 784, .batches = 1, .m_varies = true};
+    const struct gemm_tiles full = cg_gemm_tiles(&shape, &limits);
+    for (shape.m = 1; shape.m < 300; shape.m++) {
+        const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
+        ck_assert_mem_eq(&tiles, &full, sizeof full);
+    }
+}
+END_TEST
+
+START_TEST(absurd_tiles_do_not_fit)
+{
+    static const struct gemm_tiles absurd[] = {
+        {0, 16, 16, 1, 1},    {16, 16, 0, 1, 1},    {16, 16, 16, 0, 1}, {16, 16, 16, 3, 1},   {16, 16, 16, 1, 32},
+        {-16, 16, 16, -1, 1}, {16, 16, 1000, 1, 1}, {64, 64, 16, 1, 1}, {128, 128, 64, 8, 8}, {256, 256, 8, 16, 16}};
+    const struct gemm_limits limits = {20, 32768, 256};
+    ck_assert(!cg_gemm_tiles_fit(&absurd[_i], false, &limits));
+}
+END_TEST
+
 START_TEST(source_does_not_depend_on_a_minibatch)
 {
     struct gemm_shape shape = {.m = 128, .n = 512, .k = 784, .batches = 1, .m_varies = true};
@@ -395,8 +526,18 @@ int main(void)
     tcase_add_loop_test(tests, narrow_products, 0, 2);
     tcase_add_loop_test(tests, swapped_products, 0, 2);
     suite_add_tcase(suite, tests);
+    TCase *tiled = tcase_create("tiled");
+    tcase_set_timeout(tiled, 120);
+    tcase_add_checked_fixture(tiled, open_device, close_device);
+    tcase_add_loop_test(tiled, every_tiled_form_in_f32, 0, 4);
+    tcase_add_loop_test(tiled, every_tiled_form_in_f64, 0, 4);
+    tcase_add_loop_test(tiled, tiles_of_narrow_devices_compute, 0, 3);
+    suite_add_tcase(suite, tiled);
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
+    tcase_add_test(plans, tiles_keep_to_the_limits);
+    tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
+    tcase_add_loop_test(plans, absurd_tiles_do_not_fit, 0, 10);
     suite_add_tcase(suite, plans);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

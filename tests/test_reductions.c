@@ -1,5 +1,5 @@
-/* Tests reductions over any axes, softmax, matrix products and batch normalization against plain loops in double, with
- * their edge cases, subgradients and error messages. */
+/* Tests reductions over any axes, softmax, batch and layer normalization against plain loops in double, with their edge
+ * cases, subgradients and error messages. */
 #include "op_support.h"
 
 /* ---- Reductions -------------------------------------------------------------------------------------------------- */
@@ -310,122 +310,6 @@ START_TEST(softmax_edges)
 }
 END_TEST
 
-/* ---- matmul ------------------------------------------------------------------------------------------------------ */
-
-/* Operands of rank 2 and more. */
-static array product(array a, array b)
-{
-    int rank = a.shape.rank > b.shape.rank ? a.shape.rank : b.shape.rank;
-    int64_t m = a.shape.size[a.shape.rank - 2], k = a.shape.size[a.shape.rank - 1], n = b.shape.size[b.shape.rank - 1];
-    cg_shape out = {.rank = rank}, stack_a = {.rank = a.shape.rank - 2}, stack_b = {.rank = b.shape.rank - 2};
-    for (int i = 0; i < rank - 2; i++) {
-        int in_a = i - (rank - a.shape.rank), in_b = i - (rank - b.shape.rank);
-        int64_t size_a = in_a >= 0 ? a.shape.size[in_a] : 1, size_b = in_b >= 0 ? b.shape.size[in_b] : 1;
-        if (in_a >= 0) stack_a.size[in_a] = size_a;
-        if (in_b >= 0) stack_b.size[in_b] = size_b;
-        out.size[i] = size_a == 1 ? size_b : size_a;
-    }
-    cg_shape stack = out;
-    stack.rank = rank - 2;
-    out.size[rank - 2] = m, out.size[rank - 1] = n;
-    array c = array_new(a.dtype, out);
-    for (int64_t s = 0; s < cg_shape_size(stack); s++) {
-        const double *x = a.at + broadcast_position(stack_a, stack, s) * m * k;
-        const double *y = b.at + broadcast_position(stack_b, stack, s) * k * n;
-        for (int64_t i = 0; i < m; i++)
-            for (int64_t j = 0; j < n; j++)
-                for (int64_t l = 0; l < k; l++) c.at[(s * m + i) * n + j] += x[i * k + l] * y[l * n + j];
-    }
-    return c;
-}
-
-static void check_product(cg_shape shape_a, cg_shape shape_b, cg_dtype dtype)
-{
-    array a = array_random(dtype, shape_a, -1, 1), b = array_random(dtype, shape_b, -1, 1), c = product(a, b);
-    double least = dtype == CG_F32 ? 1e-5 : 1e-12;
-    char name[96];
-    snprintf(name, sizeof name, "%s x %s", cg_shape_text(cg, shape_a), cg_shape_text(cg, shape_b));
-    expect_close(cg_matmul(tensor_of(a), tensor_of(b)), c, least, least, name);
-}
-
-START_TEST(matmul_of_many_sizes)
-{
-    const int64_t sizes[][3] = {{1, 1, 1},   {2, 3, 4},    {1, 70, 1},    {17, 1, 19},
-                                {33, 65, 7}, {64, 64, 64}, {13, 200, 37}, {100, 9, 130}};
-    for (int i = 0; i < 8; i++)
-        for (int dtype = CG_F32; dtype <= (has_f64() ? CG_F64 : CG_F32); dtype++)
-            check_product(CG_SHAPE(sizes[i][0], sizes[i][1]), CG_SHAPE(sizes[i][1], sizes[i][2]), (cg_dtype)dtype);
-}
-END_TEST
-
-START_TEST(matmul_of_stacks)
-{
-    check_product(CG_SHAPE(5, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
-    check_product(CG_SHAPE(5, 2, 3), CG_SHAPE(3, 4), CG_F32);
-    check_product(CG_SHAPE(2, 3), CG_SHAPE(5, 3, 4), CG_F32);
-    check_product(CG_SHAPE(1, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
-    check_product(CG_SHAPE(6, 1, 2, 3), CG_SHAPE(5, 3, 4), CG_F32);
-    check_product(CG_SHAPE(2, 1, 3, 2, 2), CG_SHAPE(1, 4, 1, 2, 3), CG_F32);
-    check_product(CG_SHAPE(2, 1, 2, 1, 1, 1, 3, 2), CG_SHAPE(1, 3, 2, 1, 2, 1, 2, 2), CG_F32);
-}
-END_TEST
-
-START_TEST(matmul_of_transposed)
-{
-    array a = array_random(CG_F32, CG_SHAPE(19, 34), -1, 1), b = array_random(CG_F32, CG_SHAPE(34, 21), -1, 1);
-    array a_turned = array_new(CG_F32, CG_SHAPE(34, 19)), b_turned = array_new(CG_F32, CG_SHAPE(21, 34)),
-          c = product(a, b);
-    for (int64_t i = 0; i < a.count; i++) a_turned.at[i % 34 * 19 + i / 34] = a.at[i];
-    for (int64_t i = 0; i < b.count; i++) b_turned.at[i % 21 * 34 + i / 21] = b.at[i];
-    cg_tensor left[] = {tensor_of(a), cg_transpose(tensor_of(a_turned))};
-    cg_tensor right[] = {tensor_of(b), cg_transpose(tensor_of(b_turned))};
-    for (int i = 0; i < 4; i++) expect_close(cg_matmul(left[i / 2], right[i % 2]), c, 1e-5, 1e-5, "transposed");
-}
-END_TEST
-
-START_TEST(matmul_of_vectors)
-{
-    cg_tensor row = tensor_of(ARRAY(CG_F32, CG_SHAPE(2), 1, 2));
-    cg_tensor matrix = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 3), 1, 2, 3, 4, 5, 6));
-    cg_tensor stack = tensor_of(array_iota(CG_F32, CG_SHAPE(2, 2, 2)));
-    expect_about(cg_matmul(row, row), ARRAY(CG_F32, CG_RANK0, 5));
-    expect_about(cg_matmul(row, matrix), ARRAY(CG_F32, CG_SHAPE(3), 9, 12, 15));
-    expect_about(cg_matmul(cg_transpose(matrix), row), ARRAY(CG_F32, CG_SHAPE(3), 9, 12, 15));
-    expect_about(cg_matmul(stack, row), ARRAY(CG_F32, CG_SHAPE(2, 2), 2, 8, 14, 20));
-    expect_about(cg_matmul(row, stack), ARRAY(CG_F32, CG_SHAPE(2, 2), 4, 7, 16, 19));
-    expect_about(gradient_of(cg_matmul(row, row), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 2, 4));
-    expect_about(gradient_of(cg_matmul(row, stack), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 10, 18));
-    expect_about(gradient_of(cg_matmul(stack, row), no_tensor, row), ARRAY(CG_F32, CG_SHAPE(2), 12, 16));
-}
-END_TEST
-
-START_TEST(matmul_of_nothing_and_of_integers)
-{
-    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(2, 0)), cg_ones(cg, CG_SHAPE(0, 3))),
-                 array_new(CG_F32, CG_SHAPE(2, 3)));
-    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(0, 2)), cg_ones(cg, CG_SHAPE(2, 3))),
-                 array_new(CG_F32, CG_SHAPE(0, 3)));
-    expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(0, 2, 2)), cg_ones(cg, CG_SHAPE(2, 3))),
-                 array_new(CG_F32, CG_SHAPE(0, 2, 3)));
-    cg_tensor whole = tensor_of(ARRAY(CG_I32, CG_SHAPE(1, 2), 3, 4)),
-              bytes = tensor_of(ARRAY(CG_U8, CG_SHAPE(2, 1), 5, 200));
-    expect_array(cg_matmul(whole, bytes), ARRAY(CG_F32, CG_SHAPE(1, 1), 815));
-}
-END_TEST
-
-START_TEST(matmul_errors)
-{
-    cg_tensor a = cg_zeros(cg, CG_SHAPE(128, 784)), b = cg_zeros(cg, CG_SHAPE(512, 784));
-    expect_error(cg_matmul(a, b), "matmul: [128,784] x [512,784]: inner sizes 784 and 512 differ");
-    expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(3)), cg_zeros(cg, CG_SHAPE(4, 3))),
-                 "matmul: [3] x [4,3]: inner sizes 3 and 4 differ");
-    expect_error(cg_matmul(cg_ones(cg, CG_RANK0), a), "matmul: [] x [128,784]: a scalar is no matrix");
-    expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(2, 3, 4)), cg_zeros(cg, CG_SHAPE(5, 4, 6))),
-                 "matmul: [2,3,4] x [5,4,6]: leading sizes 2 and 5 do not broadcast");
-    ck_assert(cg_is_null(cg_matmul(a, no_tensor)) && cg_is_null(cg_matmul(no_tensor, a)));
-}
-END_TEST
-
 /* ---- Batch normalization ----------------------------------------------------------------------------------------- */
 
 START_TEST(batch_norm_of_a_batch)
@@ -571,16 +455,17 @@ static TCase *reduce_cases(void)
     return tests;
 }
 
-static TCase *product_cases(void)
+/* The same numbers in each test, whatever ran before. */
+static void open_with_numbers_of_its_own(void)
 {
-    TCase *tests = tcase_create("products, batch normalization");
-    tcase_add_checked_fixture(tests, open_context, close_context);
-    tcase_add_test(tests, matmul_of_many_sizes);
-    tcase_add_test(tests, matmul_of_stacks);
-    tcase_add_test(tests, matmul_of_transposed);
-    tcase_add_test(tests, matmul_of_vectors);
-    tcase_add_test(tests, matmul_of_nothing_and_of_integers);
-    tcase_add_test(tests, matmul_errors);
+    open_context();
+    random_state = 1;
+}
+
+static TCase *normalization_cases(void)
+{
+    TCase *tests = tcase_create("normalization");
+    tcase_add_checked_fixture(tests, open_with_numbers_of_its_own, close_context);
     tcase_add_test(tests, batch_norm_of_a_batch);
     tcase_add_test(tests, batch_norm_edges);
     tcase_add_test(tests, layer_norm_along_an_axis);
@@ -592,5 +477,5 @@ static TCase *product_cases(void)
 
 int main(void)
 {
-    return run_suite("reductions", (TCase * (*const[])(void)){reduce_cases, product_cases}, 2);
+    return run_suite("reductions", (TCase * (*const[])(void)){reduce_cases, normalization_cases}, 2);
 }

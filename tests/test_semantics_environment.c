@@ -154,7 +154,8 @@ START_TEST(a_bad_environment_is_a_clear_error)
                    "no OpenCL device matches \"no such device\", from CLGRAD_DEVICE; there are:\n0  ");
     expect_refusal("CLGRAD_DEVICE", "99", CG_ERROR_DEVICE, "no OpenCL device matches \"99\"");
     expect_refusal("CLGRAD_MEMORY_LIMIT", "lots", CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"lots\"");
-    expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT, "CLGRAD_GEMM is \"fast\"; it takes packed, clblast");
+    expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT,
+                   "CLGRAD_GEMM is \"fast\"; it takes packed, tiled, clblast");
     expect_refusal("CLGRAD_DISABLE", "fp64,f16", CG_ERROR_ARGUMENT,
                    "CLGRAD_DISABLE is \"fp64,f16\"; it takes fp64, fp16, subgroups");
     expect_refusal("CLGRAD_LOG", "plans", CG_ERROR_ARGUMENT, "CLGRAD_LOG is \"plans\"; it takes plan, kernels");

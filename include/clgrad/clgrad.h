@@ -19,6 +19,7 @@
 #include <clgrad/profile.h>
 #include <clgrad/progress.h>
 #include <clgrad/tensor.h>
+#include <clgrad/tuning.h>
 #include <clgrad/variable.h>
 
 #endif

@@ -33,7 +33,8 @@ ENGINE_FOR_OPS = {"ops": set(), "autodiff": {"engine/graph.h"}}
 
 # The public headers that a folder may include, where not all: the engine knows ops through struct cg_op alone, and
 # neither ops nor differentiation know the layers and files built on them.
-ENGINE_PUBLIC = {"api.h", "context.h", "dot.h", "file.h", "interop.h", "op.h", "profile.h", "tensor.h", "variable.h"}
+ENGINE_PUBLIC = {"api.h", "context.h", "dot.h", "file.h", "interop.h", "op.h", "profile.h", "tensor.h", "tuning.h",
+                 "variable.h"}
 PUBLIC = {
     "engine": ENGINE_PUBLIC,
     "ops": ENGINE_PUBLIC | {"autodiff.h", "ops.h"},
