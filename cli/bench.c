@@ -2,6 +2,7 @@
  * memory or the plans of the one before. */
 #include "bench.h"
 
+#include "arguments.h"
 #include "bench_report.h"
 #include "bench_select.h"
 #include <stdio.h>
@@ -48,22 +49,6 @@ static int misuse(const char *what, const char *argument)
 {
     fprintf(stderr, "clgrad bench: %s%s; see clgrad bench --help\n", what, argument);
     return EXIT_USAGE;
-}
-
-/* The value of an option, given as `--name value` or `--name=value`; NULL if this is not that option. */
-static const char *option_value(const char *name, char **arguments, int *index)
-{
-    const size_t length = strlen(name);
-    const char *argument = arguments[*index];
-    if (strncmp(argument, name, length) != 0) return NULL;
-    if (argument[length] == '=') return argument + length + 1;
-    return argument[length] == '\0' && arguments[*index + 1] ? arguments[++*index] : NULL;
-}
-
-static bool parse_dtype(const char *text, cg_dtype *dtype)
-{
-    *dtype = strcmp(text, "f64") == 0 ? CG_F64 : CG_F32;
-    return strcmp(text, "f64") == 0 || strcmp(text, "f32") == 0;
 }
 
 /* `filters` has room for all arguments. 0, or the exit status of a misuse. */
@@ -155,27 +140,13 @@ static int run_cases(const case_list *list, const bench_options *options)
     return status;
 }
 
-static int list_cases(const case_list *list, const char *filter)
-{
-    char text[2 * CASE_TEXT_BYTES];
-    fprintf(stderr, "clgrad bench: no case has \"%s\" in it; the cases are:\n", filter);
-    for (int i = 0; i < list->count; i++) {
-        bench_case_text(&list->cases[i], text);
-        fprintf(stderr, "  %s\n", text);
-    }
-    return EXIT_USAGE;
-}
-
 static int run(const bench_options *options)
 {
     case_list list = {0};
-    int status = EXIT_USAGE;
-    const bool read = options->shapes ? case_list_read(&list, options->shapes, options->dtype)
-                                      : case_list_builtin(&list, options->dtype);
-    if (read) {
-        const char *unknown = case_list_filter(&list, options->filters, options->filter_count);
-        status = unknown ? list_cases(&list, unknown) : run_cases(&list, options);
-    }
+    const int status = case_list_choose(&list, "clgrad bench", options->shapes, options->dtype, options->filters,
+                                        options->filter_count)
+                           ? run_cases(&list, options)
+                           : EXIT_USAGE;
     case_list_free(&list);
     return status;
 }

@@ -111,3 +111,22 @@ const char *case_list_filter(case_list *list, char *const *filters, int filter_c
     list->count = kept;
     return NULL;
 }
+
+static void print_unknown(const case_list *list, const char *command, const char *filter)
+{
+    char text[2 * CASE_TEXT_BYTES];
+    fprintf(stderr, "%s: no case has \"%s\" in it; the cases are:\n", command, filter);
+    for (int i = 0; i < list->count; i++) {
+        bench_case_text(&list->cases[i], text);
+        fprintf(stderr, "  %s\n", text);
+    }
+}
+
+bool case_list_choose(case_list *list, const char *command, const char *shapes, cg_dtype dtype, char *const *filters,
+                      int filter_count)
+{
+    if (!(shapes ? case_list_read(list, shapes, dtype) : case_list_builtin(list, dtype))) return false;
+    const char *unknown = case_list_filter(list, filters, filter_count);
+    if (unknown) print_unknown(list, command, unknown);
+    return !unknown;
+}

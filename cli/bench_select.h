@@ -16,5 +16,9 @@ void case_list_free(case_list *list);
 /* Keeps what some filter is a part of; without filters, all but DeepBench's. The first filter that is a part of nothing
  * is returned, and the list is then as it was; else NULL. */
 const char *case_list_filter(case_list *list, char *const *filters, int filter_count);
+/* The cases asked for: of the file `shapes`, or of the built-in ones where that is NULL, those that the filters leave.
+ * False after a message on stderr that begins with the command's name; an unknown filter lists the cases. */
+bool case_list_choose(case_list *list, const char *command, const char *shapes, cg_dtype dtype, char *const *filters,
+                      int filter_count);
 
 #endif

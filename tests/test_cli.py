@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -33,14 +34,15 @@ def bench(*arguments):
 
 class Help(unittest.TestCase):
     def test_help_goes_to_stdout(self):
-        for arguments in (["--help"], ["bench", "--help"], ["profile", "--help"]):
+        for arguments in (["--help"], ["bench", "--help"], ["profile", "--help"], ["tune", "--help"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 0)
             self.assertIn("Usage: clgrad", done.stdout)
 
     def test_misuse_exits_with_2(self):
         for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f16"], ["bench", "--shapes"],
-                          ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"]):
+                          ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"], ["tune", "--nothing"],
+                          ["tune", "--dtype", "f16"], ["tune", "--shapes"], ["tune", "no such case"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertTrue(done.stderr, arguments)
@@ -196,6 +198,25 @@ class Profile(unittest.TestCase):
         done = clgrad("profile", str(self.path) + ".missing")
         self.assertEqual(done.returncode, 1)
         self.assertIn(".missing", done.stderr)
+
+
+class Tune(unittest.TestCase):
+    def test_choices_are_shown_and_kept(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, shapes = pathlib.Path(folder) / "tuning", pathlib.Path(folder) / "shapes"
+            shapes.write_text("gemm 20x30x40 NT\n", encoding="utf-8")
+            done = subprocess.run([CLGRAD, "tune", "--shapes", str(shapes)], capture_output=True, text=True, check=False,
+                                  env={**os.environ, "CLGRAD_TUNING": str(path), "CLGRAD_GEMM": "packed"})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            (row,) = re.findall(r"^(gemm packed f32 NT 20x30x40) +(packed \d+ \d+ \d+ \d+) +([0-9.]+) +([0-9.]+) +"
+                                r"[0-9.]+x$", done.stdout, re.MULTILINE)
+            self.assertIn(f"kept in {path}\n", done.stdout)
+            head, line = path.read_text(encoding="utf-8").splitlines()
+            self.assertEqual(head, "clgrad tuning 1")
+            fields = line.split("\t")
+            self.assertEqual(fields[2:4], list(row[:2]))
+            for shown, kept in zip(row[2:], fields[4:]):
+                self.assertAlmostEqual(float(shown), int(kept) / 1e3, delta=0.06)
 
 
 if __name__ == "__main__":
