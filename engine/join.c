@@ -6,6 +6,7 @@
 #include "engine/buffer.h"
 #include "engine/program.h"
 #include "engine/stages.h"
+#include "engine/tune.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -178,18 +179,23 @@ static bool make_table(cg_context *cg, cg_joined *j, const cg_plan *plan, int by
 
 /* --- joining --- */
 
-/* False for plans that must, or had better, stay as they are. */
-static bool is_worth_joining(const cg_context *cg, const cg_plan *plan)
+double cg_plan_seconds(const cg_plan *plan)
 {
     double seconds = 0;
+    for (int i = 0; i < plan->step_count; i++) seconds += cg_step_seconds(&plan->steps[i]);
+    return seconds;
+}
+
+/* False for plans that must, or had better, stay as they are. */
+static bool is_worth_joining(cg_context *cg, const cg_plan *plan)
+{
     if (cg->join == CG_JOIN_NEVER || cg->check_nan || plan->step_count < 2 || plan->step_count > MOST_STAGES)
         return false;
     for (int i = 0; i < plan->step_count; i++) {
         const cg_step *step = &plan->steps[i];
         if (step->blas || step->together || step->place_count > CG_MOST_STEP_PLACES) return false;
-        seconds += cg_step_seconds(step);
     }
-    return cg->join == CG_JOIN_ALWAYS || (!cg->info.is_gpu && seconds < plan->step_count * CG_LAUNCH_SECONDS);
+    return cg->join == CG_JOIN_ALWAYS || cg_plan_seconds(plan) < plan->step_count * cg_join_seconds(cg);
 }
 
 /* Prints the stages; false if the block would be too large. `table_bytes` receives the size of the table. */

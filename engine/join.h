@@ -5,6 +5,9 @@
 
 #include "engine/plan.h"
 
+/* About how long its kernels take one core, all together. */
+double cg_plan_seconds(const cg_plan *plan);
+
 /* Counts a run of the plan, and makes plan->joined when it is time. A plan that cannot be joined, for want of memory or
  * of a compiler that takes the kernel even, stays as it is. */
 void cg_join(cg_context *cg, cg_plan *plan);

@@ -2,13 +2,13 @@
  * in turns with the other, and the better best time counts. Sizes are tried one after the other, each with the best
  * found so far for the others. */
 #include "engine/tune.h"
+#include "engine/profile.h"
 #include "engine/tuning.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     ROUNDS = 9,
@@ -142,13 +142,6 @@ typedef struct trial {
     double best; /* seconds of one run, in the last comparison */
 } trial;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static cg_tensor make_operand(cg_context *cg, const struct gemm_shape *shape, int64_t rows, int64_t columns,
                               bool transposed)
 {
@@ -172,14 +165,14 @@ static cg_tensor make_operand(cg_context *cg, const struct gemm_shape *shape, in
 /* Seconds of so many runs; infinity after an error. */
 static double time_runs(trial *t, int repetitions)
 {
-    const double start = now();
+    const int64_t start = cg_nanoseconds();
     for (int i = 0; i < repetitions; i++) {
         const cg_scope scope = cg_scope_local(t->cg);
         const cg_tensor result = cg_apply(t->product, t->operands, 2, NULL, 0);
         cg_eval(&result, 1);
         cg_scope_end(scope);
     }
-    return cg_wait(t->cg) ? now() - start : INFINITY;
+    return cg_wait(t->cg) ? 1e-9 * (double)(cg_nanoseconds() - start) : INFINITY;
 }
 
 static void trial_close(trial *t)
@@ -352,7 +345,7 @@ static bool measure(cg_context *cg, const cg_op *product, const struct gemm_shap
     trial champion;
     search s = {.cg = cg, .product = product, .shape = shape, .champion = &champion};
     double default_seconds;
-    char words[WORDS_BYTES];
+    char words[WORDS_BYTES], initial_words[WORDS_BYTES];
     if (initial.kernel == CG_GEMM_PACKED) initial.division = complete(cg, shape, initial.division);
     if (!trial_open(&champion, cg, product, shape, &initial)) return false;
     if (cg->gemm_allowed & 1u << CG_GEMM_PACKED) search_packed(&s);
@@ -363,16 +356,11 @@ static bool measure(cg_context *cg, const cg_op *product, const struct gemm_shap
     *choice = champion.choice;
     trial_close(&champion);
     describe_choice(choice, words);
+    describe_choice(&initial, initial_words);
     if (cg->log_plan)
-        fprintf(stderr, "clgrad: tuned %s: %s, %.1f us; by default %.1f us\n", matter, words, 1e6 * champion.best,
-                1e6 * default_seconds);
+        fprintf(stderr, "clgrad: tuned %s: %s, %.1f us; by default %s, %.1f us\n", matter, words, 1e6 * champion.best,
+                initial_words, 1e6 * default_seconds);
     return cg_tuning_add(cg, matter, words, champion.best, default_seconds);
-}
-
-/* Whether an entry that was found is to be used, and not measured anew. */
-static bool counts(const cg_context *cg, const cg_tuning_entry *entry)
-{
-    return cg->tune != CG_TUNE_AGAIN || entry->measured;
 }
 
 cg_gemm_choice cg_gemm_choose(cg_context *cg, const cg_op *product, const struct gemm_shape *shape)
@@ -384,7 +372,7 @@ cg_gemm_choice cg_gemm_choose(cg_context *cg, const cg_op *product, const struct
     describe_matter(cg, shape, matter);
     const cg_tuning_entry *entry = cg_tuning_find(cg, matter);
     cg_gemm_choice found;
-    if (entry && counts(cg, entry) && read_choice(cg, shape, entry->choice, &found)) return found;
+    if (entry && cg_tuning_counts(cg, entry) && read_choice(cg, shape, entry->choice, &found)) return found;
     const bool empty = shape->m * shape->n * shape->k * shape->batches == 0;
     if (cg->tune && !empty && measure(cg, product, shape, matter, &found)) return found;
     return choice;

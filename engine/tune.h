@@ -1,5 +1,6 @@
-/* Chooses how matrix products are computed on this device: as the tuning file says; else, where CLGRAD_TUNE asks for
- * it, by measuring when a product of that shape is first seen; else by the defaults. The same file, the same choices.
+/* Chooses how matrix products are computed on this device, and which plans are joined: as the tuning file says; else,
+ * where CLGRAD_TUNE asks for it, by measuring when a product of that shape is first seen; else by the defaults. The
+ * same file, the same choices.
  */
 #ifndef CLGRAD_ENGINE_TUNE_H
 #define CLGRAD_ENGINE_TUNE_H
@@ -15,6 +16,9 @@ typedef struct cg_gemm_choice {
 
 /* `product`: the op, to measure with. Never fails: where measuring does, the default it is. */
 cg_gemm_choice cg_gemm_choose(cg_context *cg, const cg_op *product, const struct gemm_shape *shape);
+
+/* What the kernels of a plan may take on average, in seconds as engine/join.c estimates them, to be worth joining. */
+double cg_join_seconds(cg_context *cg);
 
 /* What engine/gemm_plan.c and gemm_tiles.c want to know of the device. */
 struct gemm_device cg_gemm_device(const cg_context *cg);

@@ -205,6 +205,11 @@ cg_tuning_entry *cg_tuning_find(const cg_context *cg, const char *what)
     return NULL;
 }
 
+bool cg_tuning_counts(const cg_context *cg, const cg_tuning_entry *entry)
+{
+    return cg->tune != CG_TUNE_AGAIN || entry->measured;
+}
+
 /* Whether a line in the file is to stay as it is: other devices' lines, and those that this context knows nothing of.
  */
 static bool stays(const cg_context *cg, const char *line, size_t length)

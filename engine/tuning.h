@@ -31,6 +31,9 @@ void cg_tuning_close(cg_context *cg);
 /* The entry for a matter, or NULL. */
 cg_tuning_entry *cg_tuning_find(const cg_context *cg, const char *what);
 
+/* Whether an entry is to be used, and not measured anew. */
+bool cg_tuning_counts(const cg_context *cg, const cg_tuning_entry *entry);
+
 /* Sets what was measured for a matter, and writes the file. False only where host memory is missing. */
 bool cg_tuning_add(cg_context *cg, const char *what, const char *choice, double seconds, double default_seconds);
 

@@ -348,6 +348,59 @@ START_TEST(measuring_tiles)
 }
 END_TEST
 
+/* Two plans of the last run, by their launches: one if it was joined. */
+static int launched_at_last(const char *tune)
+{
+    open_with("packed", tune);
+    cg_tensor x = numbers(CG_SHAPE(100), 1);
+    ck_assert(cg_eval(&x, 1));
+    for (int i = 0; i < 40; i++) {
+        cg_scope scope = cg_scope_begin(cg);
+        cg_keep(cg_sum(cg_exp(x)));
+        cg_keep(cg_max(cg_sin(x)));
+        mark();
+        cg_scope_end(scope);
+    }
+    const int launched = kernels_run();
+    ck_assert_msg(cg_status(cg) == CG_OK, "%s", cg_message(cg));
+    return launched;
+}
+
+/* A threshold decides, on GPUs too; what is none is as if it were not there. */
+START_TEST(a_threshold_for_joining_is_used)
+{
+    const int usual = cg_device(shared)->is_gpu ? 2 : 1;
+    static const char *const absurd_thresholds[] = {"-5 ns", "8000", "8000 ns ", "99999999999 ns", "fast", "1e3 ns"};
+    write_choice("join", "0 ns");
+    ck_assert_int_eq(launched_at_last("0"), 2);
+    close_own();
+    write_choice("join", "1000000 ns");
+    ck_assert_int_eq(launched_at_last("0"), 1);
+    close_own();
+    for (size_t i = 0; i < sizeof absurd_thresholds / sizeof *absurd_thresholds; i++) {
+        write_choice("join", absurd_thresholds[i]);
+        ck_assert_int_eq(launched_at_last("0"), usual);
+        close_own();
+    }
+}
+END_TEST
+
+START_TEST(a_threshold_is_measured)
+{
+    cg_tuned_choice found;
+    launched_at_last("1");
+    ck_assert(cg_tuned(cg, 0, &found) && !cg_tuned(cg, 1, &found));
+    ck_assert_str_eq(found.what, "join");
+    ck_assert(found.measured);
+    ck_assert_str_eq(found.choice + strspn(found.choice, "0123456789"), " ns");
+    const double threshold = cg_join_seconds(cg);
+    close_own();
+    open_with("packed", "0");
+    ck_assert_double_eq(cg_join_seconds(cg), threshold);
+    close_own();
+}
+END_TEST
+
 /* A minibatch's extent is not part of the matter: the choice made for one serves all. */
 START_TEST(a_minibatch_is_measured_once)
 {
@@ -364,6 +417,66 @@ START_TEST(a_minibatch_is_measured_once)
 }
 END_TEST
 
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+static struct {
+    int64_t calls, fail_at, live;
+} memory;
+
+static void *reallocate(void *user, void *pointer, size_t bytes)
+{
+    (void)user;
+    if (bytes == 0) {
+        memory.live -= pointer != NULL;
+        free(pointer);
+        return NULL;
+    }
+    if (++memory.calls == memory.fail_at) return NULL;
+    void *result = realloc(pointer, bytes);
+    memory.live += result && !pointer;
+    return result;
+}
+
+/* The product comes out, or a clean error does; and nothing leaks. Returns how many allocations there were. */
+static int64_t multiply_failing_at(int64_t fail_at)
+{
+    float out[M * N];
+    memory.calls = memory.live = 0;
+    memory.fail_at = fail_at;
+    setenv("CLGRAD_TUNING", path, 1);
+    setenv("CLGRAD_TUNE", "again", 1);
+    setenv("CLGRAD_GEMM", "packed", 1);
+    cg = cg_open_with(CG_OPTIONS(cg_open_options, .reallocate = reallocate));
+    unsetenv("CLGRAD_GEMM");
+    unsetenv("CLGRAD_TUNE");
+    setenv("CLGRAD_TUNING", "off", 1);
+    if (cg && cg_status(cg) == CG_OK) {
+        cg_scope scope = cg_scope_local(cg);
+        float left[M * K], right[K * N];
+        for (int i = 0; i < M * K; i++) left[i] = (float)((i * 37 + 11) % 101) / 50.0f - 1.0f;
+        for (int i = 0; i < K * N; i++) right[i] = (float)((i * 37 + 22) % 101) / 50.0f - 1.0f;
+        cg_tensor a = cg_input(cg, CG_F32, CG_SHAPE(M, K), left), b = cg_input(cg, CG_F32, CG_SHAPE(K, N), right);
+        if (cg_read_floats(cg_matmul(a, b), out, M * N)) expect_product(out);
+        cg_scope_end(scope);
+    }
+    if (cg && cg_status(cg) != CG_OK) ck_assert_int_eq(cg_status(cg), CG_ERROR_MEMORY);
+    cg_close(cg);
+    cg = shared;
+    ck_assert_int_eq(memory.live, 0);
+    return memory.calls;
+}
+
+/* Every allocation while the file is read, and some of those of the measurements, which are alike. */
+START_TEST(memory_may_fail_while_measuring)
+{
+    enum { OF_OPENING = 24, OTHERS = 12 };
+    const int64_t all = multiply_failing_at(0); /* leaves a file to be read */
+    ck_assert_int_gt(all, OF_OPENING);
+    for (int64_t call = 1; call <= OF_OPENING; call++) multiply_failing_at(call);
+    for (int64_t i = 1; i <= OTHERS; i++) multiply_failing_at(OF_OPENING + i * (all - OF_OPENING) / (OTHERS + 1));
+}
+END_TEST
+
 int main(void)
 {
     setenv("CLGRAD_TUNING", "off", 1);
@@ -375,6 +488,7 @@ int main(void)
     tcase_add_test(file, tiles_from_the_file_are_used);
     tcase_add_test(file, a_kernel_from_the_file_is_used);
     tcase_add_test(file, the_same_file_gives_the_same_bits);
+    tcase_add_test(file, a_threshold_for_joining_is_used);
     tcase_add_loop_test(file, absurd_choices_are_as_none, 0, ABSURD);
     tcase_add_loop_test(file, a_damaged_file_is_ignored, 0, DAMAGED);
     suite_add_tcase(suite, file);
@@ -385,6 +499,8 @@ int main(void)
     tcase_add_test(measuring, other_lines_stay);
     tcase_add_test(measuring, an_unwritable_file_does_no_harm);
     tcase_add_test(measuring, measuring_tiles);
+    tcase_add_test(measuring, a_threshold_is_measured);
+    tcase_add_test(measuring, memory_may_fail_while_measuring);
     tcase_add_test(measuring, a_minibatch_is_measured_once);
     suite_add_tcase(suite, measuring);
     return run_tests(suite);
