@@ -117,8 +117,9 @@ static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_ke
     if (ok && !program)
         ok = (program = build_source(cg, text, ops)) && cg_binary_store(cg, text->data, OPTIONS, program);
     for (int i = 0; ok && i < count; i++) {
-        kernels[i]->program = program;
-        clRetainProgram(program);
+        const cl_int status = CL(cg, clRetainProgram, program);
+        ok = status == CL_SUCCESS ? true : cg_fail_cl(cg, "clRetainProgram", status);
+        if (ok) kernels[i]->program = program;
     }
     if (program) clReleaseProgram(program);
     cg_span_end(cg, CG_SPAN_BUILD, begin);

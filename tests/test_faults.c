@@ -2,11 +2,13 @@
  * turn; and with the memory for nodes running out at each node. Whatever fails, there is a clean error, the model is as
  * after a whole number of steps or marked lost, the same context then carries the run to its end with the same numbers
  * bit for bit, and nothing leaks. Building programs takes so long that the training runs share a context that has them;
- * what only a new one does has a smaller run. */
+ * what only a new one does has a smaller run. With fault_layer.c among OPENCL_LAYERS the calls are those that the layer
+ * sees, not those that the engine counts. */
 #include "engine/buffer.h"
 #include <check.h>
 #include <clgrad/clgrad.h>
 #include <dirent.h>
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,10 +77,18 @@ typedef struct run {
     double objective;
     bool loaded;
     /* In a new context. */
-    const cg_faults faults;
+    cg_faults faults;
     cg_variable *variable;
     int doublings;
 } run;
+
+/* The layer's count, or NULL: the context's. */
+static cg_faults *layer;
+
+static cg_faults *opencl_faults(cg_context *cg)
+{
+    return layer ? layer : &cg->faults;
+}
 
 /* What is under test, for messages. */
 static char fault[64];
@@ -354,12 +364,12 @@ static bool train_with(int64_t opencl_fail_at, int64_t allocation_fail_at, int *
     name_fault(opencl_fail_at, allocation_fail_at);
     memory.calls = 0;
     memory.fail_at = allocation_fail_at;
-    shared->faults = (cg_faults){.opencl_fail_at = opencl_fail_at};
+    *opencl_faults(shared) = (cg_faults){.opencl_fail_at = opencl_fail_at};
     follow(&r, training, TRAINING, check_model);
-    const bool reached = opencl_fail_at ? shared->faults.opencl_calls >= opencl_fail_at
+    const bool reached = opencl_fail_at ? opencl_faults(shared)->opencl_calls >= opencl_fail_at
                                         : memory.calls >= allocation_fail_at;
     memory.fail_at = 0;
-    shared->faults = (cg_faults){0};
+    *opencl_faults(shared) = (cg_faults){0};
     check_end(&r);
     end_training(&r);
     *losses += r.losses;
@@ -587,12 +597,13 @@ static bool open_with(int64_t opencl_fail_at, int64_t allocation_fail_at)
     run run = {.opencl_fails = opencl_fail_at > 0, .faults = {.opencl_fail_at = opencl_fail_at}}, *r = &run;
     name_fault(opencl_fail_at, allocation_fail_at);
     memory = (host){.fail_at = allocation_fail_at};
+    if (layer) *layer = run.faults, run.faults = (cg_faults){0};
     while (!open_context(r)) check_failed_opening(r);
     follow(r, script, sizeof script / sizeof *script, check_variable);
-    const bool reached = r->failures || (opencl_fail_at ? r->cg->faults.opencl_calls >= opencl_fail_at
+    const bool reached = r->failures || (opencl_fail_at ? opencl_faults(r->cg)->opencl_calls >= opencl_fail_at
                                                         : memory.calls >= allocation_fail_at);
     memory.fail_at = 0;
-    r->cg->faults = (cg_faults){0};
+    *opencl_faults(r->cg) = (cg_faults){0};
     check_variable(r);
     cg_close(r->cg);
     ck_assert_msg(memory.live == 0, "%s: %lld host blocks leak", fault, (long long)memory.live);
@@ -629,11 +640,31 @@ START_TEST(everything_in_a_new_context_with_a_profile)
 }
 END_TEST
 
+static bool find_layer(void)
+{
+    const char *path = getenv("OPENCL_LAYERS");
+    if (!path || !strstr(path, "fault_layer")) return true;
+    void *library = dlopen(path, RTLD_NOW);
+    layer = library ? dlsym(library, "fault_layer") : NULL;
+    return layer != NULL;
+}
+
+/* A layer that cannot be found, or that the loader does not call, would leave everything untested. */
+START_TEST(the_layer_sees_the_calls)
+{
+    *layer = (cg_faults){0};
+    cg_close(cg_open(NULL));
+    ck_assert_int_gt(layer->opencl_calls, 10);
+}
+END_TEST
+
 int main(void)
 {
+    if (!find_layer()) return fprintf(stderr, "%s: no fault_layer in it\n", getenv("OPENCL_LAYERS")), 1;
     Suite *suite = suite_create("faults");
     TCase *opening = tcase_create("a new context"), *packed = tcase_create("training");
     TCase *clblast = tcase_create("training with CLBlast"), *profiled = tcase_create("training with a profile");
+    if (layer) tcase_add_test(opening, the_layer_sees_the_calls);
     tcase_add_test(opening, every_opencl_call_of_a_new_context);
     tcase_add_test(opening, every_allocation_of_a_new_context);
     tcase_add_test(opening, everything_in_a_new_context_with_a_profile);
