@@ -195,6 +195,7 @@ static void check_environment(cg_context *cg)
                      {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
                      {"CLGRAD_GEMM", "packed, tiled, clblast"},
                      {"CLGRAD_JOIN", "always, never"},
+                     {"CLGRAD_SHARE", "never"},
                      {"CLGRAD_TUNE", "0, 1, again"}};
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         const char *value = getenv(variables[i].name), *word = value ? value : "";
@@ -223,6 +224,7 @@ static void read_environment(cg_context *cg)
     cg->join = cg_environment_has("CLGRAD_JOIN", "always")  ? CG_JOIN_ALWAYS
                : cg_environment_has("CLGRAD_JOIN", "never") ? CG_JOIN_NEVER
                                                             : CG_JOIN_AUTO;
+    cg->share_never = cg_environment_has("CLGRAD_SHARE", "never");
     /* A profile is to tell the kernels apart. */
     if (cg->profile && cg->join == CG_JOIN_AUTO) cg->join = CG_JOIN_NEVER;
 }

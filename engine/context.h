@@ -80,6 +80,7 @@ struct cg_context {
 
     /* Environment. */
     enum { CG_JOIN_AUTO, CG_JOIN_ALWAYS, CG_JOIN_NEVER } join; /* small plans to one kernel each: see join.h */
+    bool share_never;                                          /* every step has a launch to itself: see share.h */
     bool eager, check, check_nan, log_plan, log_kernels;
     /* What computes matrix products unless tuned otherwise; and a bit for each that may, of which the device decides if
      * the environment does not. */
@@ -216,7 +217,9 @@ void cg_throttle(cg_context *cg);
  */
 cg_output_file *cg_output_file_quiet(cg_context *cg, const char *path);
 
-/* transfer.c. cg_nodes_of: the nodes of live handles of this context, to be freed; NULL after an error. */
+/* transfer.c. cg_send: copies host memory to the device's, without waiting; its own again at once. cg_nodes_of: the
+ * nodes of live handles of this context, to be freed; NULL after an error. */
+bool cg_send(cg_context *cg, cl_mem memory, const void *data, size_t bytes);
 cg_node **cg_nodes_of(cg_context *cg, const cg_tensor *tensors, int count, const char *who);
 void cg_staging_close(cg_context *cg);
 

@@ -5,6 +5,8 @@
 #include "engine/clblast.h"
 #include "engine/join.h"
 #include "engine/profile.h"
+#include "engine/program.h"
+#include "engine/share.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -137,11 +139,21 @@ static void release_temporaries(cg_context *cg)
         }
 }
 
+/* The share whose launch, in this run, is that of the step; NULL if that has one to itself. */
+static cg_share *share_of(const cg_plan *plan, const cg_step *step)
+{
+    cg_share *share = step->share ? &plan->shares[step->share - 1] : NULL;
+    return share && share->usable ? share : NULL;
+}
+
 static bool bind_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t status_word)
 {
     forget_released(cg, plan);
+    if (!cg_share_bind(cg, plan, walk, status_word)) return false;
     for (int i = 0; i < plan->step_count; i++) {
         cg_step *step = &plan->steps[i];
+        if (share_of(plan, step)) continue;
+        if (!step->blas && !cg_program_step(cg, step)) return false;
         if (step->blas ? !bind_blas(cg, step) : !bind_step(cg, step, walk, status_word)) return false;
     }
     return true;
@@ -334,26 +346,43 @@ static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk, cl
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
 }
 
+static bool enqueue_share(cg_context *cg, const cg_share *share, cl_event *event)
+{
+    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, share->kernel, 1, NULL, &share->global,
+                             &share->local, 0, NULL, event);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+}
+
 static void mark_lost(const cg_plan *plan, const cg_walk *walk)
 {
     for (int i = 0; i < plan->target_count; i++)
         if (walk->roots[i].variable) walk->roots[i].variable->lost = true;
 }
 
+/* The launch of a step or of a share, which the step is the first of. */
+static bool enqueue_launch(cg_context *cg, cg_plan *plan, int number, const cg_walk *walk)
+{
+    const cg_step *step = &plan->steps[number];
+    cg_share *share = share_of(plan, step);
+    if (share) return enqueue_share(cg, share, cg->profile ? cg_profile_share(cg, plan, share) : NULL);
+    return enqueue(cg, step, walk, cg->profile ? cg_profile_step(cg, plan, number) : NULL) &&
+           (!cg->check_nan || check_step(cg, walk, step));
+}
+
 static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
 {
     bool committed = false;
     if (cg->check_nan && !check_leaves(cg, walk)) return false;
-    for (int i = 0; i < plan->step_count; i++) {
-        const cg_step *step = &plan->steps[i];
-        cl_event *event = cg->profile ? cg_profile_step(cg, plan, i) : NULL;
-        if (!enqueue(cg, step, walk, event) || (cg->check_nan && !check_step(cg, walk, step))) {
+    for (int i = 0; i < plan->step_count;) {
+        const cg_share *share = share_of(plan, &plan->steps[i]);
+        if (!enqueue_launch(cg, plan, i, walk)) {
             if (committed) mark_lost(plan, walk);
             return false;
         }
-        committed |= step->commits;
+        committed |= share ? share->commits : plan->steps[i].commits;
+        i += share ? share->count : 1;
+        cg->counters.kernels_enqueued++;
     }
-    cg->counters.kernels_enqueued += plan->step_count;
     return true;
 }
 

@@ -7,7 +7,7 @@
 
 typedef struct range {
     int number;      /* as in cg_place.index of the arena */
-    int first, last; /* steps, inclusive */
+    int first, last; /* launches, inclusive */
     int64_t used;    /* bytes that something is stored in */
     int64_t bytes, offset;
 } range;
@@ -39,7 +39,7 @@ static range range_of(const cg_build *b, int number, int64_t used)
     return (range){.number = number, .used = used, .bytes = aligned(b, used)};
 }
 
-/* From the step that writes it to the last that has it as an argument. */
+/* From the launch that writes it to the last that has it as an argument. */
 static void find_lifetimes(const cg_build *b, range *ranges, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -51,13 +51,13 @@ static void find_lifetimes(const cg_build *b, range *ranges, int count)
         for (int i = 0; i < step->place_count; i++) {
             if (step->places[i].kind != CG_PLACE_ARENA) continue;
             range *r = &ranges[step->places[i].index];
-            if (n < r->first) r->first = n;
-            if (n > r->last) r->last = n;
+            if (step->launch < r->first) r->first = step->launch;
+            if (step->launch > r->last) r->last = step->launch;
         }
     }
 }
 
-/* The most bytes in use at one step: no layout can do with less. `change` has room for each step and one more. */
+/* The most bytes in use at one launch: no layout can do with less. `change` has room for each step and one more. */
 static int64_t most_alive(const range *ranges, int count, int64_t *change, int steps)
 {
     int64_t alive = 0, most = 0;

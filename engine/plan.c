@@ -12,6 +12,7 @@
 #include "engine/memory.h"
 #include "engine/profile.h"
 #include "engine/program.h"
+#include "engine/share.h"
 #include "engine/shortcut.h"
 
 #include <stdio.h>
@@ -240,6 +241,23 @@ static bool add_keeping(cg_build *b)
     return true;
 }
 
+/* The steps of all groups, in launch order and laid out in memory. */
+static bool generate(cg_build *b)
+{
+    const cg_schedule *s = b->schedule;
+    int *groups = NULL, capacity = 0, count = 0;
+    bool ok = CG_GROW(b->context, groups, capacity, 1);
+    for (int i = 0; ok && i < s->group_count; i++) {
+        ok = cg_generate(b, &s->groups[s->order[i]]) && CG_GROW(b->context, groups, capacity, b->plan->step_count + 1);
+        while (ok && count < b->plan->step_count) groups[count++] = s->order[i];
+    }
+    ok = ok && add_keeping(b) && CG_GROW(b->context, groups, capacity, b->plan->step_count + 1);
+    while (ok && count < b->plan->step_count) groups[count++] = -1;
+    ok = ok && cg_share_find(b, groups);
+    cg_host_free(b->context, groups);
+    return ok;
+}
+
 static bool compile(cg_build *b)
 {
     cg_schedule *s = b->schedule;
@@ -247,11 +265,9 @@ static bool compile(cg_build *b)
     if (!cg_schedule_make(s) || !add_host_steps(b->context, b->plan, s) || !add_targets(b->context, b->plan, s->walk))
         return false;
     cg_memory_places(b);
-    for (int i = 0; i < s->group_count; i++)
-        if (!cg_generate(b, &s->groups[s->order[i]])) return false;
+    if (!generate(b)) return false;
     /* The text of a kernel may be cut short where memory for a part of it was missing. */
-    if (!add_keeping(b) || !cg_memory_offsets(b) || b->context->failures != failures || !cg_programs_make(b))
-        return false;
+    if (b->context->failures != failures || !cg_programs_make(b) || !cg_share_tables(b->context, b->plan)) return false;
     for (int i = 0; i < b->plan->step_count; i++)
         if (b->plan->steps[i].blas && !cg_clblast_warm(b->context, b->plan->steps[i].blas)) return false;
     return true;
@@ -275,6 +291,9 @@ static void log_plan(const cg_build *b)
         if (step->passes > 0) fprintf(stderr, ", each row in %d passes", step->passes);
         fprintf(stderr, "\n");
     }
+    for (int i = 0; i < plan->share_count; i++)
+        fprintf(stderr, "clgrad:   %3d to %d share a launch\n", plan->shares[i].first,
+                plan->shares[i].first + plan->shares[i].count - 1);
     if (b->schedule->walk->recomputed)
         fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",
                 (long long)b->schedule->walk->recomputed);
@@ -351,6 +370,7 @@ static void step_free(cg_context *cg, cg_step *step)
 void cg_plan_free(cg_context *cg, cg_plan *plan)
 {
     cg_joined_free(cg, plan->joined);
+    cg_shares_free(cg, plan);
     for (int i = 0; i < plan->step_count; i++) step_free(cg, &plan->steps[i]);
     for (int i = 0; i < plan->report_count; i++) cg_host_free(cg, plan->report_texts[i].text);
     cg_host_free(cg, plan->report_texts);

@@ -116,6 +116,7 @@ enum { CG_MOST_STEP_PLACES = CG_MAX_INPUTS + CG_MAX_OUTPUTS + 64 };
 
 typedef struct cg_kernel_entry cg_kernel_entry; /* of the program cache */
 typedef struct cg_joined cg_joined;             /* see join.h */
+typedef struct cg_share cg_share;               /* see share.h */
 typedef struct cg_shortcut cg_shortcut;         /* see shortcut.h */
 
 /* One launch. Arguments are its tensors' buffers, then (with `status`) the status words, then the block. */
@@ -136,6 +137,8 @@ typedef struct cg_step {
     cg_shift_sum *sums;
     cg_blas_call *blas;
     bool together;         /* a work-group's items work together: it cannot be a stage of a joined kernel */
+    int launch;            /* number of the first step of its launch */
+    int share;             /* number of its share, from 1; 0: it has a launch to itself */
     bool commits;          /* writes a variable's buffer in place */
     int *outputs;          /* positions of the values that it stores, for the NaN check... */
     int *output_arguments; /* ...and the numbers of their arguments */
@@ -192,6 +195,12 @@ struct cg_plan {
     cg_shortcut *shortcuts;
     int runs; /* until the plan is joined, or known not to be */
     bool settled;
+    cg_share *shares;
+    int share_count, share_capacity;
+    cl_mem share_table;
+    unsigned char *share_rows; /* what the table holds, or is to hold */
+    int64_t share_bytes;
+    bool share_rows_sent;
     cg_joined *joined; /* its steps as one kernel, or NULL */
     int profiled;      /* the joined kernel's number in the profile, as a step's */
 };

@@ -1,6 +1,7 @@
 /* Collecting: events of launches wait in a ring until they are looked at, where the host pauses anyway or the ring is
  * full. A call that fails here costs a launch in the trace, never the run. */
 #include "engine/profile.h"
+#include "engine/share.h"
 #include "engine/text.h"
 #include <clgrad/file.h>
 #include <clgrad/profile.h>
@@ -192,6 +193,21 @@ static int joined_kernel(const cg_context *cg, const cg_plan *plan)
     return add_kernel(cg->profile, plan, &kernel);
 }
 
+/* The ops of one step, and how often; by the number -2 - first step, as a step of a share may have launches too. */
+static int shared_kernel(cg_profile *p, const cg_plan *plan, const cg_share *share)
+{
+    char label[400];
+    const int number = -2 - share->first, found = find_kernel(p, plan, number);
+    if (found >= 0) return found;
+    snprintf(label, sizeof label, "%d times: %s", share->count, plan->steps[share->first].label);
+    cg_profiled_kernel kernel = {.step = number, .label = label, .items = {(int64_t)share->global, 1, 1}};
+    for (int i = share->first; i < share->first + share->count; i++) {
+        kernel.bytes += plan->steps[i].bytes;
+        kernel.flop += plan->steps[i].flop;
+    }
+    return add_kernel(p, plan, &kernel);
+}
+
 /* --- launches --- */
 
 static void forget(cg_pending_launch *launch)
@@ -279,6 +295,12 @@ cl_event *cg_profile_step(cg_context *cg, cg_plan *plan, int number)
     cg_pending_launch *launch = (cg_pending_launch *)(void *)((char *)event - offsetof(cg_pending_launch, event));
     if (CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &launch->before) != CL_SUCCESS) launch->before = NULL;
     return event;
+}
+
+cl_event *cg_profile_share(cg_context *cg, const cg_plan *plan, cg_share *share)
+{
+    const int kernel = share->profiled ? share->profiled - 1 : shared_kernel(cg->profile, plan, share);
+    return new_launch(cg, kernel, &share->profiled);
 }
 
 cl_event *cg_profile_joined(cg_context *cg, cg_plan *plan)

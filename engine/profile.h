@@ -26,7 +26,7 @@ typedef enum cg_span {
 /* A step of a plan, or all of them joined, under every plan of that key. */
 typedef struct cg_profiled_kernel {
     uint64_t key[2];
-    int step;          /* -1: joined */
+    int step;          /* -1: joined; -2 - n: the share whose first step is n */
     const char *label; /* in the profile's text */
     int64_t items[3], bytes;
     double flop;
@@ -74,6 +74,7 @@ void cg_profile_close(cg_context *cg);
 
 /* A launch to be: where its event goes. NULL if there is no room left for its kind. */
 cl_event *cg_profile_step(cg_context *cg, cg_plan *plan, int step);
+cl_event *cg_profile_share(cg_context *cg, const cg_plan *plan, struct cg_share *share);
 cl_event *cg_profile_joined(cg_context *cg, cg_plan *plan);
 
 /* Notes the launches that are done, and gives their events back. */

@@ -4,6 +4,7 @@
 #include "cl_kernels.h"
 #include "engine/binary_cache.h"
 #include "engine/profile.h"
+#include "engine/share.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -168,27 +169,65 @@ static cl_kernel make_kernel(cg_context *cg, const cg_kernel_entry *e)
     return kernel;
 }
 
+static cg_kernel_entry *entry_of(cg_context *cg, const char *source)
+{
+    cg_kernel_entry **at = find(cg->kernels, source);
+    return *at ? *at : entry_new(cg, at, source);
+}
+
+static cg_kernel_entry *shared_entry(cg_context *cg, const cg_plan *plan, const cg_share *share, const char *stage)
+{
+    cg_text source = {.context = cg};
+    cg_share_print(plan, share, stage, &source);
+    cg_kernel_entry *entry = source.failed ? NULL : entry_of(cg, source.data);
+    cg_text_free(&source);
+    return entry;
+}
+
+/* The kernels that the plan launches: those of shares by their first steps. */
+static bool find_entries(cg_build *b, cg_kernel_entry **entries)
+{
+    cg_context *cg = b->context;
+    cg_plan *plan = b->plan;
+    for (int i = 0; i < plan->step_count; i++) {
+        if (!b->sources[i]) continue;
+        cg_kernel_entry *entry = entry_of(cg, b->sources[i]);
+        if (!entry) return false;
+        plan->steps[i].entry = entry;
+        if (!plan->steps[i].share) entries[i] = entry;
+    }
+    for (int s = 0; s < plan->share_count; s++) {
+        cg_share *share = &plan->shares[s];
+        entries[share->first] = shared_entry(cg, plan, share, b->sources[share->first]);
+        if (!entries[share->first]) return false;
+    }
+    return true;
+}
+
 bool cg_programs_make(cg_build *b)
 {
     cg_context *cg = b->context;
-    const int count = b->plan->step_count;
+    cg_plan *plan = b->plan;
     if (!cg->kernels && !(cg->kernels = cg_host_allocate(cg, sizeof *cg->kernels))) return false;
-    cg_kernel_entry **entries = cg_host_allocate(cg, (size_t)(count + 1) * sizeof *entries);
-    bool ok = entries != NULL;
-    for (int i = 0; ok && i < count; i++) {
-        if (!b->sources[i]) continue;
-        cg_kernel_entry **at = find(cg->kernels, b->sources[i]);
-        entries[i] = *at ? *at : entry_new(cg, at, b->sources[i]);
-        ok = entries[i] != NULL;
+    cg_kernel_entry **entries = cg_host_allocate(cg, (size_t)(plan->step_count + 1) * sizeof *entries);
+    bool ok = entries && find_entries(b, entries) && build_missing(b, entries);
+    for (int i = 0; ok && i < plan->step_count; i++) {
+        const int share = plan->steps[i].share;
+        cl_kernel *kernel = share ? &plan->shares[share - 1].kernel : &plan->steps[i].kernel;
+        if (entries[i]) ok = (*kernel = make_kernel(cg, entries[i])) != NULL;
     }
-    ok = ok && build_missing(b, entries);
-    for (int i = 0; ok && i < count; i++)
-        if (entries[i]) {
-            b->plan->steps[i].entry = entries[i];
-            ok = (b->plan->steps[i].kernel = make_kernel(cg, entries[i])) != NULL;
-        }
     cg_host_free(cg, entries);
     return ok;
+}
+
+bool cg_program_step(cg_context *cg, cg_step *step)
+{
+    cg_kernel_entry *entry = entry_of(cg, step->entry->source);
+    cg_names ops = {.used = 0};
+    if (step->kernel) return true;
+    cg_names_add(&ops, step->label);
+    if (!entry->program && !build_program(cg, &ops, &entry, 1)) return false;
+    return (step->kernel = make_kernel(cg, entry)) != NULL;
 }
 
 const char *cg_kernel_name(const cg_kernel_entry *entry)
@@ -219,7 +258,7 @@ static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *j
 
 cl_kernel cg_program_join(cg_context *cg, const cg_plan *plan, const char *source)
 {
-    cg_kernel_entry **at = find(cg->kernels, source), *joined = *at ? *at : entry_new(cg, at, source);
+    cg_kernel_entry *joined = entry_of(cg, source);
     if (!joined || (!joined->program && !build_joined(cg, plan, joined))) return NULL;
     return make_kernel(cg, joined);
 }

@@ -4,8 +4,11 @@
 
 #include "engine/codegen.h"
 
-/* Makes every step's kernel object, building what is not cached. False after reporting. */
+/* Makes the kernel objects of all launches, building what is not cached. False after reporting. */
 bool cg_programs_make(cg_build *build);
+
+/* The kernel of a step that shares a launch, for a run in which it has one to itself. False after reporting. */
+bool cg_program_step(cg_context *cg, cg_step *step);
 
 /* The name that a kernel has in its program's text: it depends on the kernel's source alone. */
 const char *cg_kernel_name(const cg_kernel_entry *entry);

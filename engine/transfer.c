@@ -57,12 +57,21 @@ void cg_staging_close(cg_context *cg)
     }
 }
 
-static bool upload(cg_context *cg, cg_buffer *buffer, cg_staging_block *block, size_t bytes)
+static bool upload(cg_context *cg, cl_mem memory, int64_t offset, cg_staging_block *block, size_t bytes)
 {
     if (bytes == 0) return true;
-    const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, buffer->memory, CL_FALSE, (size_t)buffer->offset,
-                             bytes, block->data, 0, NULL, &block->uploaded);
+    const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, memory, CL_FALSE, (size_t)offset, bytes, block->data,
+                             0, NULL, &block->uploaded);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueWriteBuffer", status);
+}
+
+bool cg_send(cg_context *cg, cl_mem memory, const void *data, size_t bytes)
+{
+    void *staging = cg_staging(cg, bytes);
+    if (!staging) return false;
+    memcpy(staging, data, bytes);
+    cg_staging_return(cg, staging);
+    return upload(cg, memory, 0, block_of(staging), bytes);
 }
 
 static bool input_is_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options)
@@ -96,7 +105,7 @@ cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *
     node->label = options->name ? cg_copy_text(cg, options->name) : NULL;
     cg_node_hash(node);
     const cg_tensor tensor = cg_tensor_of(node);
-    if (node->buffer && upload(cg, node->buffer, block, bytes)) return tensor;
+    if (node->buffer && upload(cg, node->buffer->memory, node->buffer->offset, block, bytes)) return tensor;
     cg_handle_end(node);
     return (cg_tensor){0};
 }

@@ -63,16 +63,29 @@ static void add_scratch(made_up *m, int which, int number)
     add_use(m, -1, step);
 }
 
-/* Returns how many ranges there are: items, then scratch. */
+/* What runs in one launch is alive at once. */
+static void count_by_launches(made_up *m, int count)
+{
+    for (int i = 0; i < count; i++) {
+        m->first[i] = m->steps[m->first[i]].launch;
+        m->last[i] = m->steps[m->last[i]].launch;
+    }
+}
+
+/* Returns how many ranges there are: items, then scratch. Some steps share launches. */
 static int make_up(made_up *m)
 {
     const int items = random_below(MOST_ITEMS + 1), scratch = random_below(MOST_SCRATCH + 1);
     *m = (made_up){0};
     m->plan.steps = m->steps;
     m->plan.step_count = 1 + random_below(MOST_STEPS);
-    for (int i = 0; i < m->plan.step_count; i++) m->steps[i].places = m->places[i];
+    for (int i = 0; i < m->plan.step_count; i++) {
+        m->steps[i].places = m->places[i];
+        m->steps[i].launch = i > 0 && random_below(4) == 0 ? m->steps[i - 1].launch : i;
+    }
     for (int i = 0; i < items; i++) add_item(m, i);
     for (int i = 0; i < scratch; i++) add_scratch(m, i, items + i);
+    count_by_launches(m, items + scratch);
     m->walk = (cg_walk){.nodes = m->list, .count = items};
     m->schedule = (cg_schedule){.context = cg, .walk = &m->walk, .items = m->items};
     m->build = (cg_build){
