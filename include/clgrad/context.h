@@ -12,7 +12,8 @@ CG_BEGIN
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
  * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
  * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|clblast; CLGRAD_JOIN=always|never;
- * CLGRAD_CACHE=off|folder, of built programs; CLGRAD_PROFILE=path (see profile.h). Read once, here. */
+ * CLGRAD_SHARE=never; CLGRAD_CACHE=off|folder, of built programs; CLGRAD_PROFILE=path (see profile.h). Read once, here.
+ */
 CG_API cg_context *cg_open(const char *device);
 
 typedef struct cg_open_options {
@@ -119,7 +120,7 @@ typedef struct cg_counters {
     int64_t plans_made, plan_hits, plans_cached;
     int64_t programs_built, kernels_built;
     int64_t programs_loaded;                         /* of those built: from binaries on disk */
-    int64_t kernels_enqueued;                        /* launches: a joined plan is one */
+    int64_t kernels_enqueued;                        /* launches: a joined plan is one, kernels that share one too */
     int64_t recomputed;                              /* nodes computed again because they had not been stored */
     int64_t last_plan_kernels, last_plan_peak_bytes; /* kernels, joined or not */
 } cg_counters;
