@@ -147,6 +147,7 @@ struct cg_context {
     int plan_count;
     struct cg_shortcut **shortcut_table;
     cg_kernel_cache *kernels;
+    int64_t kernel_entry_count;          /* in it, built or not */
     char *binary_folder, *binary_device; /* see binary_cache.h; NULL: programs are not kept on disk */
     struct cg_walk *walk_memory;
 

@@ -51,6 +51,7 @@ static cg_kernel_entry *entry_new(cg_context *cg, cg_kernel_entry **at, const ch
     }
     name_of(source, e->name);
     *at = e;
+    cg->kernel_entry_count++;
     return e;
 }
 

@@ -334,10 +334,11 @@ static void check_end(run *r)
     check_folder();
 }
 
-/* Blocks that a context keeps for later use: as many as were needed at the same time, and two for each kernel. */
+/* Blocks that a context keeps for later use: as many as were needed at the same time, and two for each kernel, which a
+ * launch that kernels share may have left unbuilt. */
 static int64_t reserves(const cg_context *cg)
 {
-    int64_t count = cg->node_chunk_count + 2 * cg->counters.kernels_built;
+    int64_t count = cg->node_chunk_count + 2 * cg->kernel_entry_count;
     for (const cg_staging_block *block = cg->staging; block; block = block->next) count++;
     for (const cg_buffer *buffer = cg->free_buffers; buffer; buffer = buffer->next_free) count++;
     return count;
