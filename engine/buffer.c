@@ -173,6 +173,14 @@ int64_t cg_buffer_bytes(const cg_context *cg, int64_t bytes)
     return round_up(bytes > 0 ? bytes : 1, cg->memory_alignment);
 }
 
+static cg_buffer *record_new(cg_context *cg)
+{
+    cg_buffer *buffer = cg->free_buffers;
+    if (!buffer) return cg_host_allocate(cg, sizeof *buffer);
+    cg->free_buffers = buffer->next_free;
+    return buffer;
+}
+
 cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes)
 {
     int index = 0;
@@ -183,11 +191,7 @@ cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes)
         index = 0;
     }
     if (!pool) return NULL;
-    cg_buffer *buffer = cg->free_buffers;
-    if (buffer)
-        cg->free_buffers = buffer->next_free;
-    else
-        buffer = cg_host_allocate(cg, sizeof *buffer);
+    cg_buffer *buffer = record_new(cg);
     /* Room to give the range back is made now, since giving back must not fail. */
     if (!buffer || !CG_GROW(cg, pool->free, pool->free_capacity, pool->free_count + 2 + (int)cg->counters.buffers)) {
         cg_host_free(cg, buffer);
@@ -197,6 +201,15 @@ cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes)
     buffer->offset = take(pool, index, rounded);
     cg->counters.buffers++;
     cg->counters.used_bytes += rounded;
+    return buffer;
+}
+
+cg_buffer *cg_buffer_wrap(cg_context *cg, cl_mem memory, int64_t offset, int64_t bytes)
+{
+    cg_buffer *buffer = record_new(cg);
+    if (!buffer) return NULL;
+    *buffer = (cg_buffer){.memory = memory, .offset = offset, .bytes = bytes, .references = 1};
+    cg->counters.buffers++;
     return buffer;
 }
 
@@ -230,9 +243,13 @@ static void give_back(cg_pool *pool, int64_t offset, int64_t bytes)
 void cg_buffer_release(cg_context *cg, cg_buffer *buffer)
 {
     if (--buffer->references > 0) return;
-    give_back(buffer->pool, buffer->offset, buffer->bytes);
     cg->counters.buffers--;
-    cg->counters.used_bytes -= buffer->bytes;
+    if (buffer->pool) {
+        give_back(buffer->pool, buffer->offset, buffer->bytes);
+        cg->counters.used_bytes -= buffer->bytes;
+    } else {
+        release(cg, buffer->memory, 0);
+    }
     buffer->next_free = cg->free_buffers;
     cg->free_buffers = buffer;
 }

@@ -6,7 +6,7 @@
 #include "engine/context.h"
 
 struct cg_buffer {
-    cg_pool *pool;
+    cg_pool *pool;  /* NULL: a program's own memory, which is never written */
     cl_mem memory;  /* the pool's */
     int64_t offset; /* bytes from the pool's start, a multiple of the context's memory_alignment */
     int64_t bytes;
@@ -18,6 +18,8 @@ struct cg_buffer {
 cg_buffer *cg_buffer_new(cg_context *cg, int64_t bytes);
 /* What a buffer of so many bytes takes of its pool. */
 int64_t cg_buffer_bytes(const cg_context *cg, int64_t bytes);
+/* A program's memory as a buffer, which takes over one reference to the object; the caller keeps it on failure. */
+cg_buffer *cg_buffer_wrap(cg_context *cg, cl_mem memory, int64_t offset, int64_t bytes);
 void cg_buffer_retain(cg_buffer *buffer);
 void cg_buffer_release(cg_context *cg, cg_buffer *buffer);
 

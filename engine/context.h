@@ -218,8 +218,13 @@ void cg_throttle(cg_context *cg);
  */
 cg_output_file *cg_output_file_quiet(cg_context *cg, const char *path);
 
-/* transfer.c. cg_send: copies host memory to the device's, without waiting; its own again at once. cg_nodes_of: the
- * nodes of live handles of this context, to be freed; NULL after an error. */
+/* transfer.c. cg_input_possible: whether there can be such an input; reports where not. cg_input_of: the tensor whose
+ * value is in the buffer, which it takes over, on failure too. cg_send: copies host memory to the device's, without
+ * waiting; its own again at once. cg_nodes_of: the nodes of live handles of this context, to be freed; NULL after an
+ * error. */
+bool cg_input_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options);
+cg_tensor cg_input_of(cg_context *cg, cg_dtype dtype, cg_shape shape, struct cg_buffer *buffer,
+                      const cg_input_options *options);
 bool cg_send(cg_context *cg, cl_mem memory, const void *data, size_t bytes);
 cg_node **cg_nodes_of(cg_context *cg, const cg_tensor *tensors, int count, const char *who);
 void cg_staging_close(cg_context *cg);

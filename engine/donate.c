@@ -84,7 +84,7 @@ bool cg_donate(cg_context *cg, cg_walk *w, int ending)
     for (int i = 0; i < w->root_count; i++) {
         cg_root *root = &w->roots[i];
         const cg_node *old = root->variable ? root->variable->committed : NULL;
-        if (!old || !old->buffer || old->buffer->references != 1) continue;
+        if (!old || !old->buffer || old->buffer->references != 1 || !old->buffer->pool) continue;
         const bool read = old->visit == w->visit;
         if (read) root->donor = old->position;
         root->donated = read ? !w->held[old->position] : old->references == 1;

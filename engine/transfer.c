@@ -74,7 +74,7 @@ bool cg_send(cg_context *cg, cl_mem memory, const void *data, size_t bytes)
     return upload(cg, memory, 0, block_of(staging), bytes);
 }
 
-static bool input_is_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options)
+bool cg_input_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, const cg_input_options *options)
 {
     const char *name = options->name ? options->name : "input";
     if (!cg_can_hold(cg, name, dtype, &shape)) return false;
@@ -84,6 +84,21 @@ static bool input_is_possible(cg_context *cg, cg_dtype dtype, cg_shape shape, co
     return true;
 }
 
+cg_tensor cg_input_of(cg_context *cg, cg_dtype dtype, cg_shape shape, cg_buffer *buffer,
+                      const cg_input_options *options)
+{
+    cg_node *node = cg_node_new(cg, CG_NODE_DATA, dtype, &shape);
+    if (!node) {
+        cg_buffer_release(cg, buffer);
+        return (cg_tensor){0};
+    }
+    node->buffer = buffer;
+    node->batch_axis = options->has_batch_axis ? (int8_t)options->batch_axis : -1;
+    node->label = options->name ? cg_copy_text(cg, options->name) : NULL;
+    cg_node_hash(node);
+    return cg_tensor_of(node);
+}
+
 cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *staging,
                           const cg_input_options *options)
 {
@@ -91,22 +106,17 @@ cg_tensor cg_input_staged(cg_context *cg, cg_dtype dtype, cg_shape shape, void *
     options = options ? options : CG_OPTIONS(cg_input_options, );
     cg_staging_block *block = block_of(staging);
     block->lent = false;
-    if (!input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
+    if (!cg_input_possible(cg, dtype, shape, options)) return (cg_tensor){0};
     const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
     if (bytes > block->bytes) {
         cg_fail(cg, CG_ERROR_ARGUMENT, "%s: shape %s needs %zu bytes, the staging memory has %zu",
                 options->name ? options->name : "input", cg_shape_text(cg, shape), bytes, block->bytes);
         return (cg_tensor){0};
     }
-    cg_node *node = cg_node_new(cg, CG_NODE_DATA, dtype, &shape);
-    if (!node) return (cg_tensor){0};
-    node->buffer = cg_buffer_new(cg, (int64_t)bytes);
-    node->batch_axis = options->has_batch_axis ? (int8_t)options->batch_axis : -1;
-    node->label = options->name ? cg_copy_text(cg, options->name) : NULL;
-    cg_node_hash(node);
-    const cg_tensor tensor = cg_tensor_of(node);
-    if (node->buffer && upload(cg, node->buffer->memory, node->buffer->offset, block, bytes)) return tensor;
-    cg_handle_end(node);
+    cg_buffer *buffer = cg_buffer_new(cg, (int64_t)bytes);
+    const cg_tensor tensor = buffer ? cg_input_of(cg, dtype, shape, buffer, options) : (cg_tensor){0};
+    if (cg_is_null(tensor) || upload(cg, buffer->memory, buffer->offset, block, bytes)) return tensor;
+    cg_handle_end(tensor.node);
     return (cg_tensor){0};
 }
 
@@ -114,7 +124,7 @@ cg_tensor cg_input_with(cg_context *cg, cg_dtype dtype, cg_shape shape, const vo
                         const cg_input_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_input_options, );
-    if (!cg || !cg->queue || !input_is_possible(cg, dtype, shape, options)) return (cg_tensor){0};
+    if (!cg || !cg->queue || !cg_input_possible(cg, dtype, shape, options)) return (cg_tensor){0};
     const size_t bytes = (size_t)cg_shape_size(shape) * cg_dtype_bytes(dtype);
     if (bytes && !data)
         return cg_report(cg, CG_ERROR_ARGUMENT, options->name ? options->name : "input",

@@ -25,5 +25,26 @@ CG_API cl_command_queue cg_opencl_queue(const cg_context *cg);
 CG_API cg_context *cg_open_on(cl_context context, cl_device_id device, cl_command_queue queue,
                               const cg_open_options *options);
 
+/* Tensors in a program's own memory, which is read but never written: a variable given such a tensor keeps its next
+ * values in other memory. What lies there must stay as it is while the tensor, or anything recorded from it and not yet
+ * run, is alive, and until the device is done (cg_wait). Options are those of cg_input. Null after an error, which says
+ * what does not fit. */
+
+/* `memory`: a buffer of the context's OpenCL context, readable by kernels; it is retained. The elements begin at byte
+ * `offset`, a multiple of the device's alignment of buffers, row-major and without gaps. Errors: no buffer, or one of
+ * another context; one too small; an offset that is not aligned. */
+CG_API cg_tensor cg_wrap_buffer(cg_context *cg, cg_dtype dtype, cg_shape shape, cl_mem memory, size_t offset,
+                                const cg_input_options *options);
+/* Host memory, on CPUs, without a copy; its address a multiple of that alignment (4096 is one everywhere). Errors: a
+ * device with memory of its own; an address that is not aligned; NULL. */
+CG_API cg_tensor cg_wrap_host(cg_context *cg, cg_dtype dtype, cg_shape shape, void *data,
+                              const cg_input_options *options);
+
+/* The buffer that holds a tensor's value, computed now if it was not, though not waited for: the elements begin at byte
+ * `*offset`, row-major and without gaps. Around them lie other values. It is the program's to read, on the context's
+ * queue or after cg_wait, while the tensor is alive; retaining it does not keep the value. NULL with a message on an
+ * error. */
+CG_API cl_mem cg_buffer_of(cg_tensor tensor, size_t *offset);
+
 CG_END
 #endif
