@@ -1,5 +1,5 @@
-/* Tuned choices: which kernel and which sizes serve a matrix product of some shape, measured on the device and kept in
- * a file. docs/tuning.md tells when that is worth it. */
+/* Tuned choices: which kernel and which sizes serve a matrix product of some shape, and which plans run as one kernel;
+ * measured on the device, with CLGRAD_TUNE=1 in the environment, and kept in a file. docs/tuning.md describes them. */
 #ifndef CLGRAD_TUNING_H
 #define CLGRAD_TUNING_H
 
