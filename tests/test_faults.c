@@ -641,6 +641,43 @@ START_TEST(everything_in_a_new_context_with_a_profile)
 }
 END_TEST
 
+/* Of binaries, whole ones only. */
+static int empty(const char *path)
+{
+    char file[512];
+    int count = 0;
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        if (entry->d_name[0] == '.') continue;
+        snprintf(file, sizeof file, "%s/%.300s", path, entry->d_name);
+        const size_t length = strlen(file);
+        ck_assert_msg(length > 4 && strcmp(file + length - 4, ".bin") == 0, "%s is left", file);
+        count++;
+        ck_assert_int_eq(unlink(file), 0);
+    }
+    if (folder) closedir(folder);
+    return count;
+}
+
+/* What is amiss with the binaries on disk costs no run its result, and leaves no temporary file. */
+START_TEST(everything_in_a_new_context_with_binaries_on_disk)
+{
+    const char *temporary = getenv("TMPDIR");
+    char folder[128];
+    int64_t call = 1, allocation = 1;
+    snprintf(folder, sizeof folder, "%s/clgrad-binaries-XXXXXX", temporary ? temporary : "/tmp");
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    setenv("CLGRAD_CACHE", folder, 1);
+    while (open_with(call, 0)) call++;
+    while (open_with(0, allocation)) allocation++;
+    unsetenv("CLGRAD_CACHE");
+    ck_assert_int_gt(call, 30);
+    ck_assert_int_gt(allocation, 30);
+    ck_assert_int_ge(empty(folder), 2); /* a program for the product, and one for the rest */
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
 static bool find_layer(void)
 {
     const char *path = getenv("OPENCL_LAYERS");
@@ -669,6 +706,7 @@ int main(void)
     tcase_add_test(opening, every_opencl_call_of_a_new_context);
     tcase_add_test(opening, every_allocation_of_a_new_context);
     tcase_add_test(opening, everything_in_a_new_context_with_a_profile);
+    tcase_add_test(opening, everything_in_a_new_context_with_binaries_on_disk);
     tcase_add_checked_fixture(packed, set_up, tear_down);
     tcase_add_test(packed, every_opencl_call_of_training);
     tcase_add_test(packed, every_allocation_of_training);
