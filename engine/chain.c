@@ -275,10 +275,10 @@ static bool reads_numbers_of_rows(cg_schedule *s, int group, const cg_shape *row
 static bool is_better_along_all(cg_schedule *s, int group, const cg_group *rows)
 {
     const cg_group *g = &s->groups[group];
-    const cg_shape *elements = elements_of(s, rows);
-    if (g->kind != CG_GROUP_MAP || !cg_same_elements(&g->space, elements) || s->context->vector_width == 1)
+    if (g->kind != CG_GROUP_MAP || !cg_same_elements(&g->space, elements_of(s, rows)) || s->context->vector_width == 1)
         return false;
-    const int64_t length = cg_shape_size(*elements) / cg_shape_size(rows->space);
+    const cg_node *fold = s->items[rows->kind == CG_GROUP_ROWS ? rows->folds[0] : rows->anchor].node;
+    const int64_t length = cg_nominal_size(fold->inputs[0]) / cg_nominal_size(fold);
     return length < SHORT_IN_VECTORS * s->context->vector_width && !reads_numbers_of_rows(s, group, &rows->space);
 }
 

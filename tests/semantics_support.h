@@ -10,8 +10,10 @@
 #include <check.h>
 #include <clgrad/clgrad.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static cg_context *cg, *shared;
 static cg_counters at_start, marked;
@@ -66,6 +68,26 @@ static inline void close_own(void)
     ck_assert_ptr_ne(cg, shared);
     cg_close(cg);
     cg = shared;
+}
+
+/* What CLGRAD_LOG=plan writes to the standard error while `work` runs in a context of its own. */
+static inline void read_plan_log(void (*work)(void), char *text, size_t bytes)
+{
+    FILE *file = tmpfile();
+    const int saved = dup(STDERR_FILENO);
+    ck_assert(file && saved >= 0);
+    open_own("CLGRAD_LOG", "plan");
+    cg_scope scope = cg_scope_local(cg);
+    ck_assert(dup2(fileno(file), STDERR_FILENO) >= 0);
+    work();
+    fflush(stderr);
+    ck_assert(dup2(saved, STDERR_FILENO) >= 0);
+    cg_scope_end(scope);
+    close_own();
+    close(saved);
+    rewind(file);
+    text[fread(text, 1, bytes - 1, file)] = '\0';
+    fclose(file);
 }
 
 static inline int run_tests(Suite *suite)
