@@ -294,6 +294,8 @@ static void log_plan(const cg_build *b)
     for (int i = 0; i < plan->share_count; i++)
         fprintf(stderr, "clgrad:   %3d to %d share a launch\n", plan->shares[i].first,
                 plan->shares[i].first + plan->shares[i].count - 1);
+    if (b->schedule->merged > 0)
+        fprintf(stderr, "clgrad:   %d nodes equal to others, computed once\n", b->schedule->merged);
     if (b->schedule->walk->recomputed)
         fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",
                 (long long)b->schedule->walk->recomputed);

@@ -1,5 +1,5 @@
-/* The scheduler. It looks at the items from the results backwards, so that each item knows all kernels that read it,
- * and decides by a few rules:
+/* The scheduler. Of items that are equal it takes the first for all (equal.c). Then it looks at them from the results
+ * backwards, so that each item knows all kernels that read it, and decides by a few rules:
  *   views and cheap maps are computed where they are read;
  *   a map read by one kernel is computed there;
  *   a reduction or matrix product becomes the core of the one map kernel that reads it element by element;
@@ -7,6 +7,7 @@
  *   kernels over the same rows, one of them a reduction, become one (chain.c).
  * A rule never makes a cycle, and every kernel stays under the caps. */
 #include "engine/chain.h"
+#include "engine/equal.h"
 
 #include <string.h>
 
@@ -110,18 +111,23 @@ static void count_shifts(cg_schedule *s, cg_entry *item)
     }
 }
 
-static bool classify(cg_schedule *s)
+static void list_items(cg_schedule *s)
+{
+    for (int i = 0; i < s->walk->count; i++)
+        s->items[i] = (cg_entry){.node = s->walk->nodes[i], .group = -1, .root = -1, .uses = -1};
+    for (int r = 0; r < s->walk->root_count; r++) s->items[s->walk->roots[r].position].root = r;
+}
+
+static void classify(cg_schedule *s)
 {
     for (int i = 0; i < s->walk->count; i++) {
         cg_entry *item = &s->items[i];
-        *item = (cg_entry){.node = s->walk->nodes[i], .group = -1, .root = -1, .uses = -1};
+        if (item->kind == CG_ITEM_SAME) continue;
         item->kind = kind_of(s, item->node, &item->host);
         if (item->kind == CG_ITEM_BUFFER) item->place = (cg_place){.kind = CG_PLACE_LEAF, .index = i};
         item->cost = cost_of(s, item);
         if (item->kind == CG_ITEM_VIEW || item->kind == CG_ITEM_MAP) count_shifts(s, item);
     }
-    for (int r = 0; r < s->walk->root_count; r++) s->items[s->walk->roots[r].position].root = r;
-    return true;
 }
 
 /* --- groups, uses, edges --- */
@@ -473,6 +479,7 @@ static bool decide(cg_schedule *s, int position)
     const cg_entry *item = &s->items[position];
     switch (item->kind) {
     case CG_ITEM_BUFFER:
+    case CG_ITEM_SAME:
         return true;
     case CG_ITEM_VALUE:
         return item->root >= 0 || needs_buffer(s, item) ? store_item(s, position) : true;
@@ -738,7 +745,10 @@ static bool sort_groups(cg_schedule *s)
 bool cg_schedule_make(cg_schedule *s)
 {
     s->items = cg_host_allocate(s->context, (size_t)(s->walk->count + 1) * sizeof *s->items);
-    if (!s->items || !classify(s)) return false;
+    if (!s->items) return false;
+    list_items(s);
+    if (!s->unfused && !cg_merge_equal(s)) return false;
+    classify(s);
     for (int i = s->walk->count; i-- > 0;)
         if (!decide(s, i)) return false;
     return attach_outputs(s) && cg_chain_rows(s) && plan_in_place(s) && sort_groups(s);
@@ -746,6 +756,7 @@ bool cg_schedule_make(cg_schedule *s)
 
 void cg_schedule_free(cg_schedule *s)
 {
+    cg_restore_positions(s);
     cg_host_free(s->context, s->items);
     cg_host_free(s->context, s->uses);
     cg_host_free(s->context, s->groups);

@@ -23,7 +23,8 @@ typedef enum cg_entry_kind {
     CG_ITEM_REDUCE,
     CG_ITEM_CONTRACT,
     CG_ITEM_KERNEL,
-    CG_ITEM_OUTPUT /* of a kernel with several outputs: stored where the kernel stores it */
+    CG_ITEM_OUTPUT, /* of a kernel with several outputs: stored where the kernel stores it */
+    CG_ITEM_SAME    /* equal to an earlier item, which is read in its place: see equal.h */
 } cg_entry_kind;
 
 /* One node of the walk. */
@@ -100,6 +101,7 @@ typedef struct cg_schedule {
     int *stack; /* for reachability */
     int stack_capacity;
     uint64_t visit;
+    int merged; /* items that are the same as others */
     bool reports;
     bool unfused;   /* every op gets a kernel of its own */
     bool too_large; /* found later: a kernel exceeds what one can hold, so the plan is made again without fusion */
