@@ -74,8 +74,8 @@ static void print_launch(cg_output_file *file, const cg_profile *p, const cg_pro
     cg_output_file_print(file,
                          ",\"args\":{\"plan\":\"%016llx\",\"step\":%d,\"items\":[%lld,%lld,%lld],\"bytes\":%lld,"
                          "\"flop\":%.0f}}",
-                         (unsigned long long)k->key[0], k->step < -1 ? -2 - k->step : k->step, (long long)k->items[0], (long long)k->items[1],
-                         (long long)k->items[2], (long long)k->bytes, k->flop);
+                         (unsigned long long)k->key[0], k->step < -1 ? -2 - k->step : k->step, (long long)k->items[0],
+                         (long long)k->items[1], (long long)k->items[2], (long long)k->bytes, k->flop);
 }
 
 bool cg_trace_write(cg_context *cg, int64_t closed)
