@@ -127,20 +127,22 @@ END_TEST
 /* Passes with one network, other random numbers: Monte Carlo dropout. */
 START_TEST(monte_carlo_passes_share_launches)
 {
-    enum { PASSES = 6 };
-    float together[PASSES][ROWS], apart[PASSES][ROWS];
+    enum { PASSES = 6, COLUMNS = 3 };
+    float together[PASSES][ROWS * COLUMNS], apart[PASSES][ROWS * COLUMNS];
     int launches[2];
     for (int how = 0; how < 2; how++) {
         cg = open_sharing(how ? "never" : NULL);
         cg_seed(cg, 3);
-        cg_tensor x = numbers(CG_SHAPE(ROWS, 8), 1), w = numbers(CG_SHAPE(8, 16), 2), u = numbers(CG_SHAPE(16, 1), 3);
+        cg_tensor x = numbers(CG_SHAPE(ROWS, 8), 1), w = numbers(CG_SHAPE(8, 16), 2),
+                  u = numbers(CG_SHAPE(16, COLUMNS), 3);
         cg_tensor passes[PASSES];
         for (int i = 0; i < PASSES; i++)
             passes[i] = cg_matmul(cg_dropout(cg_tanh(cg_matmul(x, w)), .rate = 0.5, .mode = CG_MODE_TRAINING), u);
         mark();
         ck_assert_msg(cg_eval(passes, PASSES), "%s", cg_message(cg));
         launches[how] = kernels_run();
-        for (int i = 0; i < PASSES; i++) ck_assert(cg_read_floats(passes[i], how ? apart[i] : together[i], ROWS));
+        for (int i = 0; i < PASSES; i++)
+            ck_assert(cg_read_floats(passes[i], how ? apart[i] : together[i], ROWS * COLUMNS));
         close_sharing();
     }
     ck_assert_int_ge(launches[1], PASSES);
