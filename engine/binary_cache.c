@@ -80,19 +80,6 @@ void cg_binary_cache_close(cg_context *cg)
     cg->binary_device = cg->binary_folder = NULL;
 }
 
-/* With the folders above it, as far as they can be made; whether they could shows when a file is written. */
-static void make_folder(const char *folder)
-{
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s", folder);
-    for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
-        *slash = '\0';
-        (void)mkdir(path, 0700);
-        *slash = '/';
-    }
-    (void)mkdir(path, 0700);
-}
-
 /* --- keys and checksums --- */
 
 static bool make_key(cg_context *cg, const char *source, const char *options, cg_text *key)
@@ -255,7 +242,7 @@ static void store(cg_context *cg, const cg_text *key, cl_program program)
     char path[PATH_BYTES];
     size_t bytes = 0;
     path_of(cg, key, path);
-    make_folder(cg->binary_folder);
+    cg_make_folders(path);
     cg_output_file *file = cg_output_file_quiet(cg, path);
     unsigned char *binary = file ? binary_of(cg, program, &bytes) : NULL;
     if (binary) {

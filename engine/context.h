@@ -217,6 +217,8 @@ void cg_throttle(cg_context *cg);
 /* file.c: as cg_output_file_new, for a file that one can do without: what fails is not reported, but for host memory.
  */
 cg_output_file *cg_output_file_quiet(cg_context *cg, const char *path);
+/* The folders above a file, as far as they can be made; whether they could shows when the file is written. */
+void cg_make_folders(const char *path);
 
 /* transfer.c. cg_input_possible: whether there can be such an input; reports where not. cg_input_of: the tensor whose
  * value is in the buffer, which it takes over, on failure too. cg_send: copies host memory to the device's, without

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct cg_output_file {
@@ -128,4 +129,15 @@ void cg_output_file_discard(cg_output_file *file)
     if (file->stream) fclose(file->stream);
     unlink(file->temporary);
     cg_host_free(file->context, file);
+}
+
+void cg_make_folders(const char *path)
+{
+    char folder[4096];
+    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) return;
+    for (char *slash = folder; (slash = strchr(slash + 1, '/'));) {
+        *slash = '\0';
+        (void)mkdir(folder, 0700);
+        *slash = '/';
+    }
 }

@@ -3,6 +3,7 @@
 #include "engine/program.h"
 #include "cl_kernels.h"
 #include "engine/binary_cache.h"
+#include "engine/hash.h"
 #include "engine/profile.h"
 #include "engine/share.h"
 
@@ -22,22 +23,16 @@ struct cg_kernel_cache {
     cg_kernel_entry *buckets[BUCKETS];
 };
 
-static uint64_t hash_text(const char *text, uint64_t seed)
-{
-    uint64_t hash = seed;
-    for (; *text; text++) hash = (hash ^ (unsigned char)*text) * UINT64_C(0x100000001b3);
-    return hash ^ hash >> 29;
-}
-
 static void name_of(const char *source, char name[NAME_BYTES])
 {
-    snprintf(name, NAME_BYTES, "cg_%016llx%016llx", (unsigned long long)hash_text(source, UINT64_C(0xcbf29ce484222325)),
-             (unsigned long long)hash_text(source, UINT64_C(0x84222325cbf29ce4)));
+    snprintf(name, NAME_BYTES, "cg_%016llx%016llx",
+             (unsigned long long)cg_hash_text(source, UINT64_C(0xcbf29ce484222325)),
+             (unsigned long long)cg_hash_text(source, UINT64_C(0x84222325cbf29ce4)));
 }
 
 static cg_kernel_entry **find(cg_kernel_cache *cache, const char *source)
 {
-    cg_kernel_entry **at = &cache->buckets[hash_text(source, 1) % BUCKETS];
+    cg_kernel_entry **at = &cache->buckets[cg_hash_text(source, 1) % BUCKETS];
     while (*at && strcmp((*at)->source, source) != 0) at = &(*at)->next;
     return at;
 }

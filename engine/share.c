@@ -46,13 +46,6 @@ typedef struct finder {
     int candidate_count;
 } finder;
 
-static uint64_t hash_source(const char *source)
-{
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (; *source; source++) hash = (hash ^ (unsigned char)*source) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
 static bool can_share(const finder *f, int step)
 {
     const cg_step *s = &f->build->plan->steps[step];
@@ -163,7 +156,7 @@ static bool find_shares(finder *f)
     for (int i = 0; i < b->scratch_count; i++) f->scratch[b->scratch[i].step] += b->scratch[i].bytes;
     for (int n = 0; n < f->count; n++)
         if (can_share(f, n))
-            f->candidates[f->candidate_count++] = (candidate){hash_source(f->build->sources[n]), f->height[n], n};
+            f->candidates[f->candidate_count++] = (candidate){cg_hash_text(f->build->sources[n], 1), f->height[n], n};
     qsort(f->candidates, (size_t)f->candidate_count, sizeof *f->candidates, by_kind);
     for (int from = 0, to; ok && from < f->candidate_count; from = to) {
         to = from;

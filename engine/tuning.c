@@ -31,18 +31,6 @@ static bool choose_path(cg_context *cg)
     return !path.failed;
 }
 
-/* The folders above the file, as far as they can be made; whether they could shows when the file is written. */
-static void make_folders(const char *path)
-{
-    char folder[PATH_BYTES];
-    if (snprintf(folder, sizeof folder, "%s", path) >= (int)sizeof folder) return;
-    for (char *slash = folder; (slash = strchr(slash + 1, '/'));) {
-        *slash = '\0';
-        (void)mkdir(folder, 0700);
-        *slash = '/';
-    }
-}
-
 /* Names come from drivers; what separates fields must not be in them. */
 static void replace_separators(char *text)
 {
@@ -239,7 +227,7 @@ static bool write_file(cg_context *cg)
 {
     const int64_t failures = cg->failures;
     if (!cg->tuning->path) return true;
-    make_folders(cg->tuning->path);
+    cg_make_folders(cg->tuning->path);
     char *text = read_text(cg, cg->tuning->path);
     cg_output_file *file = cg_output_file_quiet(cg, cg->tuning->path);
     if (file) {
