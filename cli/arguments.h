@@ -4,9 +4,21 @@
 
 #include <clgrad/tensor.h>
 
-/* The value of an option, given as `--name value` or `--name=value`; NULL if this is not that option. */
-const char *option_value(const char *name, char **arguments, int *index);
-/* False for what is neither "f32" nor "f64". */
-bool parse_dtype(const char *text, cg_dtype *dtype);
+enum { EXIT_USAGE = 2 };
+
+/* What a subcommand is told that runs cases. */
+typedef struct case_options {
+    const char *command; /* "clgrad bench", for messages */
+    char **filters;
+    int filter_count;
+    const char *device, *shapes;
+    cg_dtype dtype;
+    bool json, quick, help; /* json and quick only where the command reports times */
+} case_options;
+
+/* Reads the arguments, `argument_count` of them, of `command`, and calls `run` with them, or prints `usage` if that is
+ * asked for. The exit status of the program: that of `run`, or EXIT_USAGE after a message. */
+int run_with_case_options(const char *command, const char *usage, bool reports_times, int argument_count,
+                          char **arguments, int (*run)(const case_options *));
 
 #endif

@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct bench_options {
-    char **filters;
-    int filter_count;
-    const char *device, *shapes;
-    cg_dtype dtype;
-    bool json, quick, help;
-} bench_options;
-
 static const char usage[] =
     "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
     "\n"
@@ -45,62 +37,22 @@ static const char usage[] =
     "half of the samples, as a share of the median. What does not fit into the device's memory is skipped with a\n"
     "note. The exit status is 1 if a case failed, 2 for arguments or lines that mean nothing.\n";
 
-static int misuse(const char *what, const char *argument)
-{
-    fprintf(stderr, "clgrad bench: %s%s; see clgrad bench --help\n", what, argument);
-    return EXIT_USAGE;
-}
-
-/* `filters` has room for all arguments. 0, or the exit status of a misuse. */
-static int parse_arguments(char **arguments, bench_options *options)
-{
-    const char *value;
-    for (int i = 0; arguments[i]; i++) {
-        if (arguments[i][0] != '-')
-            options->filters[options->filter_count++] = arguments[i];
-        else if (strcmp(arguments[i], "--json") == 0)
-            options->json = true;
-        else if (strcmp(arguments[i], "--quick") == 0)
-            options->quick = true; /* for tests: too few samples to trust */
-        else if (strcmp(arguments[i], "--help") == 0)
-            options->help = true;
-        else if ((value = option_value("--device", arguments, &i)))
-            options->device = value;
-        else if ((value = option_value("--shapes", arguments, &i)))
-            options->shapes = value;
-        else if ((value = option_value("--dtype", arguments, &i))) {
-            if (!parse_dtype(value, &options->dtype)) return misuse("not a dtype that it takes: ", value);
-        } else
-            return misuse("an option that it has not, or without its value: ", arguments[i]);
-    }
-    return 0;
-}
-
 static int complain(const cg_context *cg, const char *what)
 {
     fprintf(stderr, "clgrad bench: %s%s%s\n", what, *what ? ": " : "", cg_message(cg));
     return EXIT_FAILURE;
 }
 
-/* Says so where the device cannot hold the operands. */
-static bool is_too_large(const cg_context *cg, const bench_case *c, const char *text)
-{
-    double bytes;
-    if (c->kind->step || bench_op_fits(cg, c, &bytes)) return false;
-    fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
-    return true;
-}
-
-static int run_case(const bench_case *c, const bench_options *options, device_limits *limits)
+static int run_case(const bench_case *c, const case_options *options, device_limits *limits)
 {
     char text[2 * CASE_TEXT_BYTES];
     bench_result result;
     cg_context *cg = cg_open(options->device);
     int status = EXIT_SUCCESS;
     bench_case_text(c, text);
-    if (cg_status(cg) != CG_OK || !is_too_large(cg, c, text)) {
+    if (cg_status(cg) != CG_OK || bench_case_fits(cg, c)) {
         if (cg_status(cg) != CG_OK || !raise_device_limits(cg, options->dtype, options->quick, limits) ||
-            !(c->kind->step ? bench_run_step : bench_run_op)(cg, c, options->quick, &result))
+            !bench_run(cg, c, options->quick, &result))
             status = complain(cg, text);
         else if (options->json)
             bench_json_line(cg, c, &result, limits);
@@ -112,7 +64,7 @@ static int run_case(const bench_case *c, const bench_options *options, device_li
 }
 
 /* Looks at the device before the first case, as a wrong one would fail them all. */
-static int check_device(const bench_options *options, device_limits *limits)
+static int check_device(const case_options *options, device_limits *limits)
 {
     cg_context *cg = cg_open(options->device);
     int status = EXIT_SUCCESS;
@@ -130,7 +82,7 @@ static int check_device(const bench_options *options, device_limits *limits)
     return status;
 }
 
-static int run_cases(const case_list *list, const bench_options *options)
+static int run_cases(const case_list *list, const case_options *options)
 {
     device_limits limits = {0};
     int status = check_device(options, &limits);
@@ -140,26 +92,15 @@ static int run_cases(const case_list *list, const bench_options *options)
     return status;
 }
 
-static int run(const bench_options *options)
+static int run(const case_options *options)
 {
     case_list list = {0};
-    const int status = case_list_choose(&list, "clgrad bench", options->shapes, options->dtype, options->filters,
-                                        options->filter_count)
-                           ? run_cases(&list, options)
-                           : EXIT_USAGE;
+    const int status = case_list_choose(&list, options) ? run_cases(&list, options) : EXIT_USAGE;
     case_list_free(&list);
     return status;
 }
 
 int bench_command(int argument_count, char **arguments)
 {
-    bench_options options = {.filters = calloc((size_t)argument_count + 1, sizeof *options.filters)};
-    if (!options.filters) return EXIT_FAILURE;
-    int status = parse_arguments(arguments, &options);
-    if (status == 0 && options.help)
-        fputs(usage, stdout);
-    else if (status == 0)
-        status = run(&options);
-    free(options.filters);
-    return status;
+    return run_with_case_options("clgrad bench", usage, true, argument_count, arguments, run);
 }

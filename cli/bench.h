@@ -2,8 +2,6 @@
 #ifndef CLGRAD_CLI_BENCH_H
 #define CLGRAD_CLI_BENCH_H
 
-enum { EXIT_USAGE = 2 };
-
 /* `arguments` are those after "bench". The exit status of the program. */
 int bench_command(int argument_count, char **arguments);
 

@@ -1,4 +1,4 @@
-/* Running a case: what comes out of it, and the two ways, for an op and for a training step. */
+/* Running a case, an op or a training step, and what comes out of it. */
 #ifndef CLGRAD_CLI_BENCH_RUN_H
 #define CLGRAD_CLI_BENCH_RUN_H
 
@@ -19,12 +19,12 @@ typedef struct bench_result {
     step_figures step;
 } bench_result;
 
-/* False after an error, which the context holds. */
-bool bench_run_op(cg_context *cg, const bench_case *c, bool quick, bench_result *result);
+/* Whether the device can hold the operands; where not, says so on stderr. */
+bool bench_case_fits(const cg_context *cg, const bench_case *c);
+/* Times the case, or only a few runs of it. False after an error, which the context holds. */
+bool bench_run(cg_context *cg, const bench_case *c, bool quick, bench_result *result);
+/* The same for a training step. */
 bool bench_run_step(cg_context *cg, const bench_case *c, bool quick, bench_result *result);
 /* The fixed shape of a training step, as it is written in results. */
 const char *bench_step_shape(const struct training_step *step);
-/* Whether the device can hold the operands of an op; where not, `bytes` is what they need. */
-bool bench_op_fits(const cg_context *cg, const bench_case *c, double *bytes);
-
 #endif

@@ -3,6 +3,8 @@
  * out. What the op needs besides, scratch and packed operands, is part of its time. */
 #include "bench_run.h"
 
+#include <stdio.h>
+
 enum { MOST_SETS = 4, LEAST_SETS = 2, SETS_MIB = 256 };
 
 typedef struct op_run {
@@ -12,15 +14,21 @@ typedef struct op_run {
     int sets, next;
 } op_run;
 
-bool bench_op_fits(const cg_context *cg, const bench_case *c, double *bytes)
+bool bench_case_fits(const cg_context *cg, const bench_case *c)
 {
+    if (c->kind->step) return true; /* all are small */
     const cg_device_info *info = cg_device(cg);
     double largest = (double)c->result_size;
     for (int i = 0; i < c->input_count; i++)
         if ((double)cg_shape_size(c->inputs[i]) > largest) largest = (double)cg_shape_size(c->inputs[i]);
-    *bytes = LEAST_SETS * bench_case_bytes(c);
-    return *bytes < 0.8 * (double)info->memory_limit &&
-           largest * (double)cg_dtype_bytes(c->dtype) <= (double)info->largest_allocation;
+    const double bytes = LEAST_SETS * bench_case_bytes(c);
+    if (bytes < 0.8 * (double)info->memory_limit &&
+        largest * (double)cg_dtype_bytes(c->dtype) <= (double)info->largest_allocation)
+        return true;
+    char text[2 * CASE_TEXT_BYTES];
+    bench_case_text(c, text);
+    fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
+    return false;
 }
 
 static int choose_sets(const bench_case *c)
@@ -59,7 +67,7 @@ static double time_block(void *user, int repetitions)
     return cg_status(run->cg) == CG_OK ? seconds_on(CLOCK_MONOTONIC) - start : -1;
 }
 
-bool bench_run_op(cg_context *cg, const bench_case *c, bool quick, bench_result *result)
+static bool run_op(cg_context *cg, const bench_case *c, bool quick, bench_result *result)
 {
     op_run run = {.cg = cg, .c = c, .sets = choose_sets(c)};
     cg_scope scope = cg_scope_local(cg);
@@ -71,4 +79,9 @@ bool bench_run_op(cg_context *cg, const bench_case *c, bool quick, bench_result 
     result->passes = c->passes;
     result->step = (step_figures){0};
     return ok;
+}
+
+bool bench_run(cg_context *cg, const bench_case *c, bool quick, bench_result *result)
+{
+    return (c->kind->step ? bench_run_step : run_op)(cg, c, quick, result);
 }

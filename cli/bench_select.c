@@ -122,11 +122,12 @@ static void print_unknown(const case_list *list, const char *command, const char
     }
 }
 
-bool case_list_choose(case_list *list, const char *command, const char *shapes, cg_dtype dtype, char *const *filters,
-                      int filter_count)
+bool case_list_choose(case_list *list, const case_options *options)
 {
-    if (!(shapes ? case_list_read(list, shapes, dtype) : case_list_builtin(list, dtype))) return false;
-    const char *unknown = case_list_filter(list, filters, filter_count);
-    if (unknown) print_unknown(list, command, unknown);
+    const char *shapes = options->shapes;
+    if (!(shapes ? case_list_read(list, shapes, options->dtype) : case_list_builtin(list, options->dtype)))
+        return false;
+    const char *unknown = case_list_filter(list, options->filters, options->filter_count);
+    if (unknown) print_unknown(list, options->command, unknown);
     return !unknown;
 }

@@ -2,6 +2,7 @@
 #ifndef CLGRAD_CLI_BENCH_SELECT_H
 #define CLGRAD_CLI_BENCH_SELECT_H
 
+#include "arguments.h"
 #include "bench_case.h"
 
 typedef struct case_list {
@@ -18,7 +19,6 @@ void case_list_free(case_list *list);
 const char *case_list_filter(case_list *list, char *const *filters, int filter_count);
 /* The cases asked for: of the file `shapes`, or of the built-in ones where that is NULL, those that the filters leave.
  * False after a message on stderr that begins with the command's name; an unknown filter lists the cases. */
-bool case_list_choose(case_list *list, const char *command, const char *shapes, cg_dtype dtype, char *const *filters,
-                      int filter_count);
+bool case_list_choose(case_list *list, const case_options *options);
 
 #endif

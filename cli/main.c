@@ -1,4 +1,5 @@
 /* The command `clgrad`: hands over to its subcommands. */
+#include "arguments.h"
 #include "bench.h"
 #include "profile.h"
 #include "tune.h"

@@ -1,6 +1,6 @@
 /* `clgrad profile`: shows where the device's time went in a run with CLGRAD_PROFILE, as a table or as JSON. */
 #include "profile.h"
-#include "bench.h"
+#include "arguments.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -9,14 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct tune_options {
-    char **filters;
-    int filter_count;
-    const char *device, *shapes;
-    cg_dtype dtype;
-    bool help;
-} tune_options;
-
 static const char usage[] =
     "Usage: clgrad tune [FILTER...] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
     "\n"
@@ -36,33 +28,6 @@ static const char usage[] =
     "CLGRAD_TUNE=1, tunes what it finds untuned. The exit status is 1 if a case failed, 2 for arguments that mean\n"
     "nothing.\n";
 
-static int misuse(const char *what, const char *argument)
-{
-    fprintf(stderr, "clgrad tune: %s%s; see clgrad tune --help\n", what, argument);
-    return EXIT_USAGE;
-}
-
-/* `filters` has room for all arguments. 0, or the exit status of a misuse. */
-static int parse_arguments(char **arguments, tune_options *options)
-{
-    const char *value;
-    for (int i = 0; arguments[i]; i++) {
-        if (arguments[i][0] != '-')
-            options->filters[options->filter_count++] = arguments[i];
-        else if (strcmp(arguments[i], "--help") == 0)
-            options->help = true;
-        else if ((value = option_value("--device", arguments, &i)))
-            options->device = value;
-        else if ((value = option_value("--shapes", arguments, &i)))
-            options->shapes = value;
-        else if ((value = option_value("--dtype", arguments, &i))) {
-            if (!parse_dtype(value, &options->dtype)) return misuse("not a dtype that it takes: ", value);
-        } else
-            return misuse("an option that it has not, or without its value: ", arguments[i]);
-    }
-    return 0;
-}
-
 static void print_choices(const cg_context *cg)
 {
     cg_tuned_choice c;
@@ -74,17 +39,14 @@ static void print_choices(const cg_context *cg)
 }
 
 /* A few runs; tuning happens in the first. */
-static int tune_case(const bench_case *c, const tune_options *options)
+static int tune_case(const bench_case *c, const case_options *options)
 {
     char text[2 * CASE_TEXT_BYTES];
-    double bytes;
     bench_result result;
     int status = EXIT_SUCCESS;
     cg_context *cg = cg_open(options->device);
     bench_case_text(c, text);
-    if (cg_status(cg) == CG_OK && !c->kind->step && !bench_op_fits(cg, c, &bytes)) {
-        fprintf(stderr, "skipped: %s needs %.2f GB, more than the device has or gives at once\n", text, 1e-9 * bytes);
-    } else if (cg_status(cg) != CG_OK || !(c->kind->step ? bench_run_step : bench_run_op)(cg, c, true, &result)) {
+    if (cg_status(cg) != CG_OK || (bench_case_fits(cg, c) && !bench_run(cg, c, true, &result))) {
         fprintf(stderr, "clgrad tune: %s: %s\n", text, cg_message(cg));
         status = EXIT_FAILURE;
     } else {
@@ -95,7 +57,7 @@ static int tune_case(const bench_case *c, const tune_options *options)
 }
 
 /* Where the choices are kept; looked at first, as a wrong device would fail every case. */
-static int show_device(const tune_options *options, char *path, size_t room)
+static int show_device(const case_options *options, char *path, size_t room)
 {
     cg_context *cg = cg_open(options->device);
     const bool ok = cg_status(cg) == CG_OK;
@@ -108,34 +70,34 @@ static int show_device(const tune_options *options, char *path, size_t room)
     return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-static int run(const tune_options *options)
+static int tune_cases(const case_list *list, const case_options *options)
+{
+    char path[4096];
+    int status = show_device(options, path, sizeof path);
+    if (status != EXIT_SUCCESS) return status;
+    for (int i = 0; i < list->count; i++)
+        if (tune_case(&list->cases[i], options) != EXIT_SUCCESS) status = EXIT_FAILURE;
+    if (list->count > 0 && path[0]) printf("\nkept in %s\n", path);
+    return status;
+}
+
+static int run(const case_options *options)
 {
     static char *products[] = {"gemm", "step"};
-    case_list list = {0};
-    char path[4096];
-    const bool all = options->filter_count == 0 && !options->shapes;
-    int status = EXIT_USAGE;
-    if (case_list_choose(&list, "clgrad tune", options->shapes, options->dtype, all ? products : options->filters,
-                         all ? 2 : options->filter_count)) {
-        status = show_device(options, path, sizeof path);
-        const int count = status == EXIT_SUCCESS ? list.count : 0;
-        for (int i = 0; i < count; i++)
-            if (tune_case(&list.cases[i], options) != EXIT_SUCCESS) status = EXIT_FAILURE;
-        if (count > 0 && path[0]) printf("\nkept in %s\n", path);
+    case_options chosen = *options;
+    if (options->filter_count == 0 && !options->shapes) {
+        chosen.filters = products;
+        chosen.filter_count = 2;
     }
+    case_list list = {0};
+    int status = EXIT_USAGE;
+    if (case_list_choose(&list, &chosen))
+        status = setenv("CLGRAD_TUNE", "again", 1) == 0 ? tune_cases(&list, options) : EXIT_FAILURE;
     case_list_free(&list);
     return status;
 }
 
 int tune_command(int argument_count, char **arguments)
 {
-    tune_options options = {.filters = calloc((size_t)argument_count + 1, sizeof *options.filters)};
-    if (!options.filters || setenv("CLGRAD_TUNE", "again", 1) != 0) return EXIT_FAILURE;
-    int status = parse_arguments(arguments, &options);
-    if (status == 0 && options.help)
-        fputs(usage, stdout);
-    else if (status == 0)
-        status = run(&options);
-    free(options.filters);
-    return status;
+    return run_with_case_options("clgrad tune", usage, false, argument_count, arguments, run);
 }

@@ -43,15 +43,13 @@ static int64_t sums_bytes(const struct gemm_tiles *tiles, bool f64)
 /* Halves a tile's longer side, or its rows; false if both are one work-item's. */
 static bool shrink(struct gemm_tiles *tiles)
 {
-    if (tiles->columns > tiles->rows && tiles->columns > tiles->item_columns)
+    const bool can_halve_rows = tiles->rows > tiles->item_rows;
+    const bool can_halve_columns = tiles->columns > tiles->item_columns;
+    if (can_halve_columns && (tiles->columns > tiles->rows || !can_halve_rows))
         tiles->columns /= 2;
-    else if (tiles->rows > tiles->item_rows)
+    else if (can_halve_rows)
         tiles->rows /= 2;
-    else if (tiles->columns > tiles->item_columns)
-        tiles->columns /= 2;
-    else
-        return false;
-    return true;
+    return can_halve_rows || can_halve_columns;
 }
 
 static bool fits_local_memory(const struct gemm_tiles *tiles, bool f64, const struct gemm_limits *limits)

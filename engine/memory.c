@@ -163,11 +163,11 @@ bool cg_memory_offsets(cg_build *b)
 {
     cg_context *cg = b->context;
     cg_plan *plan = b->plan;
-    const size_t most = (size_t)(b->schedule->walk->count + b->scratch_count + 1);
+    const size_t most = (size_t)b->schedule->walk->count + (size_t)b->scratch_count + 1;
     range *ranges = cg_host_allocate(cg, most * sizeof *ranges);
     range **placed = cg_host_allocate(cg, most * sizeof *placed);
     int64_t *offsets = cg_host_allocate(cg, most * sizeof *offsets);
-    int64_t *change = cg_host_allocate(cg, (size_t)(plan->step_count + 1) * sizeof *change);
+    int64_t *change = cg_host_allocate(cg, ((size_t)plan->step_count + 1) * sizeof *change);
     const bool ok = ranges && placed && offsets && change;
     if (ok) {
         const int count = list_ranges(b, ranges);
