@@ -4,8 +4,10 @@
 #include "engine/gemm_plan.h"
 
 enum {
+    TYPICAL_MINIBATCH = 128,
     PACK_B_ROWS = 6,    /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
-    PACK_A_COLUMNS = 8, /* and packing a column of A what multiplying it by this many columns of B does */
+    PACK_A_COLUMNS = 8, /* packing a column of A what multiplying it by this many columns of B does */
+    READ_A_COLUMNS = 3, /* and reading it in place, as a panel of one strip does */
     STORE_STEPS = 10,   /* storing an element of C, in steps of k */
     WAKE_STEPS = 12000, /* having more than one work-group: other threads must be woken */
     MOST_ROWS = 1032,   /* bounds the partial sums that a work-group keeps */
@@ -55,8 +57,9 @@ static double launch_cost(const struct gemm_launch *launch, const struct gemm_sh
     const int64_t turns = divide_up(groups, compute_units);
     const double rows = (double)smaller(launch->rows, shape->m), k = (double)shape->k;
     const double columns = (double)smaller(panels_each * launch->columns, divide_up(shape->n, strip) * strip);
+    const int a_columns = launch->columns > strip ? PACK_A_COLUMNS : READ_A_COLUMNS;
     const double group = rows * columns * (k + STORE_STEPS) + PACK_B_ROWS * columns * k +
-                         PACK_A_COLUMNS * rows * k * (double)panels_each;
+                         a_columns * rows * k * (double)panels_each;
     /* More turns even out what another process takes from a core. */
     const double disturbance = 1 + 0.02 / (double)turns;
     return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? WAKE_STEPS : 0);
@@ -96,9 +99,7 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
 static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
 {
     shape.batches = 1;
-    if (shape.m_varies) shape.m = CG_GEMM_TYPICAL_MINIBATCH;
-    if (shape.n_varies) shape.n = CG_GEMM_TYPICAL_MINIBATCH;
-    if (shape.k_varies) shape.k = CG_GEMM_TYPICAL_MINIBATCH;
+    shape = cg_gemm_typical(&shape);
     if (shape.n <= launch.lanes) return launch.lanes;
     int best = 0;
     double best_cost = 0;
@@ -108,6 +109,15 @@ static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, co
         if (!best || cost < best_cost) best = launch.columns, best_cost = cost;
     }
     return best;
+}
+
+struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape)
+{
+    struct gemm_shape typical = *shape;
+    if (shape->m_varies) typical.m = TYPICAL_MINIBATCH;
+    if (shape->n_varies) typical.n = TYPICAL_MINIBATCH;
+    if (shape->k_varies) typical.k = TYPICAL_MINIBATCH;
+    return typical;
 }
 
 struct gemm_shape cg_gemm_swap(const struct gemm_shape *shape)

@@ -16,9 +16,6 @@ struct gemm_shape {
     bool m_varies, n_varies, k_varies;
 };
 
-/* Stands for an extent that varies where the source depends on a size. */
-enum { CG_GEMM_TYPICAL_MINIBATCH = 128 };
-
 struct gemm_device {
     int compute_units;
     int lanes_f32, lanes_f64; /* elements in a vector register: 4, 8 or 16 */
@@ -39,10 +36,13 @@ struct gemm_division {
     int row_groups, column_groups; /* into how many work-groups each product's rows and columns go, if they suffice */
 };
 
-/* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
+/* The shape with a typical minibatch in place of each extent that varies, for what the source depends on. */
+struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape);
+
 /* B^T A^T, which is C^T: what the kernel is given where the launch says `swapped`. */
 struct gemm_shape cg_gemm_swap(const struct gemm_shape *shape);
 
+/* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);
 
 /* The same for a given division, which is complete or fits. */

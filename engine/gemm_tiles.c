@@ -60,8 +60,8 @@ static bool fits_local_memory(const struct gemm_tiles *tiles, bool f64, const st
 /* What the shape asks for, were the device without limits: 16 x 16 work-items, each with up to 8 x 8 sums. */
 static struct gemm_tiles wanted(const struct gemm_shape *shape, int64_t compute_units)
 {
-    const int64_t m = shape->m_varies ? CG_GEMM_TYPICAL_MINIBATCH : shape->m;
-    const int64_t n = shape->n_varies ? CG_GEMM_TYPICAL_MINIBATCH : shape->n;
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    const int64_t m = typical.m, n = typical.n;
     struct gemm_tiles tiles = {.rows = LARGEST_TILE, .columns = LARGEST_TILE, .depth = DEPTH, 1, 1};
     while (tiles.rows > SMALLEST_TILE && tiles.rows / 2 >= m) tiles.rows /= 2;
     while (tiles.columns > SMALLEST_TILE && tiles.columns / 2 >= n) tiles.columns /= 2;

@@ -83,8 +83,9 @@ void cg_print_expression(cg_generator *g, cg_text *out, const char *expression, 
                          cg_dtype result, cg_dtype real, int lanes, int code_field);
 int cg_report_field(cg_generator *g, int item);
 void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot);
-/* Asks for what load `number` will read, ahead of time. */
-void cg_print_fetch(cg_generator *g, cg_text *out, int number, const char *indent);
+/* Ask memory, ahead of time, for what a load will read or a store replace. */
+void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent);
+void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
 void cg_print_stores(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
 bool cg_is_streamed(const cg_generator *g, const cg_store *store);

@@ -246,12 +246,23 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     cg_text_free(&loaded);
 }
 
-void cg_print_fetch(cg_generator *g, cg_text *out, int number, const char *indent)
+static void print_fetch(cg_generator *g, cg_text *out, int tensor, const cg_form *form, int slot, const char *indent)
+{
+    cg_text_add(out, "%sCG_FETCH(t%d + (", indent, tensor);
+    cg_print_form(g, out, form, slot);
+    cg_text_append(out, "));\n");
+}
+
+void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent)
 {
     const cg_term *t = &g->lowered->values[number];
-    cg_text_add(out, "%sCG_FETCH(t%d + (", indent, t->tensor);
-    cg_print_form(g, out, &t->form, number);
-    cg_text_append(out, "));\n");
+    print_fetch(g, out, t->tensor, &t->form, number, indent);
+}
+
+void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent)
+{
+    const cg_store *s = &g->lowered->stores[number];
+    print_fetch(g, out, s->tensor, &s->form, FORMS_OF_STORES + number, indent);
 }
 
 /* As bits: the locale of the process may write decimal points otherwise than OpenCL C. */

@@ -5,7 +5,10 @@
 
 #include <string.h>
 
-enum { SHORT = 8 /* cost of an epilogue up to which the kernel may hold many copies of it */ };
+enum {
+    SHORT = 8,                    /* cost of an epilogue up to which the kernel may hold many copies of it */
+    CACHED_RESULT_BYTES = 1 << 19 /* half of a second-level cache of 1 MiB */
+};
 
 static double flop_of_product(const struct gemm_shape *shape)
 {
@@ -57,27 +60,46 @@ static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
     cg_text_append(out, "}\n");
 }
 
-/* Does the epilogue load a matrix there? Vectors, such as a bias, are soon at hand by themselves. */
-static bool loads_matrix(const cg_lowered *l, const cg_term *t)
+/* Does that lie along the rows of a matrix? Vectors, such as a bias, are soon at hand by themselves. */
+static bool is_of_matrix(const cg_lowered *l, const cg_form *form)
 {
-    return t->kind == CG_TERM_LOAD && t->guard < 0 && t->form.stride[l->outer_count - 2] != 0 &&
-           t->form.stride[l->outer_count - 1] == 1;
+    return form->stride[l->outer_count - 2] != 0 && form->stride[l->outer_count - 1] == 1;
 }
 
-/* The loads of an epilogue, a weight update's above all, would wait for memory all at once at the end of a tile: this
- * asks for them while the tile is being summed. False if there are none. */
-static bool print_epilogue_fetch(cg_generator *g, cg_text *out)
+/* A result that a core's own cache does not hold is fetched before it is replaced. */
+static bool has_distant_result(const struct gemm_shape *shape)
+{
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    return typical.m * typical.n * (shape->f64 ? 8 : 4) > CACHED_RESULT_BYTES;
+}
+
+/* What an epilogue loads, a weight update's above all, and a large result would be waited for all at once at the end of
+ * a tile: this asks for it while the tile is being summed. False if there is nothing. */
+static bool print_epilogue_fetch(cg_generator *g, const struct gemm_shape *shape, cg_text *out)
 {
     const cg_lowered *l = g->lowered;
-    bool any = false;
-    for (int i = 0; i < l->value_count && !any; i++) any = loads_matrix(l, &l->values[i]);
-    if (!any) return false;
-    cg_text_append(out, "static void epilogue_fetch(PARAMETERS, int batch, int row, int column)\n{\n");
-    print_epilogue_head(g, out);
-    for (int i = 0; i < l->value_count; i++)
-        if (loads_matrix(l, &l->values[i])) cg_print_fetch(g, out, i, "    ");
-    cg_text_append(out, "}\n");
-    return true;
+    cg_text fetches = {.context = g->context};
+    for (int i = 0; i < l->value_count; i++) {
+        const cg_term *t = &l->values[i];
+        if (t->kind == CG_TERM_LOAD && t->guard < 0 && is_of_matrix(l, &t->form))
+            cg_print_fetch_of_load(g, &fetches, i, "    ");
+    }
+    /* Where there are loads, the stores mostly go to the same places: donated ones. */
+    const int stores = !fetches.data && has_distant_result(shape) ? l->store_count : 0;
+    for (int i = 0; i < stores; i++) {
+        const cg_store *s = &l->stores[i];
+        if (s->tensor >= 0 && is_of_matrix(l, &s->form) && !cg_is_streamed(g, s))
+            cg_print_fetch_of_store(g, &fetches, i, "    ");
+    }
+    const bool any = fetches.data != NULL;
+    if (any) {
+        cg_text_append(out, "static void epilogue_fetch(PARAMETERS, int batch, int row, int column)\n{\n");
+        print_epilogue_head(g, out);
+        cg_text_append(out, fetches.data);
+        cg_text_append(out, "}\n");
+    }
+    cg_text_free(&fetches);
+    return any;
 }
 
 /* Where the generated code has no vectors of the kernel's width, in f64 for one, lane by lane. */
@@ -210,7 +232,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_scalar_lanes(&text.epilogues);
     else
         print_epilogue(g, &text.epilogues, launch.lanes);
-    const bool fetches = vectors && print_epilogue_fetch(g, &text.epilogues);
+    const bool fetches = !launch.swapped && print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     memcpy(g->global, launch.global, sizeof g->global);
     return finish_product(g, shape, &text, cg_source_gemm_packed, 1);
