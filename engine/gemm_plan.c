@@ -5,12 +5,14 @@
 
 enum {
     TYPICAL_MINIBATCH = 128,
-    PACK_B_ROWS = 6,    /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
-    PACK_A_COLUMNS = 8, /* packing a column of A what multiplying it by this many columns of B does */
-    READ_A_COLUMNS = 3, /* and reading it in place, as a panel of one strip does */
-    STORE_STEPS = 10,   /* storing an element of C, in steps of k */
-    WAKE_STEPS = 12000, /* having more than one work-group: other threads must be woken */
-    MOST_ROWS = 1032,   /* bounds the partial sums that a work-group keeps */
+    PACK_B_ROWS = 6,          /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
+    PACK_A_COLUMNS = 8,       /* packing a column of A what multiplying it by this many columns of B does */
+    READ_A_COLUMNS = 2,       /* reading it in place, as a panel of one strip does, */
+    COLLIDING_A_COLUMNS = 16, /* and that where its rows evict each other from the first-level cache: */
+    COLLISION_BYTES = 4096,   /* they lie at multiples of the part of it that one way holds */
+    STORE_STEPS = 10,         /* storing an element of C, in steps of k */
+    WAKE_STEPS = 12000,       /* having more than one work-group: other threads must be woken */
+    MOST_ROWS = 1032,         /* bounds the partial sums that a work-group keeps */
     MOST_GROUPS_PER_UNIT = 4,
     MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
     LEAST_DEPTH = 64,
@@ -47,6 +49,14 @@ static int64_t scratch_per_group(const struct gemm_launch *launch, const struct 
     return packed_b + packed_a + partial_rows * launch->columns;
 }
 
+/* What bringing a column of A to the tiles costs, in columns of B to multiply it by. */
+static int cost_of_a(const struct gemm_launch *launch, const struct gemm_shape *shape)
+{
+    const int64_t leading = (shape->transposed_a ? shape->m : shape->k) * (shape->f64 ? 8 : 4);
+    if (launch->columns > 2 * launch->lanes) return PACK_A_COLUMNS;
+    return leading % COLLISION_BYTES == 0 ? COLLIDING_A_COLUMNS : READ_A_COLUMNS;
+}
+
 /* What the work-groups that one core gets cost it. */
 static double launch_cost(const struct gemm_launch *launch, const struct gemm_shape *shape, int compute_units)
 {
@@ -57,9 +67,8 @@ static double launch_cost(const struct gemm_launch *launch, const struct gemm_sh
     const int64_t turns = divide_up(groups, compute_units);
     const double rows = (double)smaller(launch->rows, shape->m), k = (double)shape->k;
     const double columns = (double)smaller(panels_each * launch->columns, divide_up(shape->n, strip) * strip);
-    const int a_columns = launch->columns > strip ? PACK_A_COLUMNS : READ_A_COLUMNS;
     const double group = rows * columns * (k + STORE_STEPS) + PACK_B_ROWS * columns * k +
-                         a_columns * rows * k * (double)panels_each;
+                         cost_of_a(launch, shape) * rows * k * (double)panels_each;
     /* More turns even out what another process takes from a core. */
     const double disturbance = 1 + 0.02 / (double)turns;
     return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? WAKE_STEPS : 0);
