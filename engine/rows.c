@@ -58,6 +58,9 @@ static void print_numbers(cg_generator *g, cg_text *out, int lanes, const char *
     for (int i = 0; i < g->lowered->store_count; i++)
         stores |= !g->lowered->stores[i].inner && g->lowered->stores[i].pass == g->pass;
     cg_print_terms(g, out, false, lanes, indent);
+    /* Later passes are behind a barrier already; before the first, all must have read what is written in place. */
+    if (stores && g->sharing > 1 && g->pass < 0 && g->group->in_place)
+        cg_text_add(out, "%sbarrier(CLK_GLOBAL_MEM_FENCE);\n", indent);
     if (stores && g->sharing > 1) cg_text_add(out, "%sif (item == 0) {\n", indent);
     cg_print_stores(g, out, false, lanes, g->sharing > 1 ? deeper : indent);
     if (stores && g->sharing > 1) cg_text_add(out, "%s}\n", indent);

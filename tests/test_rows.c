@@ -322,6 +322,45 @@ START_TEST(rows_of_a_variable)
 }
 END_TEST
 
+/* A number of each row doubled in place, which the elements of that row then read: each work-item has it from the old
+ * value, none from what another one has stored. */
+START_TEST(numbers_of_rows_in_place_where_work_items_share_a_row)
+{
+    enum { ROWS = 20, LENGTH = 200 };
+    float before[ROWS], after[ROWS], x[ROWS * LENGTH], y[ROWS * LENGTH], sums[ROWS];
+    open_own(NULL, NULL);
+    cg->local_size = 64;
+    cg->vector_width = 1;
+    cg_tensor elements = numbers(CG_SHAPE(ROWS, LENGTH), 5);
+    cg_variable *w = variable_with("w", numbers(CG_SHAPE(ROWS, 1), 4));
+    cg_variable *kept = variable_with("kept", numbers(CG_SHAPE(ROWS, LENGTH), 6));
+    cg_variable *sum = variable_with("sum", numbers(CG_SHAPE(ROWS, 1), 7));
+    cg_scope scope = cg_scope_local(cg);
+    ck_assert(cg_read_floats(cg_value(w), before, ROWS) && cg_read_floats(elements, x, ROWS * LENGTH));
+    cg_scope_end(scope);
+    scope = cg_scope_begin(cg);
+    cg_tensor doubled = times(cg_value(w), 2), power = cg_exp(cg_mul(elements, doubled));
+    ck_assert(cg_assign(w, doubled) && cg_assign(kept, power));
+    ck_assert(cg_assign(sum, cg_sum(power, .axes = CG_AXES(-1), .keepdims = true)));
+    cg_scope_end(scope);
+    ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 1);
+    scope = cg_scope_local(cg);
+    ck_assert(cg_read_floats(cg_value(w), after, ROWS) && cg_read_floats(cg_value(kept), y, ROWS * LENGTH));
+    ck_assert_msg(cg_read_floats(cg_value(sum), sums, ROWS), "%s", cg_message(cg));
+    cg_scope_end(scope);
+    for (int row = 0; row < ROWS; row++) {
+        double exact = 0;
+        ck_assert_float_eq(after[row], 2 * before[row]);
+        for (int k = row * LENGTH; k < (row + 1) * LENGTH; k++) {
+            exact += exp((double)x[k] * (double)after[row]);
+            ck_assert_double_eq_tol((double)y[k], exp((double)x[k] * (double)after[row]), 1e-4);
+        }
+        ck_assert_double_eq_tol((double)sums[row], exact, 1e-5 * exact);
+    }
+    close_own();
+}
+END_TEST
+
 /* ---- The log ------------------------------------------------------------------------------------------------------
  */
 
@@ -355,6 +394,7 @@ int main(void)
     tcase_add_test(cases, cross_entropy_with_its_gradient);
     tcase_add_test(cases, another_batch_size_builds_nothing);
     tcase_add_test(cases, rows_of_a_variable);
+    tcase_add_test(cases, numbers_of_rows_in_place_where_work_items_share_a_row);
     tcase_add_test(cases, the_log_tells_the_passes);
     suite_add_tcase(suite, cases);
     return run_tests(suite);
