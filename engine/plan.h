@@ -122,7 +122,7 @@ typedef struct cg_shortcut cg_shortcut;         /* see shortcut.h */
 /* One launch. Arguments are its tensors' buffers, then (with `status`) the status words, then the block. */
 typedef struct cg_step {
     cl_kernel kernel;
-    const cg_kernel_entry *entry; /* that the kernel is of; NULL for CLBlast */
+    cg_kernel_entry *entry; /* that the kernel is of; NULL for CLBlast */
     cl_uint dimensions;
     size_t global[3], local[3];
     cg_place *places;

@@ -218,7 +218,7 @@ bool cg_programs_make(cg_build *b)
 
 bool cg_program_step(cg_context *cg, cg_step *step)
 {
-    cg_kernel_entry *entry = entry_of(cg, step->entry->source);
+    cg_kernel_entry *entry = step->entry;
     cg_names ops = {.used = 0};
     if (step->kernel) return true;
     cg_names_add(&ops, step->label);
