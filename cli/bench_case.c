@@ -22,13 +22,13 @@ static const bench_kind *find_kind(const char *name)
     return NULL;
 }
 
-/* A whole number from low to high that ends at `stop`; -1 otherwise. */
+/* A whole number from low to high that ends the text, or has `stop` and more behind it; -1 otherwise. */
 static long number_in(const char **text, long low, long high, char stop)
 {
     char *end;
     errno = 0;
     const long value = strtol(*text, &end, 10);
-    if (end == *text || errno || value < low || value > high || (*end && *end != stop)) return -1;
+    if (end == *text || errno || value < low || value > high || (*end && (*end != stop || !end[1]))) return -1;
     *text = *end ? end + 1 : end;
     return value;
 }
@@ -109,16 +109,23 @@ void bench_case_text(const bench_case *c, char text[2 * CASE_TEXT_BYTES])
     snprintf(text, 2 * CASE_TEXT_BYTES, "%s%s%s %s", same ? "" : kind->family, same ? "" : " ", kind->name, c->shape);
 }
 
+double elements_of(cg_shape shape)
+{
+    double elements = 1;
+    for (int i = 0; i < shape.rank; i++) elements *= (double)shape.size[i];
+    return elements;
+}
+
 double bench_case_bytes(const bench_case *c)
 {
-    double elements = (double)c->result_size;
-    for (int i = 0; i < c->input_count; i++) elements += (double)cg_shape_size(c->inputs[i]);
+    double elements = c->result_size;
+    for (int i = 0; i < c->input_count; i++) elements += elements_of(c->inputs[i]);
     return elements * (double)cg_dtype_bytes(c->dtype);
 }
 
 double bench_case_traffic(const bench_case *c)
 {
-    double elements = (double)c->result_size;
-    for (int i = 0; i < c->input_count; i++) elements += (double)c->passes * (double)cg_shape_size(c->inputs[i]);
+    double elements = c->result_size;
+    for (int i = 0; i < c->input_count; i++) elements += (double)c->passes * elements_of(c->inputs[i]);
     return elements * (double)cg_dtype_bytes(c->dtype);
 }

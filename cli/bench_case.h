@@ -36,14 +36,15 @@ struct bench_case {
     /* What `describe` finds out. A repetition reads each input `passes` times and writes the result once. */
     cg_shape inputs[CASE_INPUTS];
     int input_count, passes;
-    int64_t result_size;
-    double flop;
+    double result_size, flop;
 };
 
 /* Reads a line, NAME SHAPE [WORD...]. NULL, or why it is no case. */
 const char *bench_case_parse(bench_case *c, const char *line, cg_dtype dtype);
 /* The text that filters are parts of: FAMILY NAME SHAPE, the family only where it is not the name. */
 void bench_case_text(const bench_case *c, char text[2 * CASE_TEXT_BYTES]);
+/* Elements of a shape, which may be more than a tensor can have. */
+double elements_of(cg_shape shape);
 /* Bytes of the operands of one repetition, result included, and bytes that it moves. */
 double bench_case_bytes(const bench_case *c);
 double bench_case_traffic(const bench_case *c);

@@ -48,11 +48,11 @@ static cg_tensor record_function(const bench_case *c, const cg_tensor *inputs)
 
 static void describe(bench_case *c)
 {
-    const int64_t size = cg_shape_size(c->extents);
+    const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->input_count = 1;
     c->result_size = size;
-    c->flop = (double)size * (c->ops == 10 ? 11 : c->ops);
+    c->flop = size * (c->ops == 10 ? 11 : c->ops);
 }
 
 const bench_kind *bench_elementwise_kinds(int *count)

@@ -25,12 +25,11 @@ static cg_shape matrix(const bench_case *c, int64_t rows, int64_t columns, bool 
 static void describe(bench_case *c)
 {
     const int64_t *extents = &c->extents.size[c->extents.rank - 3];
-    const int64_t batch = c->extents.rank == 4 ? c->extents.size[0] : 1;
     c->inputs[0] = matrix(c, extents[0], extents[2], c->transposed[0]);
     c->inputs[1] = matrix(c, extents[2], extents[1], c->transposed[1]);
     c->input_count = 2;
-    c->result_size = batch * extents[0] * extents[1];
-    c->flop = 2 * (double)c->result_size * (double)extents[2];
+    c->result_size = elements_of(c->extents) / (double)extents[2];
+    c->flop = 2 * elements_of(c->extents);
 }
 
 const bench_kind *bench_gemm_kinds(int *count)

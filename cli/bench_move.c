@@ -34,21 +34,21 @@ static void describe_copy(bench_case *c)
     c->inputs[0] = c->extents;
     c->inputs[0].size[0]++;
     c->input_count = 1;
-    c->result_size = cg_shape_size(c->extents);
+    c->result_size = elements_of(c->extents);
 }
 
 static void describe_transpose(bench_case *c)
 {
     c->inputs[0] = c->extents;
     c->input_count = 1;
-    c->result_size = cg_shape_size(c->extents);
+    c->result_size = elements_of(c->extents);
 }
 
 static void describe_random(bench_case *c)
 {
     c->inputs[0] = CG_SHAPE(1);
     c->input_count = 1;
-    c->result_size = cg_shape_size(c->extents);
+    c->result_size = elements_of(c->extents);
 }
 
 const bench_kind *bench_move_kinds(int *count)

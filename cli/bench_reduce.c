@@ -35,34 +35,34 @@ static cg_tensor record_batch_norm(const bench_case *c, const cg_tensor *inputs)
 
 static void describe_reduction(bench_case *c)
 {
-    const int64_t size = cg_shape_size(c->extents);
+    const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->input_count = 1;
-    c->result_size = c->axis == NO_AXIS ? 1 : size / c->extents.size[c->axis];
-    c->flop = (double)size;
+    c->result_size = c->axis == NO_AXIS ? 1 : size / (double)c->extents.size[c->axis];
+    c->flop = size;
 }
 
 /* Maximum, difference, exponential, sum, quotient. */
 static void describe_softmax(bench_case *c)
 {
-    const int64_t size = cg_shape_size(c->extents);
+    const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->input_count = 1;
     c->result_size = size;
     c->passes = 2;
-    c->flop = 5 * (double)size;
+    c->flop = 5 * size;
 }
 
 /* Sum, difference, square, sum, quotient, gain, offset. */
 static void describe_normalization(bench_case *c)
 {
-    const int64_t size = cg_shape_size(c->extents);
+    const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->inputs[1] = c->inputs[2] = CG_SHAPE(c->extents.size[c->extents.rank - 1]);
     c->input_count = 3;
     c->result_size = size;
     c->passes = 2;
-    c->flop = 7 * (double)size;
+    c->flop = 7 * size;
 }
 
 const bench_kind *bench_reduce_kinds(int *count)

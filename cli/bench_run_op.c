@@ -18,9 +18,9 @@ bool bench_case_fits(const cg_context *cg, const bench_case *c)
 {
     if (c->kind->step) return true; /* all are small */
     const cg_device_info *info = cg_device(cg);
-    double largest = (double)c->result_size;
+    double largest = c->result_size;
     for (int i = 0; i < c->input_count; i++)
-        if ((double)cg_shape_size(c->inputs[i]) > largest) largest = (double)cg_shape_size(c->inputs[i]);
+        if (elements_of(c->inputs[i]) > largest) largest = elements_of(c->inputs[i]);
     const double bytes = LEAST_SETS * bench_case_bytes(c);
     if (bytes < 0.8 * (double)info->memory_limit &&
         largest * (double)cg_dtype_bytes(c->dtype) <= (double)info->largest_allocation)

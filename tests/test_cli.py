@@ -119,7 +119,7 @@ class Shapes(unittest.TestCase):
     def test_bad_line_is_named(self):
         bad = ["gemmm 1x2x3", "gemm", "gemm 1x2", "gemm 1x2x3 NX", "gemm 1x2x3x4x5", "gemm 1x-2x3", "gemm 1x2x3 axis=0",
                "sum 4x4 axis=2", "sum 4x4 axis=", "exp 10 ops=2", "elementwise 10 ops=11", "elementwise 10 ops=0",
-               "softmax 9999999999", "softmax 3y4", "mlp 128", "sum " + 100 * "1x" + "1"]
+               "softmax 9999999999", "softmax 3y4", "sum 128x", "sum 4x4 axis=0x", "mlp 128", "sum " + 100 * "1x" + "1"]
         for line in bad:
             done = clgrad("bench", "--shapes", self.write(f"exp 10\n\n{line}\n"))
             self.assertEqual(done.returncode, 2, line)
@@ -136,6 +136,13 @@ class Shapes(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(len(done.stdout.splitlines()), 1)
         self.assertRegex(done.stderr, r"skipped: elementwise exp 1073741824x1024 needs 17592\.\d+ GB")
+
+    def test_more_elements_than_can_be_counted_are_skipped_too(self):
+        cases = ["sum ", "softmax ", "transpose ", "elementwise ", "normal ", "gemm 1073741824x"]
+        lines = [f"{case}1073741824x1073741824x1073741824\n" for case in cases]
+        done = clgrad("bench", "--json", "--quick", "--shapes", self.write("".join(lines)))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(done.stderr.count("skipped: "), len(cases), done.stderr)
 
 
 class Profile(unittest.TestCase):
