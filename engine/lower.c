@@ -422,7 +422,7 @@ static int lower_item(cg_lowered *l, int position, const access *at, int guard, 
     if (in_row && guard < 0 && !varies_along_row(l, at)) {
         value = lower_for_row(l, position, at);
     } else if (is_out_of_reach(l, position, at, inner)) {
-        l->failed = true;
+        too_large(l);
         return 0;
     } else {
         if (in_row) value = lower_kept(l, position, at, guard);
