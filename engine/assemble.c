@@ -181,19 +181,13 @@ bool cg_exceeds_arguments(const cg_generator *g, int block_bytes)
 }
 
 /* Tells the planner to do without fusion. */
-bool cg_too_large(cg_generator *g)
-{
-    g->build->schedule->too_large = true;
-    return false;
-}
-
 /* The common frame around a body: arguments, signature, guard. */
 bool cg_finish_kernel(cg_generator *g)
 {
     cg_text source = {.context = g->context};
     const int bytes = cg_lay_out(g);
     const size_t local = g->context->local_size;
-    if (cg_exceeds_arguments(g, bytes)) return cg_too_large(g);
+    if (cg_exceeds_arguments(g, bytes)) return false;
     cg_step *step = cg_step_new(g->build);
     if (!step) return false;
     cg_print_signature(g, &source);

@@ -195,10 +195,8 @@ static bool is_good(cg_schedule *s, int group)
     cg_lowered *l = cg_host_allocate(s->context, sizeof *l);
     if (!l) return false;
     *l = (cg_lowered){.schedule = s, .group = &s->groups[group]};
-    const bool too_large = s->too_large;
     const bool good = cg_lower(l) && l->tensor_count <= CG_MOST_TENSORS && reads_along_rows(l) && fits_arguments(l) &&
                       reads_before_writing(l);
-    s->too_large = too_large;
     cg_lowered_free(l);
     cg_host_free(s->context, l);
     return good;

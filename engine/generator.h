@@ -150,7 +150,6 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes);
 bool cg_add_scratch_request(cg_generator *g);
 bool cg_finish_kernel(cg_generator *g);
 bool cg_exceeds_arguments(const cg_generator *g, int block_bytes);
-bool cg_too_large(cg_generator *g);
 int64_t cg_tensor_bytes(const cg_generator *g, bool inner, bool outer);
 double cg_flop_of_terms(const cg_lowered *l, bool inner, bool outer);
 void cg_count_bytes(cg_generator *g);

@@ -17,10 +17,10 @@ struct cg_memo {
 
 static int lower_item(cg_lowered *l, int position, const access *at, int guard, bool inner);
 
-static bool too_large(cg_lowered *l)
+/* More than a kernel can hold or reach. */
+static bool give_up(cg_lowered *l)
 {
     l->failed = true;
-    l->schedule->too_large = true;
     return false;
 }
 
@@ -32,7 +32,7 @@ static bool is_over_rows(const cg_lowered *l)
 static cg_term *value_new(cg_lowered *l, cg_term_kind kind, cg_dtype dtype, bool inner)
 {
     if (l->value_count == CG_MOST_TERMS) {
-        too_large(l);
+        give_up(l);
         l->value_count--; /* the last one is overwritten: the kernel is not used */
     }
     cg_term *v = &l->values[l->value_count];
@@ -52,7 +52,7 @@ int cg_lowered_tensor(cg_lowered *l, int item, cg_dtype dtype, bool written)
                 return i;
             }
     if (l->tensor_count == (int)(sizeof l->tensors / sizeof *l->tensors)) {
-        too_large(l);
+        give_up(l);
         return 0;
     }
     l->tensors[l->tensor_count] = (cg_kernel_tensor){.item = item, .dtype = dtype, .written = written};
@@ -197,7 +197,7 @@ static int add_guards(cg_lowered *l, const cg_shape *shape, const access *at, in
         for (int n = 0; n < at->shifts.count; n++) shifted |= at->shifts.of[n].factor[j] != 0;
         if (!shifted && least >= 0 && most < shape->size[j]) continue;
         if (l->guard_count == CG_MOST_GUARDS) {
-            too_large(l);
+            give_up(l);
             return guard;
         }
         cg_guard *g = &l->guards[l->guard_count];
@@ -273,7 +273,7 @@ static int lower_map(cg_lowered *l, int position, const access *at, int guard, b
     const cg_dtype promoted = promoted_dtype(node);
     int operands[CG_MOST_OPERANDS];
     if (node->input_count > CG_MOST_OPERANDS) {
-        too_large(l);
+        give_up(l);
         return 0;
     }
     for (int i = 0; i < node->input_count; i++) {
@@ -422,7 +422,7 @@ static int lower_item(cg_lowered *l, int position, const access *at, int guard, 
     if (in_row && guard < 0 && !varies_along_row(l, at)) {
         value = lower_for_row(l, position, at);
     } else if (is_out_of_reach(l, position, at, inner)) {
-        too_large(l);
+        give_up(l);
         return 0;
     } else {
         if (in_row) value = lower_kept(l, position, at, guard);

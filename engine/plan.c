@@ -320,7 +320,7 @@ static bool keep_record(cg_context *cg, cg_plan *plan, const cg_walk *w)
     return true;
 }
 
-static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
+static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *unfit)
 {
     const int64_t failures = cg->failures;
     cg_schedule schedule = {.context = cg, .walk = w, .unfused = unfused};
@@ -330,7 +330,7 @@ static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
     memcpy(build.plan->key, w->key, sizeof w->key);
     const bool ok = keep_record(cg, build.plan, w) && compile(&build);
     if (ok && cg->log_plan) log_plan(&build);
-    *too_large = !ok && schedule.too_large && cg->failures == failures;
+    *unfit = !ok && cg->failures == failures;
     build_free(&build);
     if (ok) return build.plan;
     cg_plan_free(cg, build.plan);
@@ -338,15 +338,15 @@ static cg_plan *make(cg_context *cg, cg_walk *w, bool unfused, bool *too_large)
 }
 
 /* The scheduler bounds ops and tensors of a kernel, but not all that its code may need: guards of pads, repeated terms,
- * bytes of arguments. A plan with such a kernel is made again without fusion. */
+ * bytes of arguments, values that a kernel over rows can reach. What fails without a message is such a kernel, and its
+ * plan is made again without fusion. */
 cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
 {
-    bool too_large = false;
+    bool unfit = false;
     const int64_t begin = cg_span_begin(cg);
-    cg_plan *plan = make(cg, w, cg->eager, &too_large);
-    if (!plan && too_large && !cg->eager) plan = make(cg, w, true, &too_large);
-    if (!plan && too_large)
-        cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
+    cg_plan *plan = make(cg, w, cg->eager, &unfit);
+    if (!plan && unfit && !cg->eager) plan = make(cg, w, true, &unfit);
+    if (!plan && unfit) cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
     cg_span_end(cg, CG_SPAN_MAKE, begin);
     return plan;
 }

@@ -187,8 +187,7 @@ static bool finish_product(cg_generator *g, const struct gemm_shape *shape, prod
     g->flop = flop_of_product(shape) + cg_flop_of_terms(g->lowered, false, true);
     cg_count_bytes(g);
     const int bytes = cg_lay_out(g);
-    const bool fits = !cg_exceeds_arguments(g, bytes) || cg_too_large(g);
-    cg_step *step = fits ? cg_step_new(g->build) : NULL;
+    cg_step *step = cg_exceeds_arguments(g, bytes) ? NULL : cg_step_new(g->build);
     bool ok = step != NULL;
     if (ok) {
         cg_print_signature(g, &source);

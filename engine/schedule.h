@@ -103,8 +103,7 @@ typedef struct cg_schedule {
     uint64_t visit;
     int merged; /* items that are the same as others */
     bool reports;
-    bool unfused;   /* every op gets a kernel of its own */
-    bool too_large; /* found later: a kernel exceeds what one can hold or reach, so the plan is made again without fusion */
+    bool unfused; /* every op gets a kernel of its own */
 } cg_schedule;
 
 /* Fills a zeroed schedule with context, walk and unfused set. False after reporting (also: what cannot run, such as

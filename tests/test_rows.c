@@ -380,6 +380,107 @@ END_TEST
 /* -------------------------------------------------------------------------------------------------------------------
  */
 
+/* ---- Steps of many ops over the same rows -------------------------------------------------------------------------
+ */
+
+enum { MIXED_MOST = 24, MIXED_VARIABLES = 3 };
+
+/* Matrices, and columns with a number for each of their rows, of which a step makes more. */
+typedef struct mixed {
+    cg_context *context;
+    cg_tensor matrices[MIXED_MOST], columns[MIXED_MOST];
+    int matrix_count, column_count;
+    uint64_t state;
+} mixed;
+
+static unsigned draw(mixed *m, int below)
+{
+    m->state = m->state * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(m->state >> 33) % (unsigned)below;
+}
+
+static cg_tensor a_matrix(mixed *m)
+{
+    return m->matrices[draw(m, m->matrix_count)];
+}
+
+static cg_tensor a_column(mixed *m)
+{
+    return m->columns[draw(m, m->column_count)];
+}
+
+static void add_mixed_op(mixed *m)
+{
+    cg_tensor *matrix = &m->matrices[m->matrix_count], *column = &m->columns[m->column_count];
+    const unsigned kind = draw(m, 9);
+    const bool gives_column = kind >= 2 && kind <= 4;
+    const cg_tensor a = kind == 4 ? a_column(m) : a_matrix(m);
+    const cg_tensor b = kind == 0 ? a_matrix(m) : kind == 1 || kind == 4 || kind == 7 ? a_column(m) : a;
+    if (kind == 0) *matrix = cg_tanh(cg_add(a, b));
+    if (kind == 1) *matrix = cg_sin(cg_mul(a, b));
+    if (kind == 2) *column = cg_mean(a, .axes = CG_AXES(-1), .keepdims = true);
+    if (kind == 3) *column = cg_max(a, .axes = CG_AXES(-1), .keepdims = true);
+    if (kind == 4) *column = cg_tanh(cg_sub(a, b));
+    if (kind == 5) *matrix = cg_softmax(a, -1);
+    if (kind == 6) *matrix = cg_layer_norm(a, .epsilon = 0.1);
+    if (kind == 7) *matrix = cg_add(cg_mul(a, b), cg_mul(a_matrix(m), cg_exp(cg_neg(cg_square(a)))));
+    if (kind == 8) *matrix = cg_mul(cg_clip(a, -0.5, 0.5), cg_scalar(m->context, 2));
+    m->matrix_count += !gives_column;
+    m->column_count += gives_column;
+}
+
+/* Runs a step that assigns to some of six variables, and reads them all. */
+static void run_mixed_step(cg_context *context, uint64_t seed, double *out, int64_t rows, int64_t length)
+{
+    mixed m = {.context = context, .matrix_count = MIXED_VARIABLES, .column_count = MIXED_VARIABLES, .state = seed};
+    cg_variable *variables[2 * MIXED_VARIABLES];
+    for (int i = 0; i < 2 * MIXED_VARIABLES; i++) {
+        const cg_shape shape = CG_SHAPE(rows, i < MIXED_VARIABLES ? length : 1);
+        char name[8];
+        snprintf(name, sizeof name, "v%d", i);
+        variables[i] = cg_variable_new(context, name, CG_F32, shape);
+        cg_assign(variables[i], cg_uniform(context, shape, .low = -1, .high = 1));
+    }
+    cg_flush(context);
+    cg_scope scope = cg_scope_begin(context);
+    for (int i = 0; i < MIXED_VARIABLES; i++) {
+        m.matrices[i] = cg_value(variables[i]);
+        m.columns[i] = cg_value(variables[MIXED_VARIABLES + i]);
+    }
+    for (int ops = 4 + (int)draw(&m, 12); ops > 0; ops--) add_mixed_op(&m);
+    for (int i = 0; i < 2 * MIXED_VARIABLES; i++)
+        if (draw(&m, 10) < 7) cg_assign(variables[i], i < MIXED_VARIABLES ? a_matrix(&m) : a_column(&m));
+    cg_scope_end(scope);
+    for (int i = 0; i < 2 * MIXED_VARIABLES; i++) {
+        const int64_t count = rows * (i < MIXED_VARIABLES ? length : 1);
+        float values[64];
+        ck_assert_msg(cg_read_floats(cg_value(variables[i]), values, count), "%s", cg_message(context));
+        for (int64_t j = 0; j < count; j++) *out++ = values[j];
+        cg_variable_free(variables[i]);
+    }
+}
+
+/* Whatever kernels a step becomes, what it assigns arrives. */
+START_TEST(mixed_steps_are_those_of_single_ops)
+{
+    enum { ROWS = 5, LENGTH = 7, NUMBERS = MIXED_VARIABLES * ROWS * (LENGTH + 1) };
+    double fused[NUMBERS], single[NUMBERS];
+    setenv("CLGRAD_EAGER", "1", 1);
+    cg_context *eager = cg_open(NULL);
+    unsetenv("CLGRAD_EAGER");
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        cg_seed(cg, seed);
+        cg_seed(eager, seed);
+        run_mixed_step(cg, seed, fused, ROWS, LENGTH);
+        run_mixed_step(eager, seed, single, ROWS, LENGTH);
+        for (int i = 0; i < NUMBERS; i++)
+            ck_assert_msg(fabs(fused[i] - single[i]) <= 1e-5 * (1 + fabs(single[i])),
+                          "step %llu, number %d: %g, not %g", (unsigned long long)seed, i, fused[i], single[i]);
+    }
+    cg_close(eager);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("rows");
@@ -396,6 +497,7 @@ int main(void)
     tcase_add_test(cases, rows_of_a_variable);
     tcase_add_test(cases, numbers_of_rows_in_place_where_work_items_share_a_row);
     tcase_add_test(cases, the_log_tells_the_passes);
+    tcase_add_test(cases, mixed_steps_are_those_of_single_ops);
     suite_add_tcase(suite, cases);
     return run_tests(suite);
 }
