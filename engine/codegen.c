@@ -29,7 +29,7 @@ static void ensure_axis(cg_lowered *l)
 
 static void print_loops(cg_generator *g, cg_print_body body, int64_t cost)
 {
-    if (g->context->info.is_gpu || g->context->local_size > 1)
+    if (g->context->local_size > 1)
         cg_print_turns(g, body, cost);
     else
         cg_print_blocks(g, body, cost);

@@ -31,10 +31,14 @@ static void ask_text(cg_faults *faults, cl_device_id device, cl_device_info what
 static bool is_usable(cg_faults *faults, found_device *f)
 {
     cl_bool compiler = CL_FALSE;
-    return ask(faults, f->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler) && compiler &&
-           ask(faults, f->device, CL_DEVICE_TYPE, sizeof f->type, &f->type) &&
-           ask(faults, f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units) &&
-           ask(faults, f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory);
+    if (!ask(faults, f->device, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler) || !compiler ||
+        !ask(faults, f->device, CL_DEVICE_TYPE, sizeof f->type, &f->type) ||
+        !ask(faults, f->device, CL_DEVICE_MAX_COMPUTE_UNITS, sizeof f->units, &f->units) ||
+        !ask(faults, f->device, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof f->memory, &f->memory))
+        return false;
+    /* Some that run on CPUs, simulators among them, say that they are of every type. */
+    if (f->type & CL_DEVICE_TYPE_CPU) f->type = CL_DEVICE_TYPE_CPU;
+    return true;
 }
 
 static int find_devices(cg_faults *faults, found_device *found)
