@@ -523,7 +523,6 @@ int main(void)
     tcase_add_checked_fixture(tests, open_device, close_device);
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
-    tcase_add_loop_test(tests, narrow_products, 0, 2);
     tcase_add_loop_test(tests, swapped_products, 0, 2);
     suite_add_tcase(suite, tests);
     TCase *tiled = tcase_create("tiled");
@@ -531,8 +530,14 @@ int main(void)
     tcase_add_checked_fixture(tiled, open_device, close_device);
     tcase_add_loop_test(tiled, every_tiled_form_in_f32, 0, 4);
     tcase_add_loop_test(tiled, every_tiled_form_in_f64, 0, 4);
-    tcase_add_loop_test(tiled, tiles_of_narrow_devices_compute, 0, 3);
     suite_add_tcase(suite, tiled);
+    /* Few of them, so that a simulator of devices gets through. */
+    TCase *few = tcase_create("few");
+    tcase_set_timeout(few, 120);
+    tcase_add_checked_fixture(few, open_device, close_device);
+    tcase_add_loop_test(few, narrow_products, 0, 2);
+    tcase_add_loop_test(few, tiles_of_narrow_devices_compute, 0, 3);
+    suite_add_tcase(suite, few);
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
     tcase_add_test(plans, tiles_keep_to_the_limits);
