@@ -19,16 +19,14 @@ static void same_vjp(const cg_vjp *vjp, cg_tensor *result)
 
 static const cg_op same = {.name = "same", .kind = CG_OP_MOVE, .inputs = 1, .move = same_move, .vjp = same_vjp};
 
+/* Of a node without history, as it is after cg_history_take. */
 static void become_view(cg_node *node, cg_node *of)
 {
     cg_node_retain(of);
     node->kind = CG_NODE_CALL;
     node->op = &same;
-    node->inputs = node->inline_inputs;
     node->inputs[0] = of;
     node->input_count = 1;
-    node->attributes = node->inline_attributes;
-    node->attribute_count = 0;
     node->output_count = 1;
     node->batch_axis = of->batch_axis;
     cg_node_hash(node);
@@ -45,16 +43,18 @@ static bool can_take_over(const cg_node *value, uint64_t last)
 
 static void take_over(cg_node *output, cg_node *value)
 {
+    cg_history history;
     output->kind = CG_NODE_CALL;
     output->op = value->op;
     output->output_count = 1;
     output->batch_axis = value->batch_axis;
-    memcpy(output->inline_inputs, value->inline_inputs, sizeof output->inline_inputs);
-    memcpy(output->inline_attributes, value->inline_attributes, sizeof output->inline_attributes);
-    output->inputs = value->inputs == value->inline_inputs ? output->inline_inputs : value->inputs;
     output->input_count = value->input_count;
-    output->attributes = value->attributes == value->inline_attributes ? output->inline_attributes : value->attributes;
     output->attribute_count = value->attribute_count;
+    cg_history_take(value, &history); /* and not ended: it is the output's */
+    memcpy(output->inline_inputs, history.inlined, sizeof output->inline_inputs);
+    memcpy(output->inline_attributes, value->inline_attributes, sizeof output->inline_attributes);
+    if (history.inputs) output->inputs = history.inputs;
+    if (history.attributes) output->attributes = history.attributes;
     if (!output->label) {
         output->label = value->label;
         value->label = NULL;
@@ -63,19 +63,19 @@ static void take_over(cg_node *output, cg_node *value)
     become_view(value, output);
 }
 
-/* The output, whatever refers to it, is from now on what the expansion made. */
-static bool become(cg_node *output, cg_node *value, uint64_t last)
+/* The output, or the call if it has but one, is from now on what the expansion made, whatever refers to it. */
+static bool become(cg_node *output, const cg_op *op, int index, cg_node *value, uint64_t last)
 {
-    cg_node *call = output->inputs[0];
+    cg_history history;
     if (!value || value->dtype != output->dtype || !cg_shapes_equal(value->shape, output->shape))
         return cg_fail(output->context, CG_ERROR_ARGUMENT, "%s: output %d of the expansion is not as announced",
-                       call->op->name, (int)output->attributes[0]);
-    call->output_nodes[output->attributes[0]] = NULL;
+                       op->name, index);
+    cg_history_take(output, &history);
     if (can_take_over(value, last))
         take_over(output, value);
     else
         become_view(output, value);
-    cg_node_release(call);
+    cg_history_end(&history);
     return true;
 }
 
@@ -107,10 +107,19 @@ static void operands_free(cg_context *cg, const operands *o)
     cg_host_free(cg, o->dtypes);
 }
 
+/* The node whose value output `i` of the call is; NULL if nobody has it. */
+static cg_node *output_of(cg_node *call, int i)
+{
+    return call->output_nodes ? call->output_nodes[i] : call;
+}
+
 static bool run_expansion(cg_node *call, const operands *o)
 {
+    const cg_op *op = call->op;
+    const int count = call->output_count;
     const uint64_t last = call->context->next_node;
-    const cg_call seen = {.op = call->op,
+    const int64_t failures = call->context->failures;
+    const cg_call seen = {.op = op,
                           .context = call->context,
                           .input_count = call->input_count,
                           .attribute_count = call->attribute_count,
@@ -124,17 +133,21 @@ static bool run_expansion(cg_node *call, const operands *o)
         o->shapes[i] = call->inputs[i]->shape;
         o->dtypes[i] = (cg_dtype)call->inputs[i]->dtype;
     }
-    call->op->expand(&seen, o->inputs, o->outputs);
-    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(o->outputs[i]);
-    for (int i = 0; ok && i < call->output_count; i++)
-        if (call->output_nodes[i]) ok = become(call->output_nodes[i], cg_node_of(o->outputs[i], call->op->name), last);
+    op->expand(&seen, o->inputs, o->outputs);
+    for (int i = 0; i < count; i++) ok &= !cg_is_null(o->outputs[i]);
+    ok &= call->context->failures == failures; /* a name may be missing, say */
+    for (int i = 0; ok && i < count; i++) {
+        cg_node *output = output_of(call, i);
+        if (output) ok = become(output, op, i, cg_node_of(o->outputs[i], op->name), last);
+    }
     return ok;
 }
 
-/* Lets go of what the call has read: nothing stands for it any more, but it may be alive for a while. */
+/* Lets go of what a call with several outputs has read: nothing stands for it any more, but it may be alive for a
+ * while. */
 static void forget_inputs(cg_node *call)
 {
-    while (call->input_count > 0) cg_node_release(call->inputs[--call->input_count]);
+    while (cg_is_deferred(call)) cg_node_release(call->inputs[--call->input_count]);
 }
 
 bool cg_expand(cg_node *call)

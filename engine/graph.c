@@ -71,7 +71,12 @@ void cg_node_retain(cg_node *node)
     node->references++;
 }
 
-/* An output that dies or becomes a leaf is no longer that of its call. */
+static bool is_composed(const cg_node *node)
+{
+    return node->kind == CG_NODE_CALL && node->op && node->op->kind == CG_OP_COMPOSED;
+}
+
+/* An output that dies or becomes something else is no longer that of its call. */
 static void forget_output(cg_node *node)
 {
     if (node->kind == CG_NODE_OUTPUT && node->input_count) node->inputs[0]->output_nodes[node->attributes[0]] = NULL;
@@ -87,7 +92,7 @@ static void node_free(cg_context *cg, cg_node *node)
     cg_host_free(cg, node->output_shapes);
     cg_host_free(cg, node->output_dtypes);
     cg_host_free(cg, node->output_nodes);
-    cg->deferred -= node->kind == CG_NODE_CALL && node->op && node->op->kind == CG_OP_COMPOSED;
+    cg->deferred -= is_composed(node);
     node->generation = 0;
     node->scope_next = cg->free_nodes;
     cg->free_nodes = node;
@@ -115,30 +120,39 @@ void cg_node_release(cg_node *node)
     }
 }
 
+void cg_history_take(cg_node *node, cg_history *history)
+{
+    forget_output(node);
+    node->context->deferred -= is_composed(node);
+    *history = (cg_history){.context = node->context, .count = node->input_count};
+    memcpy(history->inlined, node->inline_inputs, sizeof history->inlined);
+    if (node->inputs != node->inline_inputs) history->inputs = node->inputs;
+    if (node->attributes != node->inline_attributes) history->attributes = node->attributes;
+    node->op = NULL;
+    node->inputs = node->inline_inputs;
+    node->input_count = 0;
+    node->attributes = node->inline_attributes;
+    node->attribute_count = 0;
+}
+
+void cg_history_end(cg_history *history)
+{
+    cg_node **inputs = history->inputs ? history->inputs : history->inlined;
+    for (int i = 0; i < history->count; i++) cg_node_release(inputs[i]);
+    cg_host_free(history->context, history->inputs);
+    cg_host_free(history->context, history->attributes);
+}
+
 /* Forgets how the value came about: inputs, op, attributes. */
 void cg_node_become_data(cg_node *node)
 {
-    cg_context *cg = node->context;
-    cg_node **inputs = node->inputs, *inlined[CG_INLINE_INPUTS];
-    const int count = node->input_count;
-    forget_output(node);
-    if (inputs == node->inline_inputs) {
-        memcpy(inlined, inputs, sizeof inlined);
-        inputs = inlined;
-    }
-    if (node->attributes != node->inline_attributes) cg_host_free(cg, node->attributes);
-    cg_node **allocated = node->inputs == node->inline_inputs ? NULL : node->inputs;
-    node->attributes = node->inline_attributes;
-    node->attribute_count = 0;
-    node->inputs = node->inline_inputs;
-    node->input_count = 0;
+    cg_history history;
     node->cut = node->cut || node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT;
+    cg_history_take(node, &history);
     node->kind = CG_NODE_DATA;
-    node->op = NULL;
     node->weak = false;
     cg_node_hash(node);
-    for (int i = 0; i < count; i++) cg_node_release(inputs[i]);
-    cg_host_free(cg, allocated);
+    cg_history_end(&history);
 }
 
 uint64_t cg_walk_new(cg_context *cg)
@@ -162,6 +176,12 @@ static uint64_t name_bits(const char *name)
     return hash;
 }
 
+/* Itself, or through what its expansion makes of it. */
+static bool may_report(const cg_node *node)
+{
+    return node->kind == CG_NODE_OUTPUT || is_composed(node) || (node->op && node->op->reports);
+}
+
 /* The number of a SCALAR is an argument and stays out of the key; that of a CONSTANT is structure, and so is the name
  * under which a plan's messages speak of a bad index. Whatever is stored is a leaf: its history does not matter. */
 int cg_node_words(const cg_node *node, uint64_t *words)
@@ -178,7 +198,7 @@ int cg_node_words(const cg_node *node, uint64_t *words)
     const int shifts = node->op && node->op->shifts ? node->inputs[0]->shape.rank : 0;
     for (int i = shifts; i < node->attribute_count; i++) words[count++] = (uint64_t)node->attributes[i];
     if (node->kind == CG_NODE_CONSTANT) words[count++] = number_bits(node->number);
-    if (node->op && node->op->reports && node->label) words[count++] = name_bits(node->label);
+    if (node->label && may_report(node)) words[count++] = name_bits(node->label);
     return count;
 }
 
@@ -278,7 +298,8 @@ bool cg_broadcast_shapes(const cg_call *call, cg_shape *result)
 }
 
 /* The axis of the result that is the minibatch: for maps that of any input, counted from the end; for moves and
- * reductions the one that the mapping carries it to. Elsewhere the flag is lost, which costs a program, no more. */
+ * reductions the one that the mapping carries it to; for composed ops, where the result is like the first input, that
+ * of this. Elsewhere the flag is lost, which costs a program, no more. */
 static int batch_axis_of_map(cg_node *const *inputs, int count, int rank)
 {
     for (int i = 0; i < count; i++)
@@ -328,6 +349,8 @@ static int batch_axis_of(const cg_call *call, cg_node *const *inputs, const cg_s
         return batch_axis_of_reduce(call, inputs[0]);
     case CG_OP_CONTRACT:
         return batch_axis_of_contract(inputs, result->rank);
+    case CG_OP_COMPOSED:
+        return cg_shapes_equal(*result, inputs[0]->shape) ? inputs[0]->batch_axis : -1;
     default:
         return -1;
     }
@@ -430,6 +453,7 @@ cg_tensor cg_output_of(cg_node *call, int index)
         discard(output);
         return (cg_tensor){0};
     }
+    if (cg_shapes_equal(output->shape, call->shape)) output->batch_axis = call->batch_axis;
     cg_node_hash(output);
     call->output_nodes[index] = output;
     return cg_tensor_of(output);
@@ -454,6 +478,7 @@ static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferre
     if (!node) return false;
     node->op = call->op;
     node->weak = weak;
+    cg->deferred += is_composed(node);
     if (!store_attributes(node, call->attributes, call->attribute_count) ||
         !store_inputs(node, inputs, call->input_count) || !store_outputs(node, inferred, outputs)) {
         discard(node);
@@ -468,7 +493,14 @@ static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferre
     return give_outputs(node, result);
 }
 
-/* Composed ops expand at the call, inside a local scope that frees what they made on the way. */
+/* Inside an expansion there is no point in waiting; and a number of a program's own must stay one that yields to the
+ * dtypes of others, which an announced result does not. */
+static bool is_to_be_deferred(const cg_call *call, cg_node *const *inputs)
+{
+    return call->op->deferred && !call->context->expanding && !inputs[0]->weak;
+}
+
+/* Composed ops that are not deferred expand at the call, inside a local scope that frees what they made on the way. */
 static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
     const int count = call->op->outputs ? call->op->outputs : 1;
@@ -513,7 +545,7 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
     cg_call_view view;
     cg_node *nodes[CG_MAX_INPUTS];
     cg_inferred inferred;
-    bool weak;
+    bool weak = false;
     if (input_count <= 0) return false;
     const int most = op->kind == CG_OP_MAP ? CG_MAX_MAP_INPUTS : CG_MAX_INPUTS;
     if (input_count > most)
@@ -534,9 +566,9 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
                           .input_names = view.names,
                           .attributes = attributes,
                           .label = ""};
-    if (op->kind == CG_OP_COMPOSED)
-        return (!op->infer || infer(&view.call, nodes, &inferred, &weak)) && expand(&view.call, inputs, outputs);
-    return infer(&view.call, nodes, &inferred, &weak) && record(&view.call, nodes, &inferred, weak, outputs);
+    if ((op->infer || op->kind != CG_OP_COMPOSED) && !infer(&view.call, nodes, &inferred, &weak)) return false;
+    if (op->kind == CG_OP_COMPOSED && !is_to_be_deferred(&view.call, nodes)) return expand(&view.call, inputs, outputs);
+    return record(&view.call, nodes, &inferred, weak, outputs);
 }
 
 bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,

@@ -69,6 +69,16 @@ bool cg_scope_failed(cg_scope scope);
 /* Output `index` of a call with several, as a tensor of its own. */
 cg_tensor cg_output_of(cg_node *call, int index);
 
+/* What a node was recorded from. Taken from it so that it can become something else, and ended after that. */
+typedef struct cg_history {
+    cg_context *context;
+    cg_node *inlined[CG_INLINE_INPUTS], **inputs; /* NULL: they are in `inlined` */
+    int64_t *attributes;                          /* to be freed, or NULL */
+    int count;
+} cg_history;
+void cg_history_take(cg_node *node, cg_history *history);
+void cg_history_end(cg_history *history);
+
 void cg_node_retain(cg_node *node);
 void cg_node_release(cg_node *node);
 

@@ -489,30 +489,29 @@ static bool keep_first(cg_context *cg, cg_walk *w)
     return true;
 }
 
-/* Expands the walk's deferred calls; they are retained, since expanding one may release another. */
+/* Expands the walk's deferred calls; they are retained until that is done, since expanding one may release another. */
 static bool expand_calls(cg_context *cg, cg_walk *w)
 {
-    const int from = w->call_count;
-    if (!CG_GROW(cg, w->calls, w->call_capacity, w->call_count + w->deferred)) return false;
+    bool ok = true;
+    if (!CG_GROW(cg, w->calls, w->call_capacity, w->deferred)) return false;
+    w->call_count = 0;
     for (int i = 0; i < w->count; i++)
         if (!w->nodes[i]->buffer && cg_is_deferred(w->nodes[i])) {
             cg_node_retain(w->nodes[i]);
             w->calls[w->call_count++] = w->nodes[i];
         }
-    for (int i = from; i < w->call_count; i++)
-        if (!cg_expand(w->calls[i])) return false;
-    return true;
+    for (int i = 0; ok && i < w->call_count; i++) ok = cg_expand(w->calls[i]);
+    while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
+    return ok;
 }
 
 static cg_plan *expand_and_find(cg_context *cg, cg_walk *w, int ending, bool shortcut)
 {
     const uint64_t random_calls = cg->random_calls;
     bool ok = keep_first(cg, w);
-    w->call_count = 0;
     while (ok && w->deferred > 0) ok = expand_calls(cg, w) && walk_graph(cg, w, ending);
     cg_plan *plan = ok ? find_plan(cg, w) : NULL;
     if (plan && shortcut && cg->random_calls == random_calls && !cg_shortcut_add(cg, plan, w)) plan = NULL;
-    while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
     return plan;
 }
 

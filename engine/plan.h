@@ -50,7 +50,7 @@ typedef struct cg_walk {
     bool ahead;     /* nothing is to be run */
     bool opaque;    /* their expansions depend on more than the key says: history behind stored values, say */
     cg_first_walk first;
-    cg_node **calls; /* deferred calls of this forcing, alive until its plan is found */
+    cg_node **calls; /* deferred calls while they are expanded */
     int call_count, call_capacity;
     cg_node **ending; /* see donate.c */
     int ending_capacity;

@@ -156,20 +156,42 @@ cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, i
     return NULL;
 }
 
-static bool move_average(cg_variable *average, cg_tensor statistic, double momentum)
+/* ---- moving_average: average, statistic, momentum, 1 - momentum ---- */
+
+static bool infer_average(const cg_call *call, cg_inferred *result)
 {
-    cg_context *cg = cg_variable_context(average);
-    cg_tensor kept = cg_mul(cg_scalar(cg, momentum), cg_value(average));
-    cg_tensor added = cg_mul(cg_scalar(cg, 1 - momentum), statistic);
-    return cg_assign(average, cg_add(kept, added));
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static void expand_average(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    (void)call;
+    out[0] = cg_add(cg_mul(in[2], in[0]), cg_mul(in[3], in[1]));
+}
+
+static const cg_op moving_average = {.name = "moving_average",
+                                     .kind = CG_OP_COMPOSED,
+                                     .inputs = 4,
+                                     .infer = infer_average,
+                                     .expand = expand_average,
+                                     .deferred = true};
+
+static bool move_average(cg_variable *average, cg_tensor statistic, cg_tensor momentum, cg_tensor rest)
+{
+    cg_tensor in[] = {cg_value(average), statistic, momentum, rest};
+    return cg_assign(average, cg_apply(&moving_average, in, 4, NULL, 0));
 }
 
 static cg_tensor normalize_minibatch(const cg_batch_norm_layer *layer, cg_tensor x)
 {
+    cg_context *cg = cg_context_of(x);
     cg_batch_norm_result result = cg_batch_norm(x, cg_value(layer->gamma), cg_value(layer->beta), layer->epsilon);
     if (cg_is_null(result.output)) return result.output;
-    bool moved = move_average(layer->moving_mean, result.mean, layer->momentum) &&
-                 move_average(layer->moving_variance, result.variance, layer->momentum);
+    cg_tensor momentum = cg_scalar(cg, layer->momentum), rest = cg_scalar(cg, 1 - layer->momentum);
+    bool moved = move_average(layer->moving_mean, result.mean, momentum, rest) &&
+                 move_average(layer->moving_variance, result.variance, momentum, rest);
     return moved ? result.output : (cg_tensor){0};
 }
 

@@ -64,22 +64,45 @@ static label_kind kind_of_labels(cg_tensor scores, cg_tensor labels)
 }
 
 /* logsumexp(x) - x[label]. A choice by `where` rather than a product keeps logits of -inf, as masks use them, out. */
-static cg_tensor sparse_cross_entropy(cg_tensor logits, cg_tensor labels)
+static void expand_sparse(const cg_call *call, const cg_tensor *in, cg_tensor *out)
 {
-    cg_context *cg = cg_context_of(logits);
-    int64_t classes = cg_shape_of(logits).size[cg_shape_of(logits).rank - 1];
-    cg_tensor zero = cg_constant(cg, cg_dtype_of(logits), 0);
-    cg_tensor is_label = cg_named(cg_one_hot(labels, classes, .dtype = CG_BOOL), "softmax_cross_entropy labels");
-    cg_tensor chosen = cg_where(is_label, logits, zero);
-    cg_tensor score = cg_sum(chosen, .axes = CG_AXES(-1));
-    return cg_mean(cg_sub(cg_logsumexp(logits, .axes = CG_AXES(-1)), score));
+    const cg_shape shape = call->input_shapes[0];
+    cg_tensor logits = in[0], zero = cg_constant(call->context, call->input_dtypes[0], 0);
+    cg_tensor is_label = cg_named(cg_one_hot(in[1], shape.size[shape.rank - 1], .dtype = CG_BOOL),
+                                  "softmax_cross_entropy labels");
+    cg_tensor score = cg_sum(cg_where(is_label, logits, zero), .axes = CG_AXES(-1));
+    out[0] = cg_mean(cg_sub(cg_logsumexp(logits, .axes = CG_AXES(-1)), score));
 }
 
-static cg_tensor dense_cross_entropy(cg_tensor logits, cg_tensor labels)
+static void expand_dense(const cg_call *call, const cg_tensor *in, cg_tensor *out)
 {
-    cg_tensor product = cg_mul(as_dtype_of(labels, logits), cg_log_softmax(logits, -1));
-    return cg_neg(cg_mean(cg_sum(product, .axes = CG_AXES(-1))));
+    (void)call;
+    cg_tensor product = cg_mul(as_dtype_of(in[1], in[0]), cg_log_softmax(in[0], -1));
+    out[0] = cg_neg(cg_mean(cg_sum(product, .axes = CG_AXES(-1))));
 }
+
+static bool infer_loss(const cg_call *call, cg_inferred *result)
+{
+    result->shape[0] = CG_RANK0;
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+/* One for each kind of labels. */
+static const cg_op cross_entropies[] = {
+    [LABELS_SPARSE] = {.name = "softmax_cross_entropy",
+                       .kind = CG_OP_COMPOSED,
+                       .inputs = 2,
+                       .infer = infer_loss,
+                       .expand = expand_sparse,
+                       .deferred = true},
+    [LABELS_DENSE] = {.name = "softmax_cross_entropy",
+                      .kind = CG_OP_COMPOSED,
+                      .inputs = 2,
+                      .infer = infer_loss,
+                      .expand = expand_dense,
+                      .deferred = true},
+};
 
 cg_tensor cg_softmax_cross_entropy(cg_tensor logits, cg_tensor labels)
 {
@@ -88,7 +111,7 @@ cg_tensor cg_softmax_cross_entropy(cg_tensor logits, cg_tensor labels)
         return report_shapes("softmax_cross_entropy", logits, labels, "logits must be floating");
     label_kind kind = kind_of_labels(logits, labels);
     if (kind == LABELS_WRONG) return report_shapes("softmax_cross_entropy", logits, labels, wanted_labels);
-    return kind == LABELS_SPARSE ? sparse_cross_entropy(logits, labels) : dense_cross_entropy(logits, labels);
+    return cg_apply(&cross_entropies[kind], (cg_tensor[]){logits, labels}, 2, NULL, 0);
 }
 
 cg_tensor cg_accuracy(cg_tensor scores, cg_tensor labels)

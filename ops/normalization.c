@@ -65,6 +65,7 @@ static const cg_op batch_norm_op = {
     .outputs = 3,
     .infer = batch_norm_infer,
     .expand = batch_norm_expand,
+    .deferred = true,
     SAMPLES(batch_norm_samples),
 };
 
@@ -103,6 +104,7 @@ static const cg_op inference_op = {
     .inputs = 6,
     .infer = inference_infer,
     .expand = inference_expand,
+    .deferred = true,
     SAMPLES(inference_samples),
 };
 

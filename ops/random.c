@@ -2,6 +2,8 @@
  * number; everything else is arithmetic on those, with the user's numbers as operands. */
 #include "ops/family.h"
 
+#include <string.h>
+
 /* Operands: position, seed (low, high half), number of the call (low, high). */
 enum { RANDOM_OPERANDS = 5 };
 
@@ -39,18 +41,60 @@ static const cg_op normal_op = {
     SAMPLES(random_samples),
 };
 
-static cg_tensor draw(const cg_op *op, cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
+/* ---- random_fraction: on [0, 1), in steps of 2^-24; the operands are those of random_bits but the position, the
+ * attributes the extents of the result */
+
+static cg_shape shape_of_attributes(const cg_call *call)
+{
+    cg_shape shape = {.rank = call->attribute_count};
+    memcpy(shape.size, call->attributes, (size_t)shape.rank * sizeof *shape.size);
+    return shape;
+}
+
+static bool fraction_infer(const cg_call *call, cg_inferred *result)
+{
+    result->shape[0] = shape_of_attributes(call);
+    result->dtype[0] = CG_F32;
+    if (cg_shape_size(result->shape[0]) <= INT32_MAX) return true;
+    return cg_op_error(call, "%s has more than 2^31 - 1 positions", cg_shape_text(call->context, result->shape[0]));
+}
+
+static void fraction_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    cg_context *cg = call->context;
+    cg_tensor operands[RANDOM_OPERANDS] = {cg_index(cg, shape_of_attributes(call))};
+    memcpy(operands + 1, inputs, (RANDOM_OPERANDS - 1) * sizeof *operands);
+    cg_tensor bits = cg_cast(cg_apply(&bits_op, operands, RANDOM_OPERANDS, NULL, 0), CG_F32);
+    outputs[0] = cg_mul(bits, cg_constant(cg, CG_F32, 0x1p-24));
+}
+
+static const cg_sample fraction_samples[] = {
+    {ATTRIBUTES(16, 3), .dtypes = {CG_I32, CG_I32, CG_I32, CG_I32}, .low = 0, .high = 1000},
+};
+
+static const cg_op fraction_op = {
+    .name = "random_fraction",
+    .kind = CG_OP_COMPOSED,
+    .inputs = RANDOM_OPERANDS - 1,
+    .infer = fraction_infer,
+    .expand = fraction_expand,
+    .deferred = true,
+    SAMPLES(fraction_samples),
+};
+
+static cg_tensor draw_fraction(cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
+{
+    cg_tensor operands[RANDOM_OPERANDS - 1];
+    if (shape.rank < 0 || shape.rank > CG_MAX_RANK) return cg_index(cg, shape); /* which says so */
+    cg_random_operands(cg, key, has_key, operands);
+    return cg_apply(&fraction_op, operands, LENGTH(operands), shape.size, shape.rank);
+}
+
+static cg_tensor draw_normal(cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
 {
     cg_tensor operands[RANDOM_OPERANDS] = {cg_index(cg, shape)};
     cg_random_operands(cg, key, has_key, operands + 1);
-    return cg_apply(op, operands, RANDOM_OPERANDS, NULL, 0);
-}
-
-/* On [0, 1), in steps of 2^-24. */
-static cg_tensor draw_fraction(cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
-{
-    cg_tensor bits = cg_cast(draw(&bits_op, cg, shape, key, has_key), CG_F32);
-    return cg_mul(bits, cg_constant(cg, CG_F32, 0x1p-24));
+    return cg_apply(&normal_op, operands, RANDOM_OPERANDS, NULL, 0);
 }
 
 /* ---- uniform, normal, bernoulli ---------------------------------------------------------------------------------- */
@@ -84,7 +128,7 @@ cg_tensor cg_normal_with(cg_context *cg, cg_shape shape, const cg_normal_options
     cg_normal_options given = options ? *options : (cg_normal_options){0};
     if (given.deviation == 0) given.deviation = 1;
     if (!floating_wanted(cg, "normal", given.dtype)) return (cg_tensor){0};
-    return placed(draw(&normal_op, cg, shape, given.key, given.has_key), given.dtype, given.deviation, given.mean);
+    return placed(draw_normal(cg, shape, given.key, given.has_key), given.dtype, given.deviation, given.mean);
 }
 
 cg_tensor cg_bernoulli_with(cg_context *cg, cg_shape shape, double probability, const cg_bernoulli_options *options)
@@ -127,6 +171,7 @@ static const cg_op dropout_op = {
     .inputs = 3,
     .infer = dropout_infer,
     .expand = dropout_expand,
+    .deferred = true,
     SAMPLES(dropout_samples),
 };
 
@@ -145,5 +190,5 @@ cg_tensor cg_dropout_with(cg_tensor x, const cg_dropout_options *options)
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&bits_op, &normal_op, &dropout_op};
+static const cg_op *const list[] = {&bits_op, &normal_op, &fraction_op, &dropout_op};
 const cg_op_family cg_ops_random = {list, LENGTH(list)};

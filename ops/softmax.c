@@ -40,6 +40,7 @@ static const cg_op softmax_op = {
     .inputs = 1,
     .infer = same_infer,
     .expand = softmax_expand,
+    .deferred = true,
     SAMPLES(softmax_samples),
 };
 
@@ -49,6 +50,7 @@ static const cg_op log_softmax_op = {
     .inputs = 1,
     .infer = same_infer,
     .expand = log_softmax_expand,
+    .deferred = true,
     SAMPLES(softmax_samples),
 };
 

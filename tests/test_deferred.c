@@ -77,6 +77,116 @@ START_TEST(a_known_plan_is_not_expanded)
 }
 END_TEST
 
+/* 3 x^2 of x, as an op that is deferred when it is applied. */
+static bool infer_tripled(const cg_call *call, cg_inferred *result)
+{
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static void expand_tripled(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    expansions++;
+    out[0] = cg_mul(cg_constant(call->context, call->input_dtypes[0], 3), cg_square(in[0]));
+}
+static const cg_op tripled = {.name = "tripled",
+                              .kind = CG_OP_COMPOSED,
+                              .inputs = 1,
+                              .infer = infer_tripled,
+                              .expand = expand_tripled,
+                              .deferred = true};
+
+/* Alone, in a step, and as what a variable is given. The gradient of sum 3 v^2 is 6 v. */
+START_TEST(an_op_may_ask_to_be_deferred)
+{
+    double expected[N];
+    cg_variable *v = variable_at_start(expected), *copy = variable_of(start);
+    expansions = 0;
+    for (int step = 0; step < 5; step++) {
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor y = cg_apply(&tripled, (cg_tensor[]){cg_value(v)}, 1, NULL, 0);
+        ck_assert_int_eq(cg->deferred, 1);
+        ck_assert(cg_assign(copy, y));
+        descend(v, cg_sum(y), 0.01);
+        cg_scope_end(scope);
+        ck_assert_int_eq(cg->deferred, 0);
+        double tripled_before[N];
+        for (int i = 0; i < N; i++) tripled_before[i] = 3 * expected[i] * expected[i];
+        for (int i = 0; i < N; i++) expected[i] -= 0.01 * 6 * expected[i];
+        check(v, expected);
+        check(copy, tripled_before);
+    }
+    ck_assert_int_eq(expansions, 2); /* it and the descent, once each */
+    cg_variable_free(v);
+    cg_variable_free(copy);
+}
+END_TEST
+
+/* Stored in the middle of a step, it still has its history. */
+START_TEST(what_was_read_can_be_differentiated)
+{
+    double expected[N];
+    cg_variable *v = variable_at_start(expected);
+    for (int step = 0; step < 3; step++) {
+        float y[N], gradient[N];
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor x = cg_value(v), value = cg_apply(&tripled, &x, 1, NULL, 0), g;
+        ck_assert(cg_read_floats(value, y, N));
+        ck_assert_int_eq(cg->deferred, step > 0); /* the first read made the plan */
+        ck_assert(cg_grad(&value, 1, &x, 1, &g));
+        ck_assert_int_eq(cg->deferred, 0);
+        ck_assert(cg_read_floats(g, gradient, N));
+        cg_scope_end(scope);
+        for (int i = 0; i < N; i++) {
+            ck_assert_double_eq_tol(y[i], 3 * expected[i] * expected[i], 1e-4);
+            ck_assert_double_eq_tol(gradient[i], 6 * expected[i], 1e-4);
+        }
+    }
+    cg_variable_free(v);
+}
+END_TEST
+
+/* A number that yields to the dtypes of others still does so behind such an op, which is then expanded at once. */
+START_TEST(numbers_are_not_deferred)
+{
+    cg_scope scope = cg_scope_begin(cg);
+    const cg_tensor number = cg_scalar_int(cg, 2);
+    const cg_tensor y = cg_apply(&tripled, &number, 1, NULL, 0);
+    ck_assert_int_eq(cg->deferred, 0);
+    ck_assert_double_eq(cg_item(y), 12);
+    cg_scope_end(scope);
+}
+END_TEST
+
+/* A minibatch of another size needs another plan, but no other program. */
+START_TEST(minibatches_keep_their_axis)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_dense *dense = cg_dense_new(model, "dense", 3, 5);
+    cg_batch_norm_layer *norm = cg_batch_norm_new(model, "norm", 5);
+    cg_optimizer *sgd = cg_sgd_new(model);
+    int64_t built[3];
+    cg_training(cg, true);
+    for (int step = 0; step < 3; step++) {
+        static const int32_t labels[48];
+        static const float x[48 * 3] = {1, 2, -1};
+        const int64_t rows = 16 * (step + 1);
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor in = cg_input(cg, CG_F32, CG_SHAPE(rows, 3), x, .has_batch_axis = true);
+        cg_tensor classes = cg_input(cg, CG_I32, CG_SHAPE(rows), labels, .has_batch_axis = true);
+        cg_tensor h = cg_softmax(cg_batch_norm_call(norm, cg_dense_call(dense, in)), -1);
+        ck_assert(cg_minimize(sgd, cg_softmax_cross_entropy(h, classes)));
+        cg_scope_end(scope);
+        ck_assert_msg(cg_wait(cg), "%s", cg_message(cg));
+        built[step] = cg_counters_get(cg).kernels_built;
+    }
+    ck_assert_int_gt(built[0], 0);
+    ck_assert_int_eq(built[2], built[1]);
+    cg_model_free(model);
+}
+END_TEST
+
 /* Two losses, each used in turn; and a third that differs by a literal only. */
 START_TEST(other_graphs_are_not_taken_for_it)
 {
@@ -556,6 +666,10 @@ int main(void)
     TCase *tests = tcase_create("deferred calls");
     tcase_add_checked_fixture(tests, begin_test, end_test);
     tcase_add_test(tests, a_known_plan_is_not_expanded);
+    tcase_add_test(tests, an_op_may_ask_to_be_deferred);
+    tcase_add_test(tests, what_was_read_can_be_differentiated);
+    tcase_add_test(tests, numbers_are_not_deferred);
+    tcase_add_test(tests, minibatches_keep_their_axis);
     tcase_add_test(tests, other_graphs_are_not_taken_for_it);
     tcase_add_test(tests, history_behind_stored_values_counts);
     tcase_add_test(tests, rules_of_the_user_are_asked_each_time);

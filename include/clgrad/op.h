@@ -117,8 +117,11 @@ typedef struct cg_op {
     const char *source;
     bool (*launch)(const cg_call *call, cg_launch *launch);
 
-    /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. */
+    /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. With
+     * `deferred` it is called as late as with cg_defer, and what is said there holds; `infer` must then be there and
+     * tell the truth. */
     void (*expand)(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs);
+    bool deferred;
 
     /* Cotangents of the inputs, written with public ops. NULL: not differentiable, unless `zero_gradient`. It must be
      * pure as `expand` is, and may run as late as at the forcing point: it reads no values. */
