@@ -180,7 +180,6 @@ bool cg_exceeds_arguments(const cg_generator *g, int block_bytes)
     return g->failed || block_bytes + POINTER_BYTES * (g->tensor_count + g->status) > MOST_ARGUMENT_BYTES;
 }
 
-/* Tells the planner to do without fusion. */
 /* The common frame around a body: arguments, signature, guard. */
 bool cg_finish_kernel(cg_generator *g)
 {

@@ -133,11 +133,11 @@ static void count_passes(cg_schedule *s, int group)
     s->visit++;
     g->passes = 0;
     for (int i = 0; i < g->fold_count; i++) {
-        const int pass = pass_of(s, g->folds[i], group);
+        const int pass = g->fold_pass[i] = pass_of(s, g->folds[i], group);
         if (pass + 1 > g->passes) g->passes = pass + 1;
     }
     for (int i = 0; i < g->member_count; i++) {
-        const int pass = pass_of(s, g->members[i], group);
+        const int pass = g->member_pass[i] = pass_of(s, g->members[i], group);
         const bool of_elements = cg_same_elements(&s->items[g->members[i]].node->shape, &g->row_elements);
         if (of_elements && pass + 1 > g->passes) g->passes = pass + 1;
     }

@@ -630,11 +630,10 @@ static void lower_rows(cg_lowered *l)
     for (l->pass = 0; l->pass < g->passes && !l->failed; l->pass++) {
         for (int i = 0; i < g->fold_count; i++) {
             const access at = identity(l, &items[g->folds[i]].node->inputs[0]->shape);
-            if (items[g->folds[i]].pass == l->pass) fold_add(l, g->folds[i], &at);
+            if (g->fold_pass[i] == l->pass) fold_add(l, g->folds[i], &at);
         }
         for (int m = g->member_count; m-- > 0;)
-            if (is_of_elements(l, g->members[m]) && items[g->members[m]].pass == l->pass)
-                lower_member(l, g->members[m], true);
+            if (is_of_elements(l, g->members[m]) && g->member_pass[m] == l->pass) lower_member(l, g->members[m], true);
     }
     for (int m = g->member_count; m-- > 0;)
         if (!is_of_elements(l, g->members[m])) lower_member(l, g->members[m], false);

@@ -345,7 +345,13 @@ cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
     bool unfit = false;
     const int64_t begin = cg_span_begin(cg);
     cg_plan *plan = make(cg, w, cg->eager, &unfit);
-    if (!plan && unfit && !cg->eager) plan = make(cg, w, true, &unfit);
+    if (!plan && unfit && !cg->eager) {
+        if (cg->log_plan)
+            fprintf(stderr,
+                    "clgrad: plan %016llx: a kernel would exceed what one can hold; made again without fusion\n",
+                    (unsigned long long)w->key[0]);
+        plan = make(cg, w, true, &unfit);
+    }
     if (!plan && unfit) cg_fail(cg, CG_ERROR_DEVICE, "an op needs a larger kernel than the device's arguments allow");
     cg_span_end(cg, CG_SPAN_MAKE, begin);
     return plan;

@@ -39,7 +39,7 @@ typedef struct cg_entry {
     int root;       /* number of the root that it is, or -1 */
     int uses;       /* list in cg_schedule.uses, or -1 */
     int cost;       /* of one element, with what would be inlined into it */
-    int pass;       /* in a kernel that goes over rows: the one that it is computed in; see chain.h */
+    int pass;       /* while those of a group over rows are counted: the one that it is computed in; see chain.h */
     uint64_t visit; /* when `pass` was found */
     cg_place place; /* once stored or a BUFFER */
 } cg_entry;
@@ -72,6 +72,7 @@ typedef struct cg_group {
     int member_count;
     int folds[CG_MOST_FOLDS];
     int fold_count, passes;
+    int fold_pass[CG_MOST_FOLDS], member_pass[CG_MOST_MEMBERS]; /* ROWS: in which each is computed */
     cg_shape row_elements;
     int ops, tensors;
     int edges;     /* list of groups that must run after it */
