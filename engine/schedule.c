@@ -606,6 +606,7 @@ cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
     } else {
         return found;
     }
+    if (found.leading > INT32_MAX) return found; /* kernels take it in 32 bits */
     const int result_rank = call->shape.rank;
     for (int k = 0; k < rank - 2; k++) {
         if (stride[k] < 0) return found;

@@ -6,6 +6,20 @@
 
 /* ---- Shapes ------------------------------------------------------------------------------------------------------ */
 
+enum { MOST = 1 << 30 }; /* rows, columns, depth, products: kernels count them, by tiles, in 32 bits */
+
+/* Sets `why` where a product of matrices in stacks of shape a, b and `out` is larger than kernels can count. */
+static void check_sizes(const cg_shape *a, const cg_shape *b, const cg_shape *out, char *why, size_t bytes)
+{
+    const int64_t sizes[] = {a->size[a->rank - 2], b->size[b->rank - 1], a->size[a->rank - 1]};
+    cg_shape stack = *out;
+    stack.rank -= 2;
+    const int64_t products = cg_shape_size(stack);
+    for (int i = 0; i < LENGTH(sizes); i++)
+        if (sizes[i] > MOST) snprintf(why, bytes, "%lld is more than %d along one axis", (long long)sizes[i], MOST);
+    if (products > MOST) snprintf(why, bytes, "%lld products are more than %d", (long long)products, MOST);
+}
+
 /* Whether a and b can be multiplied; if not, `why` says what is in the way. */
 static bool shapes_fit(const cg_shape *a, const cg_shape *b, char *why, size_t bytes)
 {
@@ -40,6 +54,8 @@ static bool matmul_infer(const cg_call *call, cg_inferred *result)
     }
     out->size[out->rank - 2] = a->size[a->rank - 2];
     out->size[out->rank - 1] = b->size[b->rank - 1];
+    check_sizes(a, b, out, why, sizeof why);
+    if (why[0]) return cg_op_error(call, "%s x %s: %s", cg_input_text(call, 0), cg_input_text(call, 1), why);
     result->dtype[0] = cg_promote(call->input_dtypes[0], call->input_dtypes[1]);
     return true;
 }

@@ -1,5 +1,6 @@
 /* Tests matrix products, by each of the kernels that may compute them, against plain loops in double: all forms,
  * stacks, edge cases, error messages, and what is fused behind them. */
+#include "engine/schedule.h"
 #include "op_support.h"
 #include <clgrad/variable.h>
 
@@ -136,6 +137,46 @@ START_TEST(matmul_errors)
     expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(2, 3, 4)), cg_zeros(cg, CG_SHAPE(5, 4, 6))),
                  "matmul: [2,3,4] x [5,4,6]: leading sizes 2 and 5 do not broadcast");
     ck_assert(cg_is_null(cg_matmul(a, no_tensor)) && cg_is_null(cg_matmul(no_tensor, a)));
+    const int64_t many = (1 << 30) + 1;
+    cg_tensor tall = cg_zeros(cg, CG_SHAPE(many, 2)), wide = cg_zeros(cg, CG_SHAPE(2, many));
+    cg_tensor stack = cg_zeros(cg, CG_SHAPE(many, 2, 2));
+    ck_assert(!cg_is_null(cg_matmul(cg_slice_axis(tall, 0, 0, many - 1), cg_zeros(cg, CG_SHAPE(2, 3)))));
+    expect_error(cg_matmul(tall, cg_zeros(cg, CG_SHAPE(2, 3))),
+                 "matmul: [1073741825,2] x [2,3]: 1073741825 is more than 1073741824 along one axis");
+    expect_error(cg_matmul(cg_zeros(cg, CG_SHAPE(3, 2)), wide),
+                 "matmul: [3,2] x [2,1073741825]: 1073741825 is more than 1073741824 along one axis");
+    expect_error(cg_matmul(wide, cg_zeros(cg, CG_SHAPE(many, 2))),
+                 "matmul: [2,1073741825] x [1073741825,2]: 1073741825 is more than 1073741824 along one axis");
+    expect_error(cg_matmul(stack, cg_zeros(cg, CG_SHAPE(1, 2, 2))),
+                 "matmul: [1073741825,2,2] x [1,2,2]: 1073741825 products are more than 1073741824");
+    close_context();
+}
+END_TEST
+
+/* A slice of a matrix of long rows is read in place as far as 32 bits reach from one row to the next; else it is
+ * copied. The schedule is filled in by hand: no device could hold what it stands for. */
+START_TEST(operands_of_long_rows_are_copied)
+{
+    enum { MATRIX, SLICE, OTHER, PRODUCT, ITEMS };
+    const int64_t longest = INT32_MAX;
+    open_context();
+    for (int64_t length = longest; length <= longest + 1; length++) {
+        cg_tensor tensors[ITEMS] = {cg_zeros(cg, CG_SHAPE(3, length)), no_tensor, cg_zeros(cg, CG_SHAPE(4, 5))};
+        tensors[SLICE] = cg_slice_axis(tensors[MATRIX], 1, 0, 4);
+        tensors[PRODUCT] = cg_matmul(tensors[SLICE], tensors[OTHER]);
+        cg_entry items[ITEMS] = {[MATRIX].kind = CG_ITEM_BUFFER,
+                                 [SLICE].kind = CG_ITEM_VIEW,
+                                 [OTHER].kind = CG_ITEM_BUFFER,
+                                 [PRODUCT].kind = CG_ITEM_CONTRACT};
+        for (int i = 0; i < ITEMS; i++) {
+            items[i].node = cg_node_of(tensors[i], "test");
+            items[i].node->position = i;
+        }
+        const cg_schedule schedule = {.context = cg, .items = items};
+        const cg_operand operand = cg_operand_find(&schedule, items[PRODUCT].node, 0);
+        ck_assert_int_eq(operand.item, length == longest ? MATRIX : -1);
+        if (length == longest) ck_assert_int_eq(operand.leading, length);
+    }
     close_context();
 }
 END_TEST
@@ -267,6 +308,7 @@ static TCase *product_cases(void)
     tcase_add_loop_test(tests, matmul_of_vectors, 0, KERNELS);
     tcase_add_loop_test(tests, matmul_of_nothing_and_of_integers, 0, KERNELS);
     tcase_add_loop_test(tests, matmul_errors, 0, KERNELS);
+    tcase_add_test(tests, operands_of_long_rows_are_copied);
     tcase_add_loop_test(tests, a_layer_with_everything, 0, KERNELS);
     tcase_add_loop_test(tests, stacks_with_an_epilogue, 0, KERNELS);
     tcase_add_loop_test(tests, a_weight_update, 0, KERNELS);
