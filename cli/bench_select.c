@@ -49,17 +49,34 @@ bool case_list_builtin(case_list *list, cg_dtype dtype)
     return true;
 }
 
+/* What a line of a file says: without comment, end and blanks around it. */
+static char *content_of(char *line)
+{
+    line[strcspn(line, "#\r\n")] = '\0';
+    line += strspn(line, " \t");
+    size_t length = strlen(line);
+    while (length > 0 && strchr(" \t", line[length - 1])) length--;
+    line[length] = '\0';
+    return line;
+}
+
 static bool read_lines(case_list *list, FILE *file, const char *path, cg_dtype dtype)
 {
-    char line[1024], place[1024];
-    for (int number = 1; fgets(line, sizeof line, file); number++) {
-        line[strcspn(line, "#\r\n")] = '\0';
-        if (line[strspn(line, " \t")] == '\0') continue;
+    char *line = NULL, place[1024];
+    size_t capacity = 0;
+    bool ok = true;
+    for (int number = 1; ok && getline(&line, &capacity, file) >= 0; number++) {
+        const char *content = content_of(line);
+        if (!*content) continue;
         snprintf(place, sizeof place, "%s:%d", path, number);
-        if (!append_line(list, line, dtype, place)) return false;
+        ok = append_line(list, content, dtype, place);
     }
-    if (ferror(file)) fprintf(stderr, "clgrad: %s: cannot be read\n", path);
-    return !ferror(file);
+    if (ok && !feof(file)) {
+        fprintf(stderr, "clgrad: %s: cannot be read\n", path);
+        ok = false;
+    }
+    free(line);
+    return ok;
 }
 
 bool case_list_read(case_list *list, const char *path, cg_dtype dtype)

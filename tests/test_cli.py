@@ -116,6 +116,13 @@ class Shapes(unittest.TestCase):
         (result,) = bench("--shapes", self.write("sum 10x10 axis=1\ngemm 8x8x8\n"), "gemm")
         self.assertEqual(result["case"], "gemm")
 
+    def test_lines_may_be_of_any_length(self):
+        text = f"# {5000 * 'long, '}sum 4x4\n{2000 * ' '}exp 10{2000 * ' '}# {5000 * 'x'} exp 20\nexp 30"
+        self.assertEqual([result["shape"] for result in bench("--shapes", self.write(text))], ["10", "30"])
+        done = clgrad("bench", "--shapes", self.write(f"exp 10\nexp {3000 * '1'}\n"))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"{self.file.name}:2: ", done.stderr)
+
     def test_bad_line_is_named(self):
         bad = ["gemmm 1x2x3", "gemm", "gemm 1x2", "gemm 1x2x3 NX", "gemm 1x2x3x4x5", "gemm 1x-2x3", "gemm 1x2x3 axis=0",
                "sum 4x4 axis=2", "sum 4x4 axis=", "exp 10 ops=2", "elementwise 10 ops=11", "elementwise 10 ops=0",
