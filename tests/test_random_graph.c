@@ -2,6 +2,7 @@
  * dtypes, with reads, assignments and scopes in between. Each program runs twice with different numbers; the second
  * run must not plan anything anew. A failure names its seed: CLGRAD_RANDOM_SEED=<seed> runs that program alone and
  * prints it. */
+#include "engine/context.h"
 #include "random_program.h"
 
 #include <check.h>
@@ -93,7 +94,7 @@ static void read_variable(program *p)
     random_add(p, s->kind, cg_value(s->variable), host_copy(&s->host));
 }
 
-/* x := f(x), as an optimizer does it. */
+/* x := f(x), as an optimizer does it, element by element or with what the element's row is on average. */
 static void update_variable(program *p)
 {
     if (!p->state_count) return;
@@ -101,13 +102,25 @@ static void update_variable(program *p)
     const state *s = &p->states[which];
     if (s->kind != REAL || 4 * s->host.bound > RANDOM_MOST) return;
     p->doing = "update";
-    random_say(p, "update of variable %d\n", which);
+    const int last = s->host.shape.rank - 1;
+    const bool of_rows = last >= 0 && s->host.size > 0 && random_chance(p, 50);
+    random_say(p, "update of variable %d%s\n", which, of_rows ? " by its rows" : "");
     value *old = random_add(p, REAL, cg_value(s->variable), host_copy(&s->host));
-    double rate = random_number(p, REAL) / 4;
-    host_tensor host = host_copy(&old->host);
-    for (int64_t i = 0; i < host.size; i++) host.data[i] -= rate * sin(host.data[i]);
-    host = random_bounded(p, host, REAL, old->host.bound + 0.5, 1.5 * old->host.error);
-    cg_tensor step = cg_mul(cg_scalar(p->cg, rate), cg_sin(old->tensor));
+    double rate = random_number(p, REAL) / 4, error = old->host.error;
+    cg_tensor from = old->tensor;
+    host_tensor host = host_copy(&old->host), mean = {0};
+    if (of_rows) {
+        const int64_t length = host.shape.size[last];
+        from = cg_mean(from, .axes = CG_AXES(last), .keepdims = true);
+        mean = host_reduce(&host, HOST_MEAN, 1U << last, true);
+        for (int64_t i = 0; i < host.size; i++) host.data[i] -= rate * sin(mean.data[i / length]);
+        error += 0.5 * (double)(length + 24) * p->epsilon * old->host.bound;
+    } else {
+        for (int64_t i = 0; i < host.size; i++) host.data[i] -= rate * sin(host.data[i]);
+    }
+    host_free(&mean);
+    host = random_bounded(p, host, REAL, old->host.bound + 0.5, error + 0.5 * old->host.error);
+    cg_tensor step = cg_mul(cg_scalar(p->cg, rate), cg_sin(from));
     assign_to(p, which, random_add(p, REAL, cg_sub(old->tensor, step), host));
 }
 
@@ -227,10 +240,15 @@ static void run_rounds(cg_context *cg, unsigned seed)
     ck_assert_msg(cg_counters_get(cg).plans_made == plans, "program %u: other numbers make new plans", seed);
 }
 
-static void run_block(int block)
+static cg_context *open_context(void)
 {
     cg_context *cg = cg_open(NULL);
     ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
+    return cg;
+}
+
+static void run_block(cg_context *cg, int block)
+{
     const char *only = getenv("CLGRAD_RANDOM_SEED"), *more = getenv("CLGRAD_RANDOM_PROGRAMS");
     const int programs = more ? atoi(more) : PROGRAMS;
     if (only) {
@@ -243,14 +261,14 @@ static void run_block(int block)
 
 START_TEST(fused)
 {
-    run_block(_i);
+    run_block(open_context(), _i);
 }
 END_TEST
 
 START_TEST(one_by_one)
 {
     setenv("CLGRAD_EAGER", "1", 1);
-    run_block(_i);
+    run_block(open_context(), _i);
     unsetenv("CLGRAD_EAGER");
 }
 END_TEST
@@ -258,8 +276,20 @@ END_TEST
 START_TEST(joined)
 {
     setenv("CLGRAD_JOIN", "always", 1);
-    run_block(_i);
+    run_block(open_context(), _i);
     unsetenv("CLGRAD_JOIN");
+}
+END_TEST
+
+/* Work-groups of many items, which share rows and the tiles of products, and no vectors. */
+START_TEST(as_gpus_run_them)
+{
+    setenv("CLGRAD_GEMM", "tiled", 1);
+    cg_context *cg = open_context();
+    unsetenv("CLGRAD_GEMM");
+    cg->local_size = 64;
+    cg->vector_width = 1;
+    run_block(cg, _i);
 }
 END_TEST
 
@@ -269,6 +299,7 @@ int main(void)
     TCase *programs = tcase_create("programs");
     tcase_add_loop_test(programs, fused, 0, BLOCKS);
     tcase_add_loop_test(programs, one_by_one, 0, BLOCKS / 4);
+    tcase_add_loop_test(programs, as_gpus_run_them, BLOCKS / 2, BLOCKS / 2 + 2);
     tcase_add_loop_test(programs, joined, BLOCKS / 4, BLOCKS / 4 + 1); /* each plan is a program: slow to build */
     suite_add_tcase(suite, programs);
     SRunner *runner = srunner_create(suite);
