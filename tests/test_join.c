@@ -1,5 +1,6 @@
 /* Joined plans: the steps of a small plan as the stages of one kernel. They must compute what the steps compute, report
  * what they report, and give way where they do not fit. */
+#include "engine/binary_cache.h"
 #include "semantics_support.h"
 
 static cg_context *open_joining(const char *how)
@@ -213,12 +214,14 @@ static double two_kernels(void)
     return cg_status(cg) == CG_OK ? (double)out[0] : -1;
 }
 
-/* Whatever call fails while a plan is being joined: its steps still run, and nobody hears of it. */
+/* Whatever call fails while a plan is being joined: its steps still run, and nobody hears of it. Programs on disk are
+ * left out: a call that fails while one is loaded has it built from its source, and the plan is joined after all. */
 START_TEST(a_plan_that_cannot_be_joined_stays_as_it_is)
 {
     int alone = 0;
     for (int call = 1; call <= 12; call++) {
         cg = open_joining("never");
+        cg_binary_cache_close(cg);
         const double expected = two_kernels();
         const int launches = kernels_run();
         ck_assert_int_gt(launches, 1);
@@ -236,7 +239,7 @@ START_TEST(a_plan_that_cannot_be_joined_stays_as_it_is)
         cg_close(cg);
         cg = shared;
     }
-    ck_assert_int_ge(alone, 4); /* memory for the table, the program, its building, the kernel */
+    ck_assert_int_ge(alone, 4); /* at least the table, the program, its building and the kernel */
 }
 END_TEST
 
