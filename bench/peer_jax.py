@@ -25,7 +25,8 @@ def initial(step, key):
 
 def normalize(layer, averages, x):
     mean, variance = x.mean(0), x.var(0)
-    averages = {"mean": 0.99 * averages["mean"] + 0.01 * mean, "variance": 0.99 * averages["variance"] + 0.01 * variance}
+    averages = {"mean": 0.99 * averages["mean"] + 0.01 * mean,
+                "variance": 0.99 * averages["variance"] + 0.01 * variance}
     return layer["gain"] * (x - mean) / jnp.sqrt(variance + 1e-3) + layer["offset"], averages
 
 

@@ -5,9 +5,9 @@ blocks, and of the best.
 
 Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--json] [--blocks N] [--output FOLDER] [FILTER...]
 
-PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's name.
-A peer that is missing or fails is reported and left out. The results go to FOLDER/peers.json and FOLDER/peers.svg
-(default: bench/results).
+PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's
+name. A peer that is missing or fails is reported and left out. The results go to FOLDER/peers.json and
+FOLDER/peers.svg (default: bench/results).
 """
 import argparse
 import datetime
@@ -160,9 +160,9 @@ def package_version(name):
 
 def write_results(folder, peers, results, blocks):
     folder.mkdir(parents=True, exist_ok=True)
+    versions = {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version}
     record = {"date": datetime.date.today().isoformat(), "cpu": cpu_model(), "cores": os.cpu_count(), "blocks": blocks,
-              "versions": {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version},
-              "results": results}
+              "versions": versions, "results": results}
     lines = json.dumps(record, indent=1)
     (folder / "peers.json").write_text(lines + "\n", encoding="utf-8")
     (folder / "peers.svg").write_text(chart.ratios(record), encoding="utf-8")

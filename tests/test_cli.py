@@ -219,8 +219,8 @@ class Tune(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             path, shapes = pathlib.Path(folder) / "tuning", pathlib.Path(folder) / "shapes"
             shapes.write_text("gemm 20x30x40 NT\n", encoding="utf-8")
-            done = subprocess.run([CLGRAD, "tune", "--shapes", str(shapes)], capture_output=True, text=True, check=False,
-                                  env={**os.environ, "CLGRAD_TUNING": str(path), "CLGRAD_GEMM": "packed"})
+            done = subprocess.run([CLGRAD, "tune", "--shapes", str(shapes)], capture_output=True, text=True,
+                                  check=False, env={**os.environ, "CLGRAD_TUNING": str(path), "CLGRAD_GEMM": "packed"})
             self.assertEqual(done.returncode, 0, done.stderr)
             (row,) = re.findall(r"^(gemm packed f32 NT 20x30x40) +(packed \d+ \d+ \d+ \d+) +([0-9.]+) +([0-9.]+) +"
                                 r"[0-9.]+x$", done.stdout, re.MULTILINE)
