@@ -194,8 +194,8 @@ CG_API cg_tensor cg_argmax_with(cg_tensor x, const cg_reduce_options *options);
 
 /* Matrix product as np.matmul, floating: [..., m, k] x [..., k, n] -> [..., m, n], leading axes broadcast. A rank-1
  * operand is a row on the left, a column on the right, and its axis is missing from the result. 0 where k is 0.
- * Errors: rank 0, inner sizes that differ, leading axes that do not broadcast, more than 2^30 rows, columns, summands or
- * products. */
+ * Errors: rank 0, inner sizes that differ, leading axes that do not broadcast, more than 2^30 rows, columns, summands
+ * or products. */
 CG_API cg_tensor cg_matmul(cg_tensor a, cg_tensor b);
 
 /* e^x / sum e^x along one axis, and its logarithm, floating. The largest is subtracted first, so nothing overflows. A
