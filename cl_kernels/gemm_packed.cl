@@ -8,13 +8,11 @@
  * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue
  * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
- *                           SHORT_EPILOGUE, FETCHING_EPILOGUE, SWAPPED
+ *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
- * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load. SWAPPED
- * says that the roles of rows and columns are exchanged, so that this computes the transpose of what the epilogue
- * stores.
+ * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
  * COLUMNS is LANES or a multiple of 2 * LANES; ROWS is a multiple of TILE_ROWS, or at least SIZE_M. engine/gemm_plan.c
  * chooses them and knows how much scratch that takes. */
@@ -31,7 +29,6 @@
 #define multiply_and_pack OWN(_multiply_and_pack)
 #define multiply_8_rows OWN(_multiply_8_rows)
 #define multiply_4_rows OWN(_multiply_4_rows)
-#define multiply_2_rows OWN(_multiply_2_rows)
 #define multiply_1_row OWN(_multiply_1_row)
 #define tile_rows OWN(_tile_rows)
 #define multiply_tile OWN(_multiply_tile)
@@ -200,16 +197,13 @@ DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
 DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a, )
 #endif
 DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a, )
-#if SWAPPED
-DEFINE_MULTIPLY_TILE(multiply_2_rows, 2, stride_a, )
-#endif
 DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a, )
 
-/* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1, or 2 where there are few rows in all. More
- * sizes would take longer to compile than they save. */
+/* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1. More sizes would take longer to compile than
+ * they save. */
 static int tile_rows(int left)
 {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : SWAPPED && left >= 2 ? 2 : 1;
+    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
 
 /* With `copy`, which takes a full tile, the strip is copied there. */
@@ -228,10 +222,6 @@ ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
 #endif
     else if (rows == 4)
         multiply_4_rows(TILE_ARGUMENTS);
-#if SWAPPED
-    else if (rows == 2)
-        multiply_2_rows(TILE_ARGUMENTS);
-#endif
     else
         multiply_1_row(TILE_ARGUMENTS);
 }
@@ -239,17 +229,12 @@ ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
 /* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
 static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums)
 {
-#if SWAPPED
-    for (int j = 0; j < columns; j++)
-        for (int r = 0; r < rows; r++) epilogue_scalar(ARGUMENTS, batch, column + j, row + r, sums[r * COLUMNS + j]);
-#else
     for (int r = 0; r < rows; r++, sums += COLUMNS) {
         int j = 0;
         for (; j + LANES <= columns; j += LANES)
             epilogue_vector(ARGUMENTS, batch, row + r, column + j, LOAD(0, sums + j));
         for (; j < columns; j++) epilogue_scalar(ARGUMENTS, batch, row + r, column + j, sums[j]);
     }
-#endif
 }
 
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */

@@ -27,7 +27,13 @@ typedef struct cg_plan cg_plan;
 typedef struct cg_kernel_cache cg_kernel_cache;
 typedef struct cg_profile cg_profile;
 typedef struct cg_tuning cg_tuning;
-typedef enum cg_gemm_kernel { CG_GEMM_PACKED, CG_GEMM_TILED, CG_GEMM_CLBLAST, CG_GEMM_KERNELS } cg_gemm_kernel;
+typedef enum cg_gemm_kernel {
+    CG_GEMM_PACKED,
+    CG_GEMM_TILED,
+    CG_GEMM_CLBLAST,
+    CG_GEMM_KERNELS,
+    CG_GEMM_NARROW = CG_GEMM_KERNELS /* in place of PACKED wherever it can be */
+} cg_gemm_kernel;
 
 /* One scope on the stack: the tensors whose handles it owns. */
 typedef struct cg_scope_record {

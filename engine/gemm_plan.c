@@ -129,22 +129,6 @@ struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape)
     return typical;
 }
 
-struct gemm_shape cg_gemm_swap(const struct gemm_shape *shape)
-{
-    struct gemm_shape swapped = *shape;
-    swapped.m = shape->n, swapped.n = shape->m;
-    swapped.transposed_a = !shape->transposed_b, swapped.transposed_b = !shape->transposed_a;
-    swapped.m_varies = shape->n_varies, swapped.n_varies = shape->m_varies;
-    return swapped;
-}
-
-/* Few columns leave lanes of a vector empty. Where A lies along its columns, as in the gradient of a layer's weights,
- * vectors can run along them. */
-static bool has_better_lanes_along_rows(const struct gemm_shape *shape, int lanes)
-{
-    return shape->transposed_a && !shape->n_varies && shape->n < lanes && (shape->m_varies || shape->m >= 2 * lanes);
-}
-
 /* Sets rows and global as they are given. */
 static void divide_as(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device,
                       const struct gemm_division *division)
@@ -170,19 +154,16 @@ bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const
                (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
 }
 
-struct gemm_launch cg_gemm_plan(const struct gemm_shape *given, const struct gemm_device *device)
+struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
 {
-    return cg_gemm_plan_as(given, device, &(struct gemm_division){0});
+    return cg_gemm_plan_as(shape, device, &(struct gemm_division){0});
 }
 
-struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *given, const struct gemm_device *device,
+struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
                                    const struct gemm_division *division)
 {
-    const bool swapped = has_better_lanes_along_rows(given, given->f64 ? device->lanes_f64 : device->lanes_f32);
-    const struct gemm_shape other = cg_gemm_swap(given), *shape = swapped ? &other : given;
     /* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
-    struct gemm_launch launch = {.swapped = swapped,
-                                 .depth = shape->f64 ? 512 : 1024,
+    struct gemm_launch launch = {.depth = shape->f64 ? 512 : 1024,
                                  .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
     if (division->depth > 0) launch.depth = division->depth;
     launch.columns = division->columns > 0 ? division->columns : choose_columns(launch, *shape, device);

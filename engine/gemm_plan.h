@@ -24,7 +24,6 @@ struct gemm_device {
 
 struct gemm_launch {
     int columns, depth, lanes; /* compile-time constants of the kernel */
-    bool swapped;              /* another: the kernel gets the product transposed, B^T in place of A and A^T of B */
     int rows;                  /* run-time argument */
     size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
     int64_t scratch_elements;
@@ -38,9 +37,6 @@ struct gemm_division {
 
 /* The shape with a typical minibatch in place of each extent that varies, for what the source depends on. */
 struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape);
-
-/* B^T A^T, which is C^T: what the kernel is given where the launch says `swapped`. */
-struct gemm_shape cg_gemm_swap(const struct gemm_shape *shape);
 
 /* A launch without rows, columns or batches has a global size with a zero in it: it must be skipped. */
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device);

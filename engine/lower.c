@@ -482,8 +482,8 @@ static access reduction_access(cg_lowered *l, const cg_node *node)
     return at;
 }
 
-/* All forms that must survive the merging of two axes. */
-static bool can_merge(const cg_lowered *l, int axis)
+/* All forms must survive the merging. */
+bool cg_can_merge(const cg_lowered *l, int axis)
 {
     const int64_t inner = l->extent[axis + 1];
 #define MERGES(f) ((f).stride[axis] == (f).stride[axis + 1] * inner)
@@ -521,13 +521,13 @@ static void merge_axes(cg_lowered *l)
     /* Rows and columns of a matrix product stay axes of their own. */
     const int mergeable = l->group->kind == CG_GROUP_CONTRACT ? l->outer_count - 2 : l->outer_count;
     for (int i = mergeable - 2, count = mergeable; i >= 0; i--) {
-        if (i + 1 >= count || !can_merge(l, i)) continue;
+        if (i + 1 >= count || !cg_can_merge(l, i)) continue;
         merge(l, i);
         l->outer_count--;
         count--;
     }
     for (int i = l->outer_count + l->inner_count - 2; i >= l->outer_count; i--) {
-        if (!can_merge(l, i)) continue;
+        if (!cg_can_merge(l, i)) continue;
         merge(l, i);
         l->inner_count--;
     }

@@ -100,6 +100,9 @@ typedef struct cg_lowered {
 bool cg_lower(cg_lowered *lowered);
 void cg_lowered_free(cg_lowered *lowered);
 
+/* Whether an axis and the next can be one, of their elements in order. */
+bool cg_can_merge(const cg_lowered *lowered, int axis);
+
 /* Adds a tensor; the same storage is the same tensor. */
 int cg_lowered_tensor(cg_lowered *lowered, int item, cg_dtype dtype, bool written);
 

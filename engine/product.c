@@ -1,4 +1,4 @@
-/* Matrix products: the packed or the tiled kernel with a generated epilogue, or a call to CLBlast. */
+/* Matrix products: the packed, the narrow or the tiled kernel with a generated epilogue, or a call to CLBlast. */
 #include "cl_kernels.h"
 #include "engine/clblast.h"
 #include "engine/generator.h"
@@ -151,10 +151,9 @@ static void add_product_fields(cg_generator *g, const struct gemm_shape *shape)
     cg_field_integer(g, 'i', "batches", 0, shape->batches);
 }
 
-/* What every kernel of a product is told of its operands. `swapped`: it computes the transpose. */
-static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape, bool swapped)
+/* What every kernel of a product is told of its operands. */
+static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape)
 {
-    const struct gemm_shape given = swapped ? cg_gemm_swap(shape) : *shape;
     const int rows_axis = g->lowered->outer_count - 2, columns_axis = rows_axis + 1;
     cg_text_add(out,
                 "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
@@ -162,14 +161,13 @@ static void print_product_macros(cg_generator *g, cg_text *out, const struct gem
                 "_epilogue_scalar\n#define epilogue_fetch " CG_KERNEL_NAME
                 "_epilogue_fetch\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
                 "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
-                shape->f64 ? "double" : "float", shape->f64, given.transposed_a, given.transposed_b);
+                shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b);
     cg_text_add(out,
                 "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n"
-                "#define LEADING_A args.l%c0\n#define LEADING_B args.l%c0\n#define BATCHES args.batches0\n",
-                swapped ? columns_axis : rows_axis, swapped ? rows_axis : columns_axis, swapped ? 'b' : 'a',
-                swapped ? 'a' : 'b');
-    print_operand_macro(g, out, 0, swapped ? "OPERAND_B" : "OPERAND_A");
-    print_operand_macro(g, out, 1, swapped ? "OPERAND_A" : "OPERAND_B");
+                "#define LEADING_A args.la0\n#define LEADING_B args.lb0\n#define BATCHES args.batches0\n",
+                rows_axis, columns_axis);
+    print_operand_macro(g, out, 0, "OPERAND_A");
+    print_operand_macro(g, out, 1, "OPERAND_B");
     cg_text_append(out, "#define PARAMETERS ");
     cg_print_parameters(g, out);
     cg_text_append(out, "\n#define ARGUMENTS ");
@@ -211,7 +209,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     cg_lowered *l = g->lowered;
     const struct gemm_device device = cg_gemm_device(cg);
     const struct gemm_launch launch = cg_gemm_plan_as(shape, &device, &g->group->product.division);
-    const bool vectors = !launch.swapped && !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
+    const bool vectors = !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
                          cg_allows_vectors(l, l->outer_count - 1);
     product_text text = product_text_new(cg);
     cg_start_kernel(g);
@@ -219,22 +217,57 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     add_product_fields(g, shape);
     g->lanes = launch.lanes;
     cg_field_integer(g, 'i', "rows", 0, launch.rows);
-    print_product_macros(g, &text.macros, shape, launch.swapped);
+    print_product_macros(g, &text.macros, shape);
     cg_text_add(&text.macros,
                 "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
-                "#define SHORT_EPILOGUE %d\n#define SWAPPED %d\n#define ROWS args.rows0\n"
+                "#define SHORT_EPILOGUE %d\n#define ROWS args.rows0\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, device.registers, launch.columns, launch.depth, vectors && cg_cost_of_terms(l) <= SHORT,
-                launch.swapped, g->scratch_tensor, g->scratch_tensor);
+                g->scratch_tensor, g->scratch_tensor);
     print_epilogue(g, &text.epilogues, 1);
     if (!vectors)
         print_scalar_lanes(&text.epilogues);
     else
         print_epilogue(g, &text.epilogues, launch.lanes);
-    const bool fetches = !launch.swapped && print_epilogue_fetch(g, shape, &text.epilogues);
+    const bool fetches = print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     memcpy(g->global, launch.global, sizeof g->global);
     return finish_product(g, shape, &text, cg_source_gemm_packed, 1);
+}
+
+/* The block that the kernel packs lies as the result does where all that the epilogue reads and writes does. */
+static bool has_flat_epilogue(const cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    return !g->wide && cg_can_merge(l, l->outer_count - 2);
+}
+
+static bool generate_narrow(cg_generator *g, const struct gemm_shape *shape)
+{
+    cg_context *cg = g->context;
+    cg_lowered *l = g->lowered;
+    const struct gemm_device device = cg_gemm_device(cg);
+    const struct gemm_narrow_launch launch = cg_gemm_narrow(shape, &device);
+    product_text text = product_text_new(cg);
+    cg_start_kernel(g);
+    if (launch.scratch_elements > 0)
+        cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
+    add_product_fields(g, shape);
+    g->lanes = launch.lanes;
+    cg_field_integer(g, 'i', "rows", 0, launch.rows);
+    print_product_macros(g, &text.macros, shape);
+    const bool vectors = !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
+                         cg_allows_vectors(l, l->outer_count - 1) && has_flat_epilogue(g);
+    cg_text_add(&text.macros,
+                "#define LANES %d\n#define COLUMNS %d\n#define VECTORS %d\n#define FLAT_EPILOGUE %d\n"
+                "#define ROWS args.rows0\n",
+                launch.lanes, launch.columns, launch.vectors, vectors);
+    if (launch.scratch_elements > 0)
+        cg_text_add(&text.macros, "#define SCRATCH (b%d + args.o%d)\n", g->scratch_tensor, g->scratch_tensor);
+    print_epilogue(g, &text.epilogues, 1);
+    if (vectors) print_epilogue(g, &text.epilogues, launch.lanes);
+    memcpy(g->global, launch.global, sizeof g->global);
+    return finish_product(g, shape, &text, cg_source_gemm_narrow, 1);
 }
 
 static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
@@ -245,7 +278,7 @@ static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
     cg_start_kernel(g);
     add_product_fields(g, shape);
     g->lanes = 1;
-    print_product_macros(g, &text.macros, shape, false);
+    print_product_macros(g, &text.macros, shape);
     cg_text_add(&text.macros,
                 "#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n"
                 "#define ITEM_COLUMNS %d\n",
@@ -314,6 +347,8 @@ bool cg_generate_product(cg_generator *g, const cg_node *node)
     switch (g->group->product.kernel) {
     case CG_GEMM_CLBLAST:
         return generate_clblast(g, &shape);
+    case CG_GEMM_NARROW:
+        return generate_narrow(g, &shape);
     case CG_GEMM_TILED:
         return generate_tiled(g, &shape);
     default:

@@ -9,12 +9,14 @@
 #include "engine/chain.h"
 #include "engine/equal.h"
 
+#include <limits.h>
 #include <string.h>
 
 enum {
     WORTH_A_LAUNCH = 1 << 16, /* additions that cost about as much as one more kernel */
     NOMINAL_BATCH = 64,
-    FEW_OPS = 4 /* an epilogue that a product takes even where it has no full vectors for it */
+    NO_OPS = -1, /* of an epilogue, where a product takes none */
+    FEW_OPS = 4  /* of one that a product takes even where it has no full vectors for it */
 };
 
 int64_t cg_nominal_size(const cg_node *node)
@@ -376,17 +378,9 @@ static bool decide_elementwise(cg_schedule *s, int position)
     return store_item(s, position);
 }
 
-/* A product's epilogue runs along the rows of the result. Where those are shorter than a vector, a kernel of its own,
- * which runs along all elements, is faster from some ops on: a weight update, say. */
-static bool is_better_alone(const cg_schedule *s, const cg_group *g, const cg_entry *item)
-{
-    const int last = item->node->shape.rank - 1;
-    return item->kind == CG_ITEM_CONTRACT && g->ops > FEW_OPS && item->node->batch_axis != last &&
-           item->node->shape.size[last] < s->context->vector_width;
-}
-
-/* The one map group that can take the anchor in: reads it element by element and has no core yet. */
-static int find_core(cg_schedule *s, const cg_entry *item)
+/* The one map group, of at most so many ops, that can take the anchor in: reads it element by element and has no core
+ * yet. */
+static int find_core(cg_schedule *s, const cg_entry *item, int most_ops)
 {
     if (s->unfused) return -1;
     for (int u = item->uses; u >= 0; u = s->uses[u].next) {
@@ -394,16 +388,16 @@ static int find_core(cg_schedule *s, const cg_entry *item)
         const cg_group *g = &s->groups[use->group];
         if (g->kind == CG_GROUP_MAP && use->identity && !use->needs_buffer && !g->reports &&
             cg_same_elements(&g->space, &item->node->shape) && g->member_count < CG_MOST_MEMBERS &&
-            g->tensors + 2 <= CG_MOST_TENSORS && !is_better_alone(s, g, item) && !makes_cycle(s, item, use->group))
+            g->tensors + 2 <= CG_MOST_TENSORS && g->ops <= most_ops && !makes_cycle(s, item, use->group))
             return use->group;
     }
     return -1;
 }
 
-static bool anchor_item(cg_schedule *s, int position, cg_group_kind kind, bool takes_epilogue, int *group)
+static bool anchor_item(cg_schedule *s, int position, cg_group_kind kind, int most_ops, int *group)
 {
     cg_entry *item = &s->items[position];
-    *group = takes_epilogue ? find_core(s, item) : -1;
+    *group = find_core(s, item, most_ops);
     const bool others = *group < 0 || item->root >= 0 || use_count(s, item) > 1;
     if (*group < 0) *group = group_new(s, kind, &item->node->shape);
     if (*group < 0) return false;
@@ -423,8 +417,21 @@ static bool decide_reduce(cg_schedule *s, int position)
 {
     int group;
     const cg_node *input = s->items[position].node->inputs[0];
-    return anchor_item(s, position, CG_GROUP_REDUCE, true, &group) &&
+    return anchor_item(s, position, CG_GROUP_REDUCE, INT_MAX, &group) &&
            use_add(s, input->position, group, false, false, cg_nominal_size(input));
+}
+
+/* A product's epilogue runs along the rows of the result. Where those are shorter than a vector, a kernel of its own,
+ * which runs along all elements, is faster from some ops on. The narrow kernel has full vectors wherever what the
+ * epilogue reads lies as the result does: for the gradient of weights, it reads weights and their state. */
+static int most_ops_after(const cg_schedule *s, const cg_node *node, const struct gemm_shape *shape,
+                          const cg_gemm_choice *choice)
+{
+    const int last = node->shape.rank - 1;
+    if (choice->kernel == CG_GEMM_CLBLAST) return NO_OPS;
+    const bool full = node->batch_axis == last || node->shape.size[last] >= s->context->vector_width;
+    const bool gradient = choice->kernel == CG_GEMM_NARROW && shape->transposed_a;
+    return full || gradient ? INT_MAX : FEW_OPS;
 }
 
 static bool decide_contract(cg_schedule *s, int position)
@@ -434,7 +441,7 @@ static bool decide_contract(cg_schedule *s, int position)
     const struct gemm_shape shape = cg_product_shape(node, operands);
     const cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
     int group;
-    if (!anchor_item(s, position, CG_GROUP_CONTRACT, choice.kernel != CG_GEMM_CLBLAST, &group)) return false;
+    if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) return false;
     s->groups[group].product = choice;
     for (int i = 0; i < 2; i++) {
         const int read = operands[i].item >= 0 ? operands[i].item : node->inputs[i]->position;

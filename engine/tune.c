@@ -316,7 +316,9 @@ static void search_tiled(search *s)
 static cg_gemm_choice default_choice(const cg_context *cg, const struct gemm_shape *shape)
 {
     const struct gemm_limits limits = cg_gemm_limits(cg);
+    const struct gemm_device device = cg_gemm_device(cg);
     cg_gemm_choice choice = {.kernel = cg->gemm};
+    if (cg->gemm == CG_GEMM_PACKED && cg_gemm_is_narrow(shape, &device)) choice.kernel = CG_GEMM_NARROW;
     if (cg->gemm == CG_GEMM_TILED) choice.tiles = cg_gemm_tiles(shape, &limits);
     return choice;
 }
@@ -368,7 +370,7 @@ cg_gemm_choice cg_gemm_choose(cg_context *cg, const cg_op *product, const struct
     cg_gemm_choice choice = default_choice(cg, shape);
     char matter[WORDS_BYTES];
     if (cg->tuning->forced) return *cg->tuning->forced;
-    if (!cg->tune && !cg->tuning->count) return choice;
+    if (choice.kernel == CG_GEMM_NARROW || (!cg->tune && !cg->tuning->count)) return choice;
     describe_matter(cg, shape, matter);
     const cg_tuning_entry *entry = cg_tuning_find(cg, matter);
     cg_gemm_choice found;

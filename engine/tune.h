@@ -6,6 +6,7 @@
 #define CLGRAD_ENGINE_TUNE_H
 
 #include "engine/context.h"
+#include "engine/gemm_narrow.h"
 #include "engine/gemm_tiles.h"
 
 typedef struct cg_gemm_choice {

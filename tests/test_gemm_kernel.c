@@ -1,10 +1,11 @@
-/* Checks cl_kernels/gemm_packed.cl and gemm_tiled.cl, launched as engine/gemm_plan.c and gemm_tiles.c say, against a
- * plain product in double on the host. Operands end where unreadable memory begins, and the epilogue adds to what is
- * there, so that a read out of bounds or an element stored twice or not at all shows. Uses OpenCL directly and nothing
- * else of the library. */
+/* Checks cl_kernels/gemm_packed.cl, gemm_narrow.cl and gemm_tiled.cl, launched as engine/gemm_plan.c, gemm_narrow.c and
+ * gemm_tiles.c say, against a plain product in double on the host. Operands end where unreadable memory begins, and the
+ * epilogue adds to what is there, so that a read out of bounds or an element stored twice or not at all shows. Uses
+ * OpenCL directly and nothing else of the library. */
 #define _GNU_SOURCE
 #define CL_TARGET_OPENCL_VERSION 120
 #include "cl_kernels.h"
+#include "engine/gemm_narrow.h"
 #include "engine/gemm_tiles.h"
 #include <CL/cl.h>
 #include <check.h>
@@ -47,7 +48,7 @@ static const char parameters[] =
     "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n"
     "static void epilogue_scalar(PARAMETERS, int batch, int row, int column, REAL value)\n"
     "{\n"
-    "    given_c[((long)batch * (SWAPPED ? given_n : given_m) + row) * given_leading_c + column] += value;\n"
+    "    given_c[((long)batch * given_m + row) * given_leading_c + column] += value;\n"
     "}\n"
     "#if LANES > 1\n"
     "static void epilogue_vector(PARAMETERS, int batch, int row, int column, CG_JOIN(REAL, LANES) value)\n"
@@ -105,20 +106,19 @@ static cl_kernel build_kernel(const struct gemm_shape *shape, const char *consta
 static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch *launch, int registers,
                        bool short_epilogue)
 {
-    const struct gemm_shape given = launch->swapped ? cg_gemm_swap(shape) : *shape;
     char constants[256];
     snprintf(constants, sizeof constants,
              "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
-             "#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n#define SWAPPED %d\n",
-             launch->lanes, registers, launch->columns, launch->depth, short_epilogue, launch->swapped);
-    return build_kernel(&given, constants, cg_source_gemm_packed);
+             "#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n",
+             launch->lanes, registers, launch->columns, launch->depth, short_epilogue);
+    return build_kernel(shape, constants, cg_source_gemm_packed);
 }
 
 static cl_kernel build_tiled(const struct gemm_shape *shape, const struct gemm_tiles *tiles)
 {
     char constants[256];
     snprintf(constants, sizeof constants,
-             "#define LANES 1\n#define SWAPPED 0\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
+             "#define LANES 1\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
              "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n",
              tiles->rows, tiles->columns, tiles->depth, tiles->item_rows, tiles->item_columns);
     return build_kernel(shape, constants, cg_source_gemm_tiled);
@@ -181,21 +181,27 @@ static struct guarded matrix_new(const struct gemm_shape *shape, int64_t rows, i
     return guarded_new((size_t)elements * (shape->f64 ? sizeof(double) : sizeof(float)));
 }
 
-static struct product product_new(const struct gemm_shape *shape, const struct gemm_launch *launch, bool integers)
+static struct product product_new_with_gap(const struct gemm_shape *shape, const struct gemm_launch *launch,
+                                           bool integers, int gap_c)
 {
     struct product p = {.shape = *shape, .launch = *launch};
     p.leading_a = (int)(shape->transposed_a ? shape->m : shape->k) + GAP_A;
     p.leading_b = (int)(shape->transposed_b ? shape->k : shape->n) + GAP_B;
-    p.leading_c = (int)shape->n + GAP_C;
+    p.leading_c = (int)shape->n + gap_c;
     p.a = matrix_new(shape, shape->transposed_a ? shape->k : shape->m, shape->transposed_a ? shape->m : shape->k,
                      GAP_A);
     p.b = matrix_new(shape, shape->transposed_b ? shape->n : shape->k, shape->transposed_b ? shape->k : shape->n,
                      GAP_B);
-    p.c = matrix_new(shape, shape->m, shape->n, GAP_C);
+    p.c = matrix_new(shape, shape->m, shape->n, gap_c);
     fill(&p.a, shape->f64, integers);
     fill(&p.b, shape->f64, integers);
     fill_with(&p.c, shape->f64, BEFORE);
     return p;
+}
+
+static struct product product_new(const struct gemm_shape *shape, const struct gemm_launch *launch, bool integers)
+{
+    return product_new_with_gap(shape, launch, integers, GAP_C);
 }
 
 static void product_free(struct product *p)
@@ -208,31 +214,28 @@ static void product_free(struct product *p)
 static void run(struct product *p, cl_kernel kernel, size_t group)
 {
     if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
-    const bool swapped = p->launch.swapped;
-    const struct gemm_shape shape = swapped ? cg_gemm_swap(&p->shape) : p->shape, *s = &shape;
-    const struct guarded *a = swapped ? &p->b : &p->a, *b = swapped ? &p->a : &p->b;
-    const int leading_a = swapped ? p->leading_b : p->leading_a, leading_b = swapped ? p->leading_a : p->leading_b;
+    const struct gemm_shape *s = &p->shape;
     const size_t real = s->f64 ? sizeof(double) : sizeof(float);
     cl_int status;
     cl_mem scratch = clCreateBuffer(context, 0, (size_t)(p->launch.scratch_elements + 1) * real, NULL, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
     const cl_int m = (cl_int)s->m, n = (cl_int)s->n, k = (cl_int)s->k, batches = (cl_int)s->batches;
-    const cl_long size_a = (cl_long)leading_a * (s->transposed_a ? k : m);
-    const cl_long size_b = (cl_long)leading_b * (s->transposed_b ? n : k);
+    const cl_long size_a = (cl_long)p->leading_a * (s->transposed_a ? k : m);
+    const cl_long size_b = (cl_long)p->leading_b * (s->transposed_b ? n : k);
     const struct {
         size_t size;
         const void *value;
-    } arguments[] = {{sizeof(cl_mem), &a->buffer},
+    } arguments[] = {{sizeof(cl_mem), &p->a.buffer},
                      {sizeof size_a, &size_a},
-                     {sizeof(cl_mem), &b->buffer},
+                     {sizeof(cl_mem), &p->b.buffer},
                      {sizeof size_b, &size_b},
                      {sizeof(cl_mem), &p->c.buffer},
                      {sizeof scratch, &scratch},
                      {sizeof m, &m},
                      {sizeof n, &n},
                      {sizeof k, &k},
-                     {sizeof leading_a, &leading_a},
-                     {sizeof leading_b, &leading_b},
+                     {sizeof(int), &p->leading_a},
+                     {sizeof(int), &p->leading_b},
                      {sizeof(int), &p->leading_c},
                      {sizeof(int), &p->launch.rows},
                      {sizeof batches, &batches}};
@@ -359,7 +362,7 @@ START_TEST(every_form_in_f64)
 END_TEST
 
 /* Where the extents are fixed, few columns get a narrow strip. */
-START_TEST(narrow_products)
+START_TEST(few_columns_get_a_narrow_strip)
 {
     static const int extents[][3] = {{128, 10, 512}, {37, 1, 700}, {512, 4, 13}, {1, 16, 1}, {3, 12, 40}};
     struct gemm_shape shape = {.batches = 1, .transposed_b = _i, .m_varies = true};
@@ -376,34 +379,94 @@ START_TEST(narrow_products)
 }
 END_TEST
 
-/* Few columns and an A that lies along its columns: the kernel computes the transpose. */
-static void check_swapped(struct gemm_shape shape, const struct gemm_device *target)
+/* ---- narrow ------------------------------------------------------------------------------------------------------ */
+
+/* A flat epilogue is one to which C is a single row: its rows have no gap. */
+static cl_kernel build_narrow(const struct gemm_shape *shape, const struct gemm_narrow_launch *launch, bool flat)
 {
-    static const int columns[] = {1, 3, 10, 15};
-    static const int extents[][3] = {{0, 5, 1},   {33, 0, 1},   {1, 1, 1},     {16, 7, 1},    {32, 12, 2},
-                                     {70, 40, 3}, {513, 65, 1}, {784, 128, 1}, {129, 1030, 1}};
+    char constants[256];
+    snprintf(constants, sizeof constants,
+             "#define LANES %d\n#define COLUMNS %d\n#define VECTORS %d\n#define FLAT_EPILOGUE %d\n", launch->lanes,
+             launch->columns, launch->vectors, flat);
+    return build_kernel(shape, constants, cg_source_gemm_narrow);
+}
+
+static void check_narrow_product(cl_kernel kernel, const struct gemm_shape *shape,
+                                 const struct gemm_narrow_launch *narrow, bool flat)
+{
+    struct gemm_launch launch = {
+        .lanes = narrow->lanes, .rows = narrow->rows, .scratch_elements = narrow->scratch_elements};
+    memcpy(launch.global, narrow->global, sizeof launch.global);
+    for (int integers = 0; integers < 2; integers++) {
+        struct product p = product_new_with_gap(shape, &launch, integers, flat ? 0 : GAP_C);
+        run(&p, kernel, 1);
+        compare(&p, integers);
+        product_free(&p);
+    }
+}
+
+/* Each count of columns has a kernel, which serves whatever rows, depth and products there are. The epilogue is flat
+ * for every other. */
+static void check_narrow(struct gemm_shape shape, const struct gemm_device *target, int first_flat)
+{
+    static const int columns[] = {1, 3, 7, 10, 15};
+    static const int extents[][3] = {{0, 5, 1},   {33, 0, 1},   {1, 1, 1},    {16, 7, 1},    {32, 12, 2},
+                                     {7, 30, 2},  {70, 40, 3},  {513, 65, 1}, {784, 128, 1}, {129, 1030, 1},
+                                     {5, 3, 2},   {15, 16, 40}, {64, 33, 1},  {31, 2040, 1}, {4096, 300, 1},
+                                     {17, 16, 1}, {1, 100, 1},  {48, 1, 1}};
     const int lanes = shape.f64 ? target->lanes_f64 : target->lanes_f32;
-    for (size_t c = 0; c < sizeof columns / sizeof *columns && columns[c] < lanes; c++) {
+    for (int c = 0; c < (int)(sizeof columns / sizeof *columns) && columns[c] < lanes; c++) {
+        const bool flat = (c + first_flat) % 2 == 0;
         cl_kernel kernel = NULL;
         for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
             shape.m = extents[i][0], shape.n = columns[c], shape.k = extents[i][1], shape.batches = extents[i][2];
-            const struct gemm_launch launch = cg_gemm_plan(&shape, target);
-            ck_assert(launch.swapped);
-            if (!kernel) kernel = build(&shape, &launch, target->registers, false);
-            check_product(kernel, &shape, &launch, true);
-            check_product(kernel, &shape, &launch, false);
+            const struct gemm_narrow_launch launch = cg_gemm_narrow(&shape, target);
+            if (!kernel) kernel = build_narrow(&shape, &launch, flat);
+            check_narrow_product(kernel, &shape, &launch, flat);
         }
         clReleaseKernel(kernel);
     }
 }
 
-START_TEST(swapped_products)
+START_TEST(every_narrow_form_in_f32)
 {
-    struct gemm_shape shape = {.transposed_a = true, .transposed_b = _i, .m_varies = true, .k_varies = true};
-    check_swapped(shape, &avx512);
-    check_swapped(shape, _i ? &neon : &avx2);
-    shape.f64 = true;
-    if (has_doubles()) check_swapped(shape, &avx512);
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2};
+    check_narrow(shape, &avx512, _i >> 1);
+    check_narrow(shape, &avx2, _i >> 1);
+    check_narrow(shape, &neon, _i >> 1);
+}
+END_TEST
+
+START_TEST(every_narrow_form_in_f64)
+{
+    if (!has_doubles()) return;
+    const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2, .f64 = true};
+    check_narrow(shape, &avx512, _i >> 1);
+    check_narrow(shape, &avx2, !(_i >> 1));
+}
+END_TEST
+
+/* Which products are narrow is known from what does not change with a minibatch; few rows or many columns are not. */
+START_TEST(narrow_products_are_known)
+{
+    struct gemm_shape layer = {.m = 128, .n = 10, .k = 784, .batches = 1, .m_varies = true};
+    struct gemm_shape gradient = {.m = 784, .n = 10, .k = 128, .batches = 1, .transposed_a = true, .k_varies = true};
+    const struct gemm_narrow_launch of_layer = cg_gemm_narrow(&layer, &avx512);
+    const struct gemm_narrow_launch of_gradient = cg_gemm_narrow(&gradient, &avx512);
+    for (int batch = 1; batch < 300; batch++) {
+        layer.m = gradient.k = batch;
+        ck_assert(cg_gemm_is_narrow(&layer, &avx512) && cg_gemm_is_narrow(&gradient, &avx512));
+        const struct gemm_narrow_launch l = cg_gemm_narrow(&layer, &avx512), g = cg_gemm_narrow(&gradient, &avx512);
+        ck_assert(l.columns == of_layer.columns && l.vectors == of_layer.vectors && l.lanes == of_layer.lanes);
+        ck_assert(g.columns == of_gradient.columns && g.vectors == of_gradient.vectors && g.lanes == of_gradient.lanes);
+        ck_assert_uint_ge(l.global[0] * (size_t)l.rows, (size_t)layer.m);
+        ck_assert_uint_ge(g.global[0] * (size_t)g.rows, (size_t)gradient.m);
+    }
+    ck_assert(!cg_gemm_is_narrow(&(struct gemm_shape){.m = 5, .n = 3, .k = 700, .batches = 1}, &avx512));
+    ck_assert(!cg_gemm_is_narrow(&(struct gemm_shape){.m = 784, .n = 16, .k = 700, .batches = 1}, &avx512));
+    ck_assert(!cg_gemm_is_narrow(&(struct gemm_shape){.m = 784, .n = 10, .k = 700, .batches = 1}, &avx2));
+    layer.n_varies = true;
+    ck_assert(!cg_gemm_is_narrow(&layer, &avx512));
 }
 END_TEST
 
@@ -523,8 +586,13 @@ int main(void)
     tcase_add_checked_fixture(tests, open_device, close_device);
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
-    tcase_add_loop_test(tests, swapped_products, 0, 2);
     suite_add_tcase(suite, tests);
+    TCase *narrow = tcase_create("narrow");
+    tcase_set_timeout(narrow, 120);
+    tcase_add_checked_fixture(narrow, open_device, close_device);
+    tcase_add_loop_test(narrow, every_narrow_form_in_f32, 0, 4);
+    tcase_add_loop_test(narrow, every_narrow_form_in_f64, 0, 4);
+    suite_add_tcase(suite, narrow);
     TCase *tiled = tcase_create("tiled");
     tcase_set_timeout(tiled, 120);
     tcase_add_checked_fixture(tiled, open_device, close_device);
@@ -535,11 +603,12 @@ int main(void)
     TCase *few = tcase_create("few");
     tcase_set_timeout(few, 120);
     tcase_add_checked_fixture(few, open_device, close_device);
-    tcase_add_loop_test(few, narrow_products, 0, 2);
+    tcase_add_loop_test(few, few_columns_get_a_narrow_strip, 0, 2);
     tcase_add_loop_test(few, tiles_of_narrow_devices_compute, 0, 3);
     suite_add_tcase(suite, few);
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
+    tcase_add_test(plans, narrow_products_are_known);
     tcase_add_test(plans, tiles_keep_to_the_limits);
     tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
     tcase_add_loop_test(plans, absurd_tiles_do_not_fit, 0, 10);

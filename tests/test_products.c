@@ -233,25 +233,101 @@ START_TEST(stacks_with_an_epilogue)
 }
 END_TEST
 
-/* w := w - 0.1 x^T g, where the product's kernel may write the variable in place. */
-START_TEST(a_weight_update)
+/* Each matrix of a stack transposed. */
+static array turned(array a)
+{
+    const int64_t stacks = a.shape.size[0], rows = a.shape.size[1], columns = a.shape.size[2];
+    array t = array_new(a.dtype, CG_SHAPE(stacks, columns, rows));
+    for (int64_t i = 0; i < a.count; i++)
+        t.at[(i / columns / rows * columns + i % columns) * rows + i / columns % rows] = a.at[i];
+    return t;
+}
+
+/* Fewer columns than a vector has lanes: each form, read by what lies as the result does, by what does not, by many
+ * ops, and by a part of a larger matrix. */
+static void check_few_columns(int form, int64_t columns, cg_dtype dtype)
+{
+    const int64_t stacks = 2, rows = 51, depth = 301;
+    const double least = dtype == CG_F32 ? 1e-4 : 1e-12;
+    array a = array_random(dtype, CG_SHAPE(stacks, rows, depth), -1, 1);
+    array b = array_random(dtype, CG_SHAPE(stacks, depth, columns), -1, 1);
+    array other = array_random(dtype, CG_SHAPE(stacks, rows, columns), 1, 2);
+    array bias = array_random(dtype, CG_SHAPE(columns), -1, 1);
+    array wide = array_random(dtype, CG_SHAPE(stacks, rows, columns + 1), -1, 1), c = product(a, b);
+    cg_tensor left = form & 1 ? cg_swap_axes(tensor_of(turned(a)), -1, -2) : tensor_of(a);
+    cg_tensor right = form & 2 ? cg_swap_axes(tensor_of(turned(b)), -1, -2) : tensor_of(b);
+    cg_tensor o = tensor_of(other), part = cg_slice_axis(tensor_of(wide), -1, 1, columns + 1);
+    cg_tensor results[] = {cg_mul(cg_matmul(left, right), o), cg_add(cg_matmul(left, right), tensor_of(bias)),
+                           cg_div(cg_sub(cg_mul(cg_matmul(left, right), o), o), cg_add(cg_sqrt(o), cg_square(o))),
+                           cg_add(cg_matmul(left, right), part)};
+    array expected[4];
+    for (int i = 0; i < 4; i++) expected[i] = array_new(dtype, c.shape);
+    for (int64_t i = 0; i < c.count; i++) {
+        const double x = c.at[i], y = other.at[i];
+        expected[0].at[i] = x * y;
+        expected[1].at[i] = x + bias.at[i % columns];
+        expected[2].at[i] = (x * y - y) / (sqrt(y) + y * y);
+        expected[3].at[i] = x + wide.at[i / columns * (columns + 1) + i % columns + 1];
+    }
+    for (int i = 0; i < 4; i++) expect_close(results[i], expected[i], least, least, "few columns");
+}
+
+START_TEST(few_columns_with_an_epilogue)
 {
     open_with(_i);
-    array x = array_random(CG_F32, CG_SHAPE(M, K), -1, 1), g = array_random(CG_F32, CG_SHAPE(M, N), -1, 1);
-    array w = array_random(CG_F32, CG_SHAPE(K, N), -1, 1);
-    cg_variable *variable = cg_variable_new(cg, "w", CG_F32, CG_SHAPE(K, N));
+    for (int form = 0; form < 4; form++) {
+        check_few_columns(form, 10, CG_F32);
+        check_few_columns(form, 3, CG_F32);
+        if (has_f64()) check_few_columns(form, 3, CG_F64);
+    }
+    close_context();
+}
+END_TEST
+
+/* w := w - 0.1 d / (|d| + 1) with d = x^T g, where the product's kernel may write the variable in place. */
+static void check_weight_update(int64_t columns)
+{
+    array x = array_random(CG_F32, CG_SHAPE(M, K), -1, 1), g = array_random(CG_F32, CG_SHAPE(M, columns), -1, 1);
+    array w = array_random(CG_F32, CG_SHAPE(K, columns), -1, 1), d = array_new(CG_F32, w.shape);
+    cg_variable *variable = cg_variable_new(cg, "w", CG_F32, w.shape);
     cg_assign(variable, tensor_of(w));
     cg_tensor left = cg_transpose(tensor_of(x)), right = tensor_of(g);
     for (int step = 0; step < 3; step++) {
         cg_scope scope = cg_scope_begin(cg);
-        cg_tensor change = cg_mul(cg_matmul(left, right), cg_scalar(cg, 0.1));
+        cg_tensor product = cg_matmul(left, right);
+        cg_tensor change = cg_div(cg_mul(product, cg_scalar(cg, 0.1)), cg_add(cg_abs(product), cg_scalar(cg, 1)));
         cg_assign(variable, cg_sub(cg_value(variable), change));
         cg_scope_end(scope);
     }
-    for (int64_t at = 0; at < w.count; at++)
-        for (int64_t i = 0; i < M; i++) w.at[at] -= 0.3 * x.at[i * K + at / N] * g.at[i * N + at % N];
+    for (int64_t at = 0; at < w.count; at++) {
+        for (int64_t i = 0; i < M; i++) d.at[at] += x.at[i * K + at / columns] * g.at[i * columns + at % columns];
+        w.at[at] -= 0.3 * d.at[at] / (fabs(d.at[at]) + 1);
+    }
     expect_close(cg_value(variable), w, 1e-5, 1e-5, "w");
     cg_variable_free(variable);
+}
+
+START_TEST(a_weight_update)
+{
+    open_with(_i);
+    check_weight_update(N);
+    check_weight_update(10);
+    close_context();
+}
+END_TEST
+
+/* CPUs have vectors of 4, 8 or 16 floats; other devices have none to force. */
+START_TEST(few_columns_with_vectors_of_each_width)
+{
+    open_with(0);
+    if (cg->vector_width > 1) cg->vector_width = 4 << _i;
+    const int lanes = cg->vector_width > 1 ? cg->vector_width : 4;
+    for (int form = 0; form < 4; form++) {
+        check_few_columns(form, lanes - 1, CG_F32);
+        check_few_columns(form, 2, CG_F32);
+        if (has_f64()) check_few_columns(form, lanes / 2 - 1, CG_F64);
+    }
+    check_weight_update(lanes - 1);
     close_context();
 }
 END_TEST
@@ -312,6 +388,8 @@ static TCase *product_cases(void)
     tcase_add_loop_test(tests, a_layer_with_everything, 0, KERNELS);
     tcase_add_loop_test(tests, stacks_with_an_epilogue, 0, KERNELS);
     tcase_add_loop_test(tests, a_weight_update, 0, KERNELS);
+    tcase_add_loop_test(tests, few_columns_with_an_epilogue, 0, KERNELS);
+    tcase_add_loop_test(tests, few_columns_with_vectors_of_each_width, 0, 3);
     tcase_add_loop_test(tests, a_reported_index_keeps_the_weights, 0, KERNELS);
     tcase_add_loop_test(tests, minibatches_share_a_kernel, 0, KERNELS);
     return tests;
