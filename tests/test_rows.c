@@ -445,7 +445,7 @@ static void run_mixed_step(cg_context *context, uint64_t seed, double *out)
     cg_seed(context, seed);
     for (int i = 0; i < 2 * MIXED_VARIABLES; i++) {
         const cg_shape shape = CG_SHAPE(MIXED_ROWS, i < MIXED_VARIABLES ? MIXED_LENGTH : 1);
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "v%d", i);
         variables[i] = cg_variable_new(context, name, CG_F32, shape);
         cg_assign(variables[i], cg_uniform(context, shape, .low = -1, .high = 1));
