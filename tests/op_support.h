@@ -3,7 +3,8 @@
 #ifndef CLGRAD_TESTS_OP_SUPPORT_H
 #define CLGRAD_TESTS_OP_SUPPORT_H
 
-#include <check.h>
+#include "program.h"
+
 #include <clgrad/autodiff.h>
 #include <clgrad/ops.h>
 #include <float.h>
@@ -62,18 +63,6 @@ static inline void expect_error(cg_tensor result, const char *message)
     ck_assert_int_eq(cg_status(cg), CG_ERROR_ARGUMENT);
     ck_assert_str_eq(cg_message(cg), message);
     cg_clear_error(cg);
-}
-
-static inline int run_suite(const char *name, TCase *(*const cases[])(void), int count)
-{
-    Suite *suite = suite_create(name);
-    for (int i = 0; i < count; i++) suite_add_tcase(suite, cases[i]());
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
 }
 
 /* ---- Arrays ------------------------------------------------------------------------------------------------------ */

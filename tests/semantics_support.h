@@ -6,8 +6,8 @@
 #include "engine/buffer.h"
 #include "engine/context.h"
 #include "engine/plan.h"
+#include "program.h"
 
-#include <check.h>
 #include <clgrad/clgrad.h>
 #include <math.h>
 #include <stdio.h>
@@ -92,13 +92,9 @@ static inline void read_plan_log(void (*work)(void), char *text, size_t bytes)
 
 static inline int run_tests(Suite *suite)
 {
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    const int failed = run_suite(suite);
     cg_close(shared);
-    return failed != 0;
+    return failed;
 }
 
 /* ---- What ran since mark() --------------------------------------------------------------------------------------- */

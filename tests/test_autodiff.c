@@ -1,6 +1,6 @@
 /* Tests of differentiation: gradients of graphs of every form, products with Jacobians and Hessians, rules of the
  * user's own, the gradient checker and every error that these report. Uses the public interface only. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/autodiff.h>
 #include <clgrad/ops.h>
 #include <clgrad/variable.h>
@@ -835,10 +835,5 @@ int main(void)
     add_graph_tests(suite);
     add_scope_and_error_tests(suite);
     add_product_tests(suite);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -2,7 +2,7 @@
  * program is built from its source and the file written anew; and where nothing can be written all works without. Each
  * test has a folder of its own and names it, since on PoCL nothing is cached otherwise. */
 #include "engine/binary_cache.h"
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,9 +35,7 @@ static int list(const char *of, char path[PATH_BYTES])
 
 static void set_up(void)
 {
-    const char *temporary = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/clgrad-cache-XXXXXX", temporary ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     setenv("CLGRAD_CACHE", folder, 1);
 }
 
@@ -332,10 +330,5 @@ int main(void)
     tcase_add_test(tests, the_default_is_by_platform);
     tcase_add_test(tests, an_unknown_word_is_an_error);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

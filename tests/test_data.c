@@ -1,6 +1,6 @@
 /* Tests of IDX files, good and damaged, and of the loader: order, shuffling, the last minibatch, scaling, and how long
  * its tensors live. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,8 +15,7 @@ static void open_context(void)
 {
     cg = cg_open(NULL);
     ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
-    strcpy(folder, "/tmp/clgrad-data-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/items", folder);
     snprintf(other_path, sizeof other_path, "%s/labels", folder);
 }
@@ -446,10 +445,5 @@ int main(void)
     tcase_add_test(cases, batches_outlive_the_scopes_that_use_them);
     tcase_add_test(cases, loader_stops_at_errors);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

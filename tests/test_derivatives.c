@@ -100,5 +100,7 @@ static TCase *table_case(void)
 
 int main(void)
 {
-    return run_suite("derivatives", (TCase * (*const[])(void)){table_case}, 1);
+    Suite *suite = suite_create("derivatives");
+    suite_add_tcase(suite, table_case());
+    return run_suite(suite);
 }

@@ -1,6 +1,6 @@
 /* Graphs as pictures: every value of a graph is a node with an identifier of its own, edges join nodes that exist, the
  * text is well-formed whatever tensors are called, and a file is written whole or not at all. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +14,7 @@ static char folder[64], path[96], text[MOST_BYTES];
 
 static void set_up(void)
 {
-    const char *temporary = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/clgrad-dot-XXXXXX", temporary ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/graph.dot", folder);
     cg = cg_open(NULL);
     ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
@@ -193,9 +191,5 @@ int main(void)
     tcase_add_test(tests, deep_graphs_are_written);
     tcase_add_test(tests, what_cannot_be_written_is_a_clear_error);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

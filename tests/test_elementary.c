@@ -161,5 +161,7 @@ static TCase *elementary_cases(void)
 
 int main(void)
 {
-    return run_suite("elementary functions", (TCase * (*const[])(void)){elementary_cases}, 1);
+    Suite *suite = suite_create("elementary functions");
+    suite_add_tcase(suite, elementary_cases());
+    return run_suite(suite);
 }

@@ -5,7 +5,7 @@
  * what only a new one does has a smaller run. With fault_layer.c among OPENCL_LAYERS the calls are those that the layer
  * sees, not those that the engine counts. */
 #include "engine/buffer.h"
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <dirent.h>
 #include <dlfcn.h>
@@ -396,11 +396,9 @@ static void make_reference(void)
 
 static void set_up(void)
 {
-    const char *temporary = getenv("TMPDIR");
     memset(&reference, 0, sizeof reference);
     snprintf(fault, sizeof fault, "nothing failing");
-    snprintf(reference.folder, sizeof reference.folder, "%s/clgrad-faults-XXXXXX", temporary ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(reference.folder));
+    make_temporary_folder(reference.folder, sizeof reference.folder);
     snprintf(reference.model_path, sizeof reference.model_path, "%s/model.safetensors", reference.folder);
     snprintf(reference.first_path, sizeof reference.first_path, "%s/first.safetensors", reference.folder);
     memory = (host){0};
@@ -515,7 +513,7 @@ END_TEST
 
 /* ---- A new context ----------------------------------------------------------------------------------------------- */
 
-enum { SIDE = 2, DOUBLINGS = 2 };
+enum { SIDE = 2 };
 static const float initial[SIDE * SIDE] = {1, 2, 3, 4};
 
 static bool open_context(run *r)
@@ -662,11 +660,9 @@ static int empty(const char *path)
 /* What is amiss with the binaries on disk costs no run its result, and leaves no temporary file. */
 START_TEST(everything_in_a_new_context_with_binaries_on_disk)
 {
-    const char *temporary = getenv("TMPDIR");
     char folder[128];
     int64_t call = 1, allocation = 1;
-    snprintf(folder, sizeof folder, "%s/clgrad-binaries-XXXXXX", temporary ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     setenv("CLGRAD_CACHE", folder, 1);
     while (open_with(call, 0)) call++;
     while (open_with(0, allocation)) allocation++;
@@ -721,10 +717,5 @@ int main(void)
     suite_add_tcase(suite, packed);
     suite_add_tcase(suite, clblast);
     suite_add_tcase(suite, profiled);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -7,8 +7,8 @@
 #include "cl_kernels.h"
 #include "engine/gemm_narrow.h"
 #include "engine/gemm_tiles.h"
+#include "program.h"
 #include <CL/cl.h>
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -582,7 +582,6 @@ int main(void)
 {
     Suite *suite = suite_create("gemm_kernel");
     TCase *tests = tcase_create("values");
-    tcase_set_timeout(tests, 120);
     tcase_add_checked_fixture(tests, open_device, close_device);
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
@@ -594,14 +593,12 @@ int main(void)
     tcase_add_loop_test(narrow, every_narrow_form_in_f64, 0, 4);
     suite_add_tcase(suite, narrow);
     TCase *tiled = tcase_create("tiled");
-    tcase_set_timeout(tiled, 120);
     tcase_add_checked_fixture(tiled, open_device, close_device);
     tcase_add_loop_test(tiled, every_tiled_form_in_f32, 0, 4);
     tcase_add_loop_test(tiled, every_tiled_form_in_f64, 0, 4);
     suite_add_tcase(suite, tiled);
     /* Few of them, so that a simulator of devices gets through. */
     TCase *few = tcase_create("few");
-    tcase_set_timeout(few, 120);
     tcase_add_checked_fixture(few, open_device, close_device);
     tcase_add_loop_test(few, few_columns_get_a_narrow_strip, 0, 2);
     tcase_add_loop_test(few, tiles_of_narrow_devices_compute, 0, 3);
@@ -613,9 +610,5 @@ int main(void)
     tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
     tcase_add_loop_test(plans, absurd_tiles_do_not_fit, 0, 10);
     suite_add_tcase(suite, plans);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

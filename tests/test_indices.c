@@ -352,5 +352,8 @@ static TCase *random_cases(void)
 
 int main(void)
 {
-    return run_suite("indices", (TCase * (*const[])(void)){index_cases, random_cases}, 2);
+    Suite *suite = suite_create("indices");
+    suite_add_tcase(suite, index_cases());
+    suite_add_tcase(suite, random_cases());
+    return run_suite(suite);
 }

@@ -1,6 +1,6 @@
 /* OpenCL beside clgrad: a kernel of the program's own on the context's queue, a context opened on objects that the
  * program made, and tensors in its memory. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <clgrad/interop.h>
 #include <stdint.h>
@@ -276,10 +276,5 @@ int main(void)
     tcase_add_test(tests, memory_that_does_not_fit);
     Suite *suite = suite_create("interop");
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

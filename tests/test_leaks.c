@@ -1,7 +1,7 @@
 /* Nothing leaks and nothing grows: what lives, what is held on the device and what is allocated on the host stay as
  * they are over a thousand training steps, nested scopes, kept tensors, deep graphs and contexts that come and go. */
 #include "engine/buffer.h"
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -324,10 +324,5 @@ int main(void)
     tcase_add_test(contexts, contexts_come_and_go);
     suite_add_tcase(suite, inside);
     suite_add_tcase(suite, contexts);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

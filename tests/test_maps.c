@@ -340,5 +340,7 @@ static TCase *map_cases(void)
 
 int main(void)
 {
-    return run_suite("maps", (TCase * (*const[])(void)){map_cases}, 1);
+    Suite *suite = suite_create("maps");
+    suite_add_tcase(suite, map_cases());
+    return run_suite(suite);
 }

@@ -335,7 +335,6 @@ int main(void)
 {
     Suite *suite = suite_create("memory");
     TCase *cases = tcase_create("memory");
-    tcase_set_timeout(cases, 300);
     tcase_add_checked_fixture(cases, begin_test, end_test);
     tcase_add_test(cases, ranges_alive_at_once_lie_apart);
     tcase_add_test(cases, a_classifier_needs_little_more_than_is_alive);

@@ -1,6 +1,6 @@
 /* Tests of models, layers, initializers, losses, penalties, optimizers and the display of a training loop. Expected
  * values are worked out here, in double, by loops that share nothing with the library. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <math.h>
 #include <stdlib.h>
@@ -909,8 +909,8 @@ END_TEST
 
 START_TEST(curves_make_an_svg)
 {
-    char folder[] = "/tmp/clgrad-curves-XXXXXX", path[64];
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    char folder[64], path[96];
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/curves.svg", folder);
     cg_curves *curves = make_curves();
     ck_assert_msg(cg_curves_svg(curves, path), "%s", cg_message(cg));
@@ -976,10 +976,5 @@ int main(void)
     tcase_add_test(cases, curves_make_a_table);
     tcase_add_test(cases, curves_make_an_svg);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

@@ -397,5 +397,7 @@ static TCase *product_cases(void)
 
 int main(void)
 {
-    return run_suite("products", (TCase * (*const[])(void)){product_cases}, 1);
+    Suite *suite = suite_create("products");
+    suite_add_tcase(suite, product_cases());
+    return run_suite(suite);
 }

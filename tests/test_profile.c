@@ -1,7 +1,7 @@
 /* Profiles: the trace that a training run leaves has every launch, on one clock with what the host did; its times are
  * those of the table; what does not fit is counted; and what cannot be had is a clear error. */
 #include "engine/profile.h"
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <clgrad/interop.h>
 #include <jansson.h>
@@ -17,9 +17,7 @@ static char folder[64], path[96];
 
 static void make_folder(void)
 {
-    const char *temporary = getenv("TMPDIR");
-    snprintf(folder, sizeof folder, "%s/clgrad-profile-XXXXXX", temporary ? temporary : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/trace.json", folder);
 }
 
@@ -379,9 +377,5 @@ int main(void)
     tcase_add_test(tests, a_folder_gone_at_the_end_does_no_harm);
     tcase_add_test(tests, a_queue_of_the_program_must_tell_times);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    const int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

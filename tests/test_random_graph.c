@@ -3,9 +3,9 @@
  * run must not plan anything anew. A failure names its seed: CLGRAD_RANDOM_SEED=<seed> runs that program alone and
  * prints it. */
 #include "engine/context.h"
+#include "program.h"
 #include "random_program.h"
 
-#include <check.h>
 #include <clgrad/ops.h>
 #include <math.h>
 #include <stdlib.h>
@@ -302,10 +302,5 @@ int main(void)
     tcase_add_loop_test(programs, as_gpus_run_them, BLOCKS / 2, BLOCKS / 2 + 2);
     tcase_add_loop_test(programs, joined, BLOCKS / 4, BLOCKS / 4 + 1); /* each plan is a program: slow to build */
     suite_add_tcase(suite, programs);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

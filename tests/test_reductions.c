@@ -477,5 +477,8 @@ static TCase *normalization_cases(void)
 
 int main(void)
 {
-    return run_suite("reductions", (TCase * (*const[])(void)){reduce_cases, normalization_cases}, 2);
+    Suite *suite = suite_create("reductions");
+    suite_add_tcase(suite, reduce_cases());
+    suite_add_tcase(suite, normalization_cases());
+    return run_suite(suite);
 }

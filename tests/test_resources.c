@@ -1,7 +1,7 @@
 /* Memory on the device and the way to it: a limit that is reached with a clear message and no harm done, ranges of
  * pools that are used again, an arena that grows while work is queued, tensors of more than 2^31 bytes, and uploads
  * that are still on their way when something else needs their memory. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -434,10 +434,5 @@ int main(void)
     suite_add_tcase(suite, limit_case());
     suite_add_tcase(suite, memory_case());
     suite_add_tcase(suite, environment);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return run_suite(suite);
 }

@@ -1,6 +1,6 @@
 /* Tests of safetensors files and of saving and loading models: what is written is read back, the layout is the one
  * that other programs expect, and every kind of damage is reported and changes nothing. */
-#include <check.h>
+#include "program.h"
 #include <clgrad/clgrad.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +14,7 @@ static void open_context(void)
 {
     cg = cg_open(NULL);
     ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
-    strcpy(folder, "/tmp/clgrad-safetensors-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
 }
 
@@ -356,10 +355,5 @@ int main(void)
     tcase_add_test(cases, truncated_files_are_refused);
     tcase_add_test(cases, saving_where_one_cannot);
     suite_add_tcase(suite, cases);
-    SRunner *runner = srunner_create(suite);
-    srunner_set_fork_status(runner, CK_NOFORK); /* the device's compiler starts once */
-    srunner_run_all(runner, CK_NORMAL);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return run_suite(suite);
 }

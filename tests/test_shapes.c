@@ -489,5 +489,8 @@ static TCase *part_cases(void)
 
 int main(void)
 {
-    return run_suite("shapes", (TCase * (*const[])(void)){view_cases, part_cases}, 2);
+    Suite *suite = suite_create("shapes");
+    suite_add_tcase(suite, view_cases());
+    suite_add_tcase(suite, part_cases());
+    return run_suite(suite);
 }

@@ -226,7 +226,6 @@ int main(void)
 {
     Suite *suite = suite_create("share");
     TCase *tests = tcase_create("share");
-    tcase_set_timeout(tests, 300);
     tcase_add_checked_fixture(tests, begin_test, end_test);
     tcase_add_test(tests, models_stepped_in_one_scope_share_launches);
     tcase_add_test(tests, one_update_of_many_variables_is_few_launches);

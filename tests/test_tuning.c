@@ -15,8 +15,7 @@ static char folder[64], path[96];
 
 static void make_folder(void)
 {
-    strcpy(folder, "/tmp/clgrad-tuning-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(folder));
+    make_temporary_folder(folder, sizeof folder);
     snprintf(path, sizeof path, "%s/deep/down/tuning", folder);
 }
 
