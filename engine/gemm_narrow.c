@@ -1,24 +1,14 @@
 /* Which products the kernel for few columns takes, and how they are dealt out to the cores. It touches nothing but its
  * arguments. */
 #include "engine/gemm_narrow.h"
+#include "engine/integers.h"
 
 enum {
     SUM_STEPS = 5,           /* what adding up the lanes of a vector costs, in multiply-adds of one */
     MOST_PACKED = 1 << 15,   /* elements of B that a second-level cache holds beside what it is multiplied by */
     MOST_VECTORS = 8,        /* of rows in a block */
-    WAKE_STEPS = 12000,      /* what waking another thread costs, in multiply-adds of a vector */
     MOST_GROUPS_PER_UNIT = 4 /* where there are as many products */
 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static int lanes_of(const struct gemm_shape *shape, const struct gemm_device *device)
 {
@@ -53,16 +43,16 @@ struct gemm_narrow_launch cg_gemm_narrow(const struct gemm_shape *shape, const s
 {
     struct gemm_narrow_launch launch = {.columns = (int)shape->n, .lanes = lanes_of(shape, device)};
     launch.vectors = shape->transposed_a ? vectors_for(launch.columns, device->registers) : 1;
-    const int64_t block = (int64_t)launch.vectors * launch.lanes, blocks = divide_up(shape->m, block);
+    const int64_t block = (int64_t)launch.vectors * launch.lanes, blocks = cg_divide_up(shape->m, block);
     const int64_t units = device->compute_units;
     const double steps = (double)shape->m * (double)shape->n * (double)shape->k / launch.lanes;
     /* Products that are many are dealt out whole; else the rows are, if that saves more than it costs. */
-    const bool divides = shape->batches < units && steps * (double)(units - 1) > (double)(WAKE_STEPS * units);
-    launch.rows = (int)(block * (blocks == 0 ? 1 : divides ? divide_up(blocks, units) : blocks));
-    launch.global[0] = (size_t)divide_up(shape->m, launch.rows);
+    const bool divides = shape->batches < units && steps * (double)(units - 1) > (double)(GEMM_WAKE_STEPS * units);
+    launch.rows = (int)(block * (blocks == 0 ? 1 : divides ? cg_divide_up(blocks, units) : blocks));
+    launch.global[0] = (size_t)cg_divide_up(shape->m, launch.rows);
     launch.global[1] = 1;
-    launch.global[2] = (size_t)smaller(shape->batches, MOST_GROUPS_PER_UNIT * units);
-    const int64_t stride = (divide_up(shape->k, launch.lanes) + 1) * launch.lanes;
+    launch.global[2] = (size_t)cg_smaller(shape->batches, MOST_GROUPS_PER_UNIT * units);
+    const int64_t stride = (cg_divide_up(shape->k, launch.lanes) + 1) * launch.lanes;
     const int64_t groups = (int64_t)(launch.global[0] * launch.global[2]);
     if (!shape->transposed_a) launch.scratch_elements = (groups > 0 ? groups : 1) * launch.columns * stride;
     return launch;

@@ -2,6 +2,7 @@
  * arguments. The costs are in multiply-adds of one vector, for one step of k where that applies. They need not be
  * exact: they weigh idle cores against copying an operand more often, which differ by far more. */
 #include "engine/gemm_plan.h"
+#include "engine/integers.h"
 
 enum {
     TYPICAL_MINIBATCH = 128,
@@ -11,7 +12,6 @@ enum {
     COLLIDING_A_COLUMNS = 16, /* and that where its rows evict each other from the first-level cache: */
     COLLISION_BYTES = 4096,   /* they lie at multiples of the part of it that one way holds */
     STORE_STEPS = 10,         /* storing an element of C, in steps of k */
-    WAKE_STEPS = 12000,       /* having more than one work-group: other threads must be woken */
     MOST_ROWS = 1032,         /* bounds the partial sums that a work-group keeps */
     MOST_GROUPS_PER_UNIT = 4,
     MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
@@ -19,21 +19,6 @@ enum {
     MOST_DEPTH = 4096,
     PACKED_TILES = 8 /* of A stored [k,m], as in the kernel */
 };
-
-static int64_t smaller(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static int64_t larger(int64_t a, int64_t b)
-{
-    return a > b ? a : b;
-}
-
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
 
 static int tile_rows(const struct gemm_device *device)
 {
@@ -60,37 +45,38 @@ static int cost_of_a(const struct gemm_launch *launch, const struct gemm_shape *
 /* What the work-groups that one core gets cost it. */
 static double launch_cost(const struct gemm_launch *launch, const struct gemm_shape *shape, int compute_units)
 {
-    const int64_t strip = smaller(launch->columns, 2 * launch->lanes), panels = divide_up(shape->n, launch->columns);
-    const int64_t panels_each = divide_up(panels, (int64_t)launch->global[1]);
-    const int64_t batches_each = divide_up(shape->batches, (int64_t)launch->global[2]);
+    const int64_t strip = cg_smaller(launch->columns, 2 * launch->lanes),
+                  panels = cg_divide_up(shape->n, launch->columns);
+    const int64_t panels_each = cg_divide_up(panels, (int64_t)launch->global[1]);
+    const int64_t batches_each = cg_divide_up(shape->batches, (int64_t)launch->global[2]);
     const int64_t groups = (int64_t)(launch->global[0] * launch->global[1] * launch->global[2]);
-    const int64_t turns = divide_up(groups, compute_units);
-    const double rows = (double)smaller(launch->rows, shape->m), k = (double)shape->k;
-    const double columns = (double)smaller(panels_each * launch->columns, divide_up(shape->n, strip) * strip);
+    const int64_t turns = cg_divide_up(groups, compute_units);
+    const double rows = (double)cg_smaller(launch->rows, shape->m), k = (double)shape->k;
+    const double columns = (double)cg_smaller(panels_each * launch->columns, cg_divide_up(shape->n, strip) * strip);
     const double group = rows * columns * (k + STORE_STEPS) + PACK_B_ROWS * columns * k +
                          cost_of_a(launch, shape) * rows * k * (double)panels_each;
     /* More turns even out what another process takes from a core. */
     const double disturbance = 1 + 0.02 / (double)turns;
-    return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? WAKE_STEPS : 0);
+    return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? GEMM_WAKE_STEPS : 0);
 }
 
 /* Sets rows and global for given columns: the cheapest way to deal the product out to the cores. Returns its cost. */
 static double divide_work(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device)
 {
     const int tile = tile_rows(device);
-    const int64_t tiles = larger(1, divide_up(shape->m, tile)), most_tiles = MOST_ROWS / tile;
+    const int64_t tiles = cg_larger(1, cg_divide_up(shape->m, tile)), most_tiles = MOST_ROWS / tile;
     const int64_t most_groups = (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
-    const int64_t panels = divide_up(shape->n, launch->columns), fewest = divide_up(tiles, most_tiles);
+    const int64_t panels = cg_divide_up(shape->n, launch->columns), fewest = cg_divide_up(tiles, most_tiles);
     struct gemm_launch best = *launch;
     double best_cost = 0;
-    for (int64_t splits = fewest; splits <= smaller(tiles, larger(fewest, most_groups)); splits++) {
+    for (int64_t splits = fewest; splits <= cg_smaller(tiles, cg_larger(fewest, most_groups)); splits++) {
         struct gemm_launch trial = *launch;
-        trial.rows = (int)(divide_up(tiles, splits) * tile);
-        trial.global[0] = (size_t)divide_up(shape->m, trial.rows);
-        for (int64_t groups = 1; groups <= larger(1, smaller(panels, most_groups)); groups++) {
-            trial.global[1] = (size_t)smaller(panels, groups);
-            const int64_t left = larger(1, most_groups / larger(1, (int64_t)(trial.global[0] * trial.global[1])));
-            trial.global[2] = (size_t)smaller(shape->batches, left);
+        trial.rows = (int)(cg_divide_up(tiles, splits) * tile);
+        trial.global[0] = (size_t)cg_divide_up(shape->m, trial.rows);
+        for (int64_t groups = 1; groups <= cg_larger(1, cg_smaller(panels, most_groups)); groups++) {
+            trial.global[1] = (size_t)cg_smaller(panels, groups);
+            const int64_t left = cg_larger(1, most_groups / cg_larger(1, (int64_t)(trial.global[0] * trial.global[1])));
+            trial.global[2] = (size_t)cg_smaller(shape->batches, left);
             if (trial.global[0] * trial.global[1] * trial.global[2] == 0) {
                 *launch = trial;
                 return 0;
@@ -134,14 +120,14 @@ static void divide_as(struct gemm_launch *launch, const struct gemm_shape *shape
                       const struct gemm_division *division)
 {
     const int tile = tile_rows(device);
-    const int64_t tiles = larger(1, divide_up(shape->m, tile)), fewest = divide_up(tiles, MOST_ROWS / tile);
-    const int64_t splits = smaller(tiles, larger(fewest, division->row_groups));
+    const int64_t tiles = cg_larger(1, cg_divide_up(shape->m, tile)), fewest = cg_divide_up(tiles, MOST_ROWS / tile);
+    const int64_t splits = cg_smaller(tiles, cg_larger(fewest, division->row_groups));
     const int64_t most_groups = (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
-    launch->rows = (int)(divide_up(tiles, splits) * tile);
-    launch->global[0] = (size_t)divide_up(shape->m, launch->rows);
-    launch->global[1] = (size_t)smaller(divide_up(shape->n, launch->columns), division->column_groups);
-    const int64_t left = larger(1, most_groups / larger(1, (int64_t)(launch->global[0] * launch->global[1])));
-    launch->global[2] = (size_t)smaller(shape->batches, left);
+    launch->rows = (int)(cg_divide_up(tiles, splits) * tile);
+    launch->global[0] = (size_t)cg_divide_up(shape->m, launch->rows);
+    launch->global[1] = (size_t)cg_smaller(cg_divide_up(shape->n, launch->columns), division->column_groups);
+    const int64_t left = cg_larger(1, most_groups / cg_larger(1, (int64_t)(launch->global[0] * launch->global[1])));
+    launch->global[2] = (size_t)cg_smaller(shape->batches, left);
 }
 
 bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const struct gemm_device *device)

@@ -35,6 +35,9 @@ struct gemm_division {
     int row_groups, column_groups; /* into how many work-groups each product's rows and columns go, if they suffice */
 };
 
+/* Having more than one work-group: other threads must be woken. In multiply-adds of one vector. */
+enum { GEMM_WAKE_STEPS = 12000 };
+
 /* The shape with a typical minibatch in place of each extent that varies, for what the source depends on. */
 struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape);
 

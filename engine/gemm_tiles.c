@@ -1,6 +1,7 @@
 /* Which tiles a GPU's matrix product is cut into. Large tiles read the operands less often; small ones keep more
  * compute units busy and waste less where an extent is small. It touches nothing but its arguments. */
 #include "engine/gemm_tiles.h"
+#include "engine/integers.h"
 
 enum {
     LARGEST_TILE = 128,
@@ -14,14 +15,9 @@ enum {
     MOST_DEPTH = 256
 };
 
-static int64_t divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 static int64_t count_tiles(const struct gemm_tiles *tiles, int64_t m, int64_t n)
 {
-    return divide_up(m, tiles->rows) * divide_up(n, tiles->columns);
+    return cg_divide_up(m, tiles->rows) * cg_divide_up(n, tiles->columns);
 }
 
 static int64_t group_size(const struct gemm_tiles *tiles)

@@ -216,6 +216,11 @@ cg_tensor cg_relu_with(cg_tensor x, const cg_relu_options *options)
     return cg_where(cg_greater_equal(x, limit), limit, y);
 }
 
+cg_tensor cg_leaky_relu(cg_tensor x, double negative_slope)
+{
+    return cg_relu(x, .negative_slope = negative_slope);
+}
+
 /* ---- clip: x, low, high ------------------------------------------------------------------------------------------ */
 
 static double clip_host(const double *x)

@@ -146,7 +146,8 @@ cg_tensor cg_greater_equal(cg_tensor a, cg_tensor b)
     return compare(&greater_equal_op, a, b);
 }
 
-/* ---- is_nan, is_finite ------------------------------------------------------------------------------------------- */
+/* ---- is_nan, is_inf, is_finite
+ * ------------------------------------------------------------------------------------------- */
 
 static const cg_sample class_samples[] = {
     {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
@@ -172,6 +173,27 @@ static const cg_op is_nan_op = {
 cg_tensor cg_is_nan(cg_tensor x)
 {
     return cg_map_1(&is_nan_op, x);
+}
+
+static double is_inf_host(const double *x)
+{
+    return isinf(x[0]) != 0;
+}
+
+static const cg_op is_inf_op = {
+    .name = "is_inf",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "(a == a) & ((a - a) != 0)",
+    .predicate = true,
+    .host = is_inf_host,
+    .zero_gradient = true,
+    SAMPLES(class_samples),
+};
+
+cg_tensor cg_is_inf(cg_tensor x)
+{
+    return cg_map_1(&is_inf_op, x);
 }
 
 static double is_finite_host(const double *x)
@@ -305,7 +327,7 @@ cg_tensor cg_where(cg_tensor condition, cg_tensor yes, cg_tensor no)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {
-    &equal_op,  &not_equal_op, &less_op, &less_equal_op, &greater_op, &greater_equal_op,
-    &is_nan_op, &is_finite_op, &and_op,  &or_op,         &not_op,     &where_op,
+    &equal_op,  &not_equal_op, &less_op, &less_equal_op, &greater_op, &greater_equal_op, &is_nan_op,
+    &is_inf_op, &is_finite_op, &and_op,  &or_op,         &not_op,     &where_op,
 };
 const cg_op_family cg_ops_compare = {list, LENGTH(list)};

@@ -11,8 +11,8 @@ typedef struct cg_op_family {
     int count;
 } cg_op_family;
 
-extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_binary, cg_ops_compare, cg_ops_shape, cg_ops_slice,
-    cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization;
+extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_binary, cg_ops_compare, cg_ops_shape,
+    cg_ops_slice, cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization;
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 

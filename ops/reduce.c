@@ -1,5 +1,5 @@
-/* Reductions over any axes. sum, max, min, all and any fold with an operator; mean, logsumexp and argmax are composed
- * of them. The attributes of all are a bit mask of the axes and keepdims. */
+/* Reductions over any axes. sum, prod, max, min, all and any fold with an operator; mean, var, logsumexp, argmax and
+ * argmin are composed of them. The attributes of all are a bit mask of the axes and keepdims. */
 #include "ops/family.h"
 
 #include <limits.h>
@@ -65,6 +65,17 @@ static const cg_sample smooth_samples[] = {
     {.shapes = {{2, {5, 300}}}, ATTRIBUTES(2, 0), .dtypes = {CG_I32}, .low = -9, .high = 9},
     {.shapes = {{2, {40, 30}}}, ATTRIBUTES(1, 0), .dtypes = {CG_U8}, .low = 0, .high = 255},
 };
+/* Of few elements, and of numbers near 1. */
+static const cg_sample product_samples[] = {
+    {REDUCE_SAMPLE(7, 0), .smooth = true},
+    {REDUCE_SAMPLE(2, 1), .smooth = true},
+    {REDUCE_SAMPLE(5, 0), .smooth = true},
+    {.shapes = {{2, {3, 1}}}, ATTRIBUTES(2, 0), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{0, {0}}}, ATTRIBUTES(0, 0), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{2, {5, 300}}}, ATTRIBUTES(2, 0), .low = 0.9, .high = 1.1},
+    {.shapes = {{2, {5, 9}}}, ATTRIBUTES(2, 0), .dtypes = {CG_I32}, .low = -3, .high = 3},
+    {.shapes = {{2, {9, 5}}}, ATTRIBUTES(1, 0), .dtypes = {CG_U8}, .low = 0, .high = 9},
+};
 static const cg_sample truth_samples[] = {
     {REDUCE_SAMPLE(7, 0), .dtypes = {CG_BOOL}},
     {.shapes = {{2, {30, 3}}}, ATTRIBUTES(2, 1), .dtypes = {CG_BOOL}, .low = 0, .high = 1},
@@ -98,6 +109,75 @@ static const cg_op sum_op = {
 cg_tensor cg_sum_with(cg_tensor x, const cg_reduce_options *options)
 {
     return reduce(&sum_op, x, options);
+}
+
+/* ---- prod -------------------------------------------------------------------------------------------------------- */
+
+/* x with its elements moved one or more places along an axis, towards its end, and ones in front. */
+static cg_tensor moved_with_ones(cg_tensor x, int axis, int64_t places)
+{
+    cg_shape before = {.rank = cg_shape_of(x).rank}, after = before;
+    before.size[axis] = places;
+    int64_t count = cg_shape_of(x).size[axis];
+    return cg_pad(cg_slice_axis(x, axis, 0, count - places), before, after, .value = 1);
+}
+
+/* Along an axis, the product of what is in front of each element. In steps of doubled length (Hillis, Steele, 1986)
+ * without a division: exact where there are zeros, to every order of derivative. */
+static cg_tensor product_in_front(cg_tensor x, int axis)
+{
+    const int64_t count = cg_shape_of(x).size[axis];
+    cg_tensor product = moved_with_ones(x, axis, 1);
+    for (int64_t places = 1; places < count - 1; places *= 2)
+        product = cg_mul(product, moved_with_ones(product, axis, places));
+    return product;
+}
+
+static cg_tensor reversed(cg_tensor x, int axis)
+{
+    cg_ranges ranges = {.count = axis + 1};
+    for (int i = 0; i < axis; i++) ranges.range[i] = CG_WHOLE;
+    ranges.range[axis] = CG_RANGE(CG_NONE, CG_NONE, -1);
+    return cg_slice_with(x, ranges);
+}
+
+/* The product of the others along one axis is that of those in front and of those behind. Several axes are taken one
+ * after the other: the derivative of a product of products. */
+static void prod_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor x = v->inputs[0], others = with_kept_axes(v, v->cotangents[0]);
+    const cg_shape shape = cg_shape_of(x);
+    cg_tensor products[CG_MAX_RANK + 1] = {x};
+    int axes[CG_MAX_RANK], count = 0;
+    if (cg_shape_size(shape) == 0) return;
+    for (int i = 0; i < shape.rank; i++) {
+        if (!(v->call->attributes[0] >> i & 1) || shape.size[i] == 1) continue;
+        products[count + 1] = cg_prod(products[count], .axes = CG_AXES(i), .keepdims = true);
+        axes[count++] = i;
+    }
+    while (count > 0) {
+        const int axis = axes[--count];
+        cg_tensor of = products[count];
+        cg_tensor behind = reversed(product_in_front(reversed(of, axis), axis), axis);
+        others = cg_mul(others, cg_mul(product_in_front(of, axis), behind));
+    }
+    result[0] = others;
+}
+
+static const cg_op prod_op = {
+    .name = "prod",
+    .kind = CG_OP_REDUCE,
+    .inputs = 1,
+    .infer = sum_infer,
+    .combine = "a * b",
+    .identity = "1",
+    .vjp = prod_vjp,
+    SAMPLES(product_samples),
+};
+
+cg_tensor cg_prod_with(cg_tensor x, const cg_reduce_options *options)
+{
+    return reduce(&prod_op, x, options);
 }
 
 /* ---- max, min ---------------------------------------------------------------------------------------------------- */
@@ -221,6 +301,33 @@ cg_tensor cg_mean_with(cg_tensor x, const cg_reduce_options *options)
     return reduce(&mean_op, x, options);
 }
 
+/* ---- var --------------------------------------------------------------------------------------------------------- */
+
+/* Of the distances from the mean, which is taken once more of those from itself: a sum of large numbers is off by more
+ * than their deviation may be. */
+static void var_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    cg_tensor x = cg_to_floating(inputs[0]);
+    cg_axes axes = cg_axes_of_mask(call->attributes[0]);
+    cg_tensor near = cg_sub(x, cg_stop_gradient(cg_mean(x, .axes = axes, .keepdims = true)));
+    cg_tensor distance = cg_sub(near, cg_mean(near, .axes = axes, .keepdims = true));
+    outputs[0] = cg_mean(cg_square(distance), .axes = axes, .keepdims = call->attributes[1]);
+}
+
+static const cg_op var_op = {
+    .name = "var",
+    .kind = CG_OP_COMPOSED,
+    .inputs = 1,
+    .infer = mean_infer,
+    .expand = var_expand,
+    SAMPLES(smooth_samples),
+};
+
+cg_tensor cg_var_with(cg_tensor x, const cg_reduce_options *options)
+{
+    return reduce(&var_op, x, options);
+}
+
 /* ---- logsumexp --------------------------------------------------------------------------------------------------- */
 
 static bool logsumexp_infer(const cg_call *call, cg_inferred *result)
@@ -255,33 +362,42 @@ cg_tensor cg_logsumexp_with(cg_tensor x, const cg_reduce_options *options)
     return reduce(&logsumexp_op, x, options);
 }
 
-/* ---- argmax ------------------------------------------------------------------------------------------------------ */
+/* ---- argmax, argmin ---------------------------------------------------------------------------------------------- */
 
-static bool argmax_infer(const cg_call *call, cg_inferred *result)
+static bool position_infer(const cg_call *call, cg_inferred *result)
 {
     return infer_filled(call, result, CG_I32);
 }
 
-/* The smallest position among those that hold the maximum, or NaN. */
-static void argmax_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+/* The smallest position among those that hold the extremum, or NaN. */
+static cg_tensor first_position(const cg_call *call, cg_tensor x, cg_tensor extremum)
 {
-    cg_tensor x = inputs[0];
-    if (cg_dtype_of(x) == CG_BOOL) x = cg_cast(x, CG_I32);
     cg_shape in = call->input_shapes[0], reduced = in;
     cg_axes axes = cg_axes_of_mask(call->attributes[0]);
     for (int i = 0; i < in.rank; i++)
         if (!(call->attributes[0] >> i & 1)) reduced.size[i] = 1;
-    cg_tensor hit = cg_logical_or(cg_equal(x, cg_max(x, .axes = axes, .keepdims = true)), cg_is_nan(x));
+    cg_tensor hit = cg_logical_or(cg_equal(x, extremum), cg_is_nan(x));
     cg_tensor nowhere = cg_constant(call->context, CG_I32, INT_MAX);
     cg_tensor position = cg_where(hit, cg_index(call->context, reduced), nowhere);
-    outputs[0] = cg_min(position, .axes = axes, .keepdims = call->attributes[1]);
+    return cg_min(position, .axes = axes, .keepdims = call->attributes[1]);
+}
+
+static cg_tensor bool_to_integer(cg_tensor x)
+{
+    return cg_dtype_of(x) == CG_BOOL ? cg_cast(x, CG_I32) : x;
+}
+
+static void argmax_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    cg_tensor x = bool_to_integer(inputs[0]);
+    outputs[0] = first_position(call, x, cg_max(x, .axes = cg_axes_of_mask(call->attributes[0]), .keepdims = true));
 }
 
 static const cg_op argmax_op = {
     .name = "argmax",
     .kind = CG_OP_COMPOSED,
     .inputs = 1,
-    .infer = argmax_infer,
+    .infer = position_infer,
     .expand = argmax_expand,
     .zero_gradient = true,
     SAMPLES(smooth_samples),
@@ -292,9 +408,29 @@ cg_tensor cg_argmax_with(cg_tensor x, const cg_reduce_options *options)
     return reduce(&argmax_op, x, options);
 }
 
+static void argmin_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    cg_tensor x = bool_to_integer(inputs[0]);
+    outputs[0] = first_position(call, x, cg_min(x, .axes = cg_axes_of_mask(call->attributes[0]), .keepdims = true));
+}
+
+static const cg_op argmin_op = {
+    .name = "argmin",
+    .kind = CG_OP_COMPOSED,
+    .inputs = 1,
+    .infer = position_infer,
+    .expand = argmin_expand,
+    .zero_gradient = true,
+    SAMPLES(smooth_samples),
+};
+
+cg_tensor cg_argmin_with(cg_tensor x, const cg_reduce_options *options)
+{
+    return reduce(&argmin_op, x, options);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {
-    &sum_op, &max_op, &min_op, &all_op, &any_op, &mean_op, &logsumexp_op, &argmax_op,
-};
+static const cg_op *const list[] = {&sum_op,  &prod_op, &max_op,       &min_op,    &all_op,   &any_op,
+                                    &mean_op, &var_op,  &logsumexp_op, &argmax_op, &argmin_op};
 const cg_op_family cg_ops_reduce = {list, LENGTH(list)};

@@ -1,5 +1,6 @@
-/* Elementwise ops of one operand: sign and powers, exponential and trigonometric functions, erf, conversion of dtypes,
- * and the identity without derivative. Each op: its rule, where to check it, its descriptor, its function. */
+/* Elementwise ops of one operand: sign and powers, exponential and trigonometric functions, erf, rounding, conversion
+ * of dtypes, and the identity without derivative. Each op: its rule, where to check it, its descriptor, its function.
+ */
 #include "ops/family.h"
 
 #include <math.h>
@@ -95,7 +96,8 @@ cg_tensor cg_sign(cg_tensor x)
     return cg_map_1(&sign_op, x);
 }
 
-/* ---- square, reciprocal, sqrt ------------------------------------------------------------------------------------ */
+/* ---- square, reciprocal, sqrt, rsqrt
+ * ------------------------------------------------------------------------------------ */
 
 static double square_host(const double *x)
 {
@@ -194,7 +196,41 @@ cg_tensor cg_sqrt(cg_tensor x)
     return cg_map_1(&sqrt_op, x);
 }
 
-/* ---- exp, log, sin, cos ------------------------------------------------------------------------------------------ */
+static double rsqrt_host(const double *x)
+{
+    return 1 / sqrt(x[0]);
+}
+
+static void rsqrt_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor y = v->outputs[0], slope = cg_div(cg_mul(y, cg_literal_like(y, -0.5)), v->inputs[0]);
+    result[0] = cg_mul(v->cotangents[0], slope);
+}
+
+static const cg_sample rsqrt_samples[] = {
+    {ONE_OPERAND, .low = 0.5, .high = 4, .smooth = true, .edges = true},
+    {ONE_OPERAND, .dtypes = {CG_U8}, .low = 1, .high = 255},
+};
+
+static const cg_op rsqrt_op = {
+    .name = "rsqrt",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "REAL(1.0) / sqrt(a)",
+    .floating = true,
+    .cost = 8,
+    .host = rsqrt_host,
+    .vjp = rsqrt_vjp,
+    SAMPLES(rsqrt_samples),
+};
+
+cg_tensor cg_rsqrt(cg_tensor x)
+{
+    return cg_map_1(&rsqrt_op, x);
+}
+
+/* ---- exp, log, expm1, log1p, sin, cos, tan
+ * ------------------------------------------------------------------------------------------ */
 
 static double exp_host(const double *x)
 {
@@ -260,6 +296,73 @@ cg_tensor cg_log(cg_tensor x)
     return cg_map_1(&log_op, x);
 }
 
+static double expm1_host(const double *x)
+{
+    return expm1(x[0]);
+}
+
+static void expm1_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor y = v->outputs[0];
+    result[0] = cg_mul(v->cotangents[0], cg_add(y, cg_literal_like(y, 1)));
+}
+
+static const cg_sample expm1_samples[] = {
+    {ONE_OPERAND, .low = -2, .high = 2, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -1e-4, .high = 1e-4},
+    {ONE_OPERAND, .low = -80, .high = 80},
+};
+
+static const cg_op expm1_op = {
+    .name = "expm1",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "expm1(a)",
+    .floating = true,
+    .cost = 12,
+    .host = expm1_host,
+    .vjp = expm1_vjp,
+    SAMPLES(expm1_samples),
+};
+
+cg_tensor cg_expm1(cg_tensor x)
+{
+    return cg_map_1(&expm1_op, x);
+}
+
+static double log1p_host(const double *x)
+{
+    return log1p(x[0]);
+}
+
+static void log1p_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor x = v->inputs[0];
+    result[0] = cg_div(v->cotangents[0], cg_add(x, cg_literal_like(x, 1)));
+}
+
+static const cg_sample log1p_samples[] = {
+    {ONE_OPERAND, .low = -0.5, .high = 3, .smooth = true, .edges = true},
+    {ONE_OPERAND, .low = -1e-4, .high = 1e-4},
+};
+
+static const cg_op log1p_op = {
+    .name = "log1p",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "log1p(a)",
+    .floating = true,
+    .cost = 12,
+    .host = log1p_host,
+    .vjp = log1p_vjp,
+    SAMPLES(log1p_samples),
+};
+
+cg_tensor cg_log1p(cg_tensor x)
+{
+    return cg_map_1(&log1p_op, x);
+}
+
 static double sin_host(const double *x)
 {
     return sin(x[0]);
@@ -323,6 +426,38 @@ cg_tensor cg_cos(cg_tensor x)
     return cg_map_1(&cos_op, x);
 }
 
+static double tan_host(const double *x)
+{
+    return tan(x[0]);
+}
+
+static void tan_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    cg_tensor y = v->outputs[0];
+    result[0] = cg_mul(v->cotangents[0], cg_add(cg_square(y), cg_literal_like(y, 1)));
+}
+
+static const cg_sample tan_samples[] = {
+    {ONE_OPERAND, .low = -1.2, .high = 1.2, .smooth = true, .edges = true},
+};
+
+static const cg_op tan_op = {
+    .name = "tan",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "tan(a)",
+    .floating = true,
+    .cost = 20,
+    .host = tan_host,
+    .vjp = tan_vjp,
+    SAMPLES(tan_samples),
+};
+
+cg_tensor cg_tan(cg_tensor x)
+{
+    return cg_map_1(&tan_op, x);
+}
+
 /* ---- erf --------------------------------------------------------------------------------------------------------- */
 
 static double erf_host(const double *x)
@@ -358,6 +493,81 @@ static const cg_op erf_op = {
 cg_tensor cg_erf(cg_tensor x)
 {
     return cg_map_1(&erf_op, x);
+}
+
+/* ---- floor, ceil, round ------------------------------------------------------------------------------------------ */
+
+static const cg_sample rounding_samples[] = {
+    {ONE_OPERAND, .low = -9, .high = 9, .edges = true},
+};
+
+/* Integers are whole. */
+static cg_tensor rounded(const cg_op *op, cg_tensor x)
+{
+    return cg_is_null(x) || cg_is_floating(cg_dtype_of(x)) ? cg_map_1(op, x) : x;
+}
+
+static double floor_host(const double *x)
+{
+    return floor(x[0]);
+}
+
+static const cg_op floor_op = {
+    .name = "floor",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "floor(a)",
+    .floating = true,
+    .host = floor_host,
+    .zero_gradient = true,
+    SAMPLES(rounding_samples),
+};
+
+cg_tensor cg_floor(cg_tensor x)
+{
+    return rounded(&floor_op, x);
+}
+
+static double ceil_host(const double *x)
+{
+    return ceil(x[0]);
+}
+
+static const cg_op ceil_op = {
+    .name = "ceil",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "ceil(a)",
+    .floating = true,
+    .host = ceil_host,
+    .zero_gradient = true,
+    SAMPLES(rounding_samples),
+};
+
+cg_tensor cg_ceil(cg_tensor x)
+{
+    return rounded(&ceil_op, x);
+}
+
+static double round_host(const double *x)
+{
+    return rint(x[0]);
+}
+
+static const cg_op round_op = {
+    .name = "round",
+    .kind = CG_OP_MAP,
+    .inputs = 1,
+    .expression = "rint(a)",
+    .floating = true,
+    .host = round_host,
+    .zero_gradient = true,
+    SAMPLES(rounding_samples),
+};
+
+cg_tensor cg_round(cg_tensor x)
+{
+    return rounded(&round_op, x);
 }
 
 /* ---- cast: attribute is the dtype -------------------------------------------------------------------------------- */
@@ -434,8 +644,8 @@ cg_tensor cg_stop_gradient(cg_tensor x)
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {
-    &neg_op, &abs_op, &sign_op, &square_op, &reciprocal_op, &sqrt_op,          &exp_op,
-    &log_op, &sin_op, &cos_op,  &erf_op,    &cast_op,       &stop_gradient_op,
-};
+static const cg_op *const list[] = {&neg_op,   &abs_op,   &sign_op,  &square_op, &reciprocal_op,
+                                    &sqrt_op,  &rsqrt_op, &exp_op,   &log_op,    &expm1_op,
+                                    &log1p_op, &sin_op,   &cos_op,   &tan_op,    &erf_op,
+                                    &floor_op, &ceil_op,  &round_op, &cast_op,   &stop_gradient_op};
 const cg_op_family cg_ops_unary = {list, LENGTH(list)};

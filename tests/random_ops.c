@@ -31,6 +31,31 @@ static double host_softplus_like(double x)
     return sqrt(x * x + 1);
 }
 
+static double host_softplus(double x)
+{
+    return log1p(exp(x));
+}
+
+static double host_silu(double x)
+{
+    return x / (1 + exp(-x));
+}
+
+static double host_gelu(double x)
+{
+    return 0.5 * x * erfc(-x / sqrt(2));
+}
+
+static double host_elu(double x)
+{
+    return x > 0 ? x : expm1(x);
+}
+
+static double host_root_bell(double x)
+{
+    return 1 / sqrt(1 + x * x);
+}
+
 static double host_bell(double x)
 {
     return 1 / (1 + x * x);
@@ -64,7 +89,17 @@ static cg_tensor bell(cg_tensor x)
 
 static cg_tensor log_bell(cg_tensor x)
 {
-    return cg_log(one_more_than_square(x));
+    return cg_log1p(cg_square(x));
+}
+
+static cg_tensor root_bell(cg_tensor x)
+{
+    return cg_rsqrt(one_more_than_square(x));
+}
+
+static cg_tensor elu(cg_tensor x)
+{
+    return cg_elu(x, 1);
 }
 
 static cg_tensor plain_relu(cg_tensor x)
@@ -100,7 +135,13 @@ static const unary unaries[] = {
     {"clip", clip, host_clip, 1.25, 1, 0},
     {"sqrt(x^2+1)", softplus_like, host_softplus_like, -1, 1, 0},
     {"1/(x^2+1)", bell, host_bell, 1, 1, 0},
-    {"log(x^2+1)", log_bell, host_log_bell, -1, 1, 0},
+    {"log1p(x^2)", log_bell, host_log_bell, -1, 1, 0},
+    {"1/sqrt(x^2+1)", root_bell, host_root_bell, 1, 0.4, 0},
+    {"expm1", cg_expm1, expm1, -1, 55, 4},
+    {"softplus", cg_softplus, host_softplus, -1, 1, 0},
+    {"silu", cg_silu, host_silu, 0, 1.2, 0},
+    {"gelu", cg_gelu, host_gelu, 0, 1.2, 0},
+    {"elu", elu, host_elu, 0, 1, 0},
 };
 
 static void map_real(program *p)

@@ -20,6 +20,20 @@ static double fold_mean(const double *values, int64_t count)
     return fold_sum(values, count) / (double)count;
 }
 
+static double fold_prod(const double *values, int64_t count)
+{
+    double product = 1;
+    for (int64_t i = 0; i < count; i++) product *= values[i];
+    return product;
+}
+
+static double fold_var(const double *values, int64_t count)
+{
+    double mean = fold_mean(values, count), sum = 0;
+    for (int64_t i = 0; i < count; i++) sum += (values[i] - mean) * (values[i] - mean);
+    return sum / (double)count;
+}
+
 static double fold_argmax(const double *values, int64_t count)
 {
     int64_t best = 0;
@@ -43,6 +57,14 @@ static double fold_min(const double *values, int64_t count)
         if (values[i] < least) least = values[i];
     }
     return least;
+}
+
+static double fold_argmin(const double *values, int64_t count)
+{
+    const double least = fold_min(values, count);
+    int64_t first = 0;
+    while (isnan(least) ? !isnan(values[first]) : values[first] != least) first++;
+    return (double)first;
 }
 
 static double fold_all(const double *values, int64_t count)
@@ -72,17 +94,21 @@ static const struct {
     reduction reduce;
     fold fold;
     bool floating;  /* the result is */
+    bool widens;    /* u8 and bool to i32 */
     bool has_dtype; /* the result has `dtype` for any input */
     cg_dtype dtype;
 } reductions[] = {
-    {"sum", cg_sum_with, fold_sum, false, false, CG_F32},
-    {"mean", cg_mean_with, fold_mean, true, false, CG_F32},
-    {"max", cg_max_with, fold_max, false, false, CG_F32},
-    {"min", cg_min_with, fold_min, false, false, CG_F32},
-    {"logsumexp", cg_logsumexp_with, fold_logsumexp, true, false, CG_F32},
-    {"all", cg_all_with, fold_all, false, true, CG_BOOL},
-    {"any", cg_any_with, fold_any, false, true, CG_BOOL},
-    {"argmax", cg_argmax_with, fold_argmax, false, true, CG_I32},
+    {"sum", cg_sum_with, fold_sum, .widens = true},
+    {"prod", cg_prod_with, fold_prod, .widens = true},
+    {"mean", cg_mean_with, fold_mean, .floating = true},
+    {"var", cg_var_with, fold_var, .floating = true},
+    {"max", cg_max_with, fold_max, .floating = false},
+    {"min", cg_min_with, fold_min, .floating = false},
+    {"logsumexp", cg_logsumexp_with, fold_logsumexp, .floating = true},
+    {"all", cg_all_with, fold_all, .has_dtype = true, .dtype = CG_BOOL},
+    {"any", cg_any_with, fold_any, .has_dtype = true, .dtype = CG_BOOL},
+    {"argmax", cg_argmax_with, fold_argmax, .has_dtype = true, .dtype = CG_I32},
+    {"argmin", cg_argmin_with, fold_argmin, .has_dtype = true, .dtype = CG_I32},
 };
 enum { REDUCTIONS = sizeof reductions / sizeof *reductions };
 
@@ -109,7 +135,7 @@ static cg_dtype reduced_dtype(int reduction, cg_dtype dtype)
 {
     if (reductions[reduction].has_dtype) return reductions[reduction].dtype;
     if (reductions[reduction].floating && !cg_is_floating(dtype)) return CG_F32;
-    return reduction == 0 && (dtype == CG_U8 || dtype == CG_BOOL) ? CG_I32 : dtype;
+    return reductions[reduction].widens && (dtype == CG_U8 || dtype == CG_BOOL) ? CG_I32 : dtype;
 }
 
 static void check_reduction(int reduction, array a, int mask, bool keepdims)
@@ -138,9 +164,12 @@ END_TEST
 START_TEST(of_each_dtype)
 {
     const cg_dtype dtypes[] = {CG_F64, CG_I32, CG_U8, CG_BOOL};
+    const bool product = reductions[_i].fold == fold_prod; /* which must not overflow */
     for (int i = has_f64() ? 0 : 1; i < 4; i++) {
-        array a = array_random(dtypes[i], CG_SHAPE(7, 5), dtypes[i] == CG_I32 ? -4 : 0, dtypes[i] == CG_U8 ? 255 : 2);
-        for (int mask = 1; mask < 4; mask++) check_reduction(_i, a, mask, false);
+        const cg_dtype dtype = dtypes[i];
+        const double low = dtype == CG_I32 ? -4 : product && dtype != CG_BOOL ? 1 : 0;
+        array a = array_random(dtype, CG_SHAPE(7, 5), low, dtype != CG_U8 ? 2 : product ? 8 : 255);
+        for (int mask = 1; mask < (product ? 3 : 4); mask++) check_reduction(_i, a, mask, false);
     }
 }
 END_TEST
@@ -185,7 +214,7 @@ START_TEST(of_empty_axes)
     check_reduction(_i, a, 2, false);
     cg_reduce_options first = {.axes = CG_AXES(0)};
     if (reductions[_i].fold == fold_sum || reductions[_i].fold == fold_all || reductions[_i].fold == fold_any ||
-        reductions[_i].fold == fold_mean) {
+        reductions[_i].fold == fold_mean || reductions[_i].fold == fold_prod || reductions[_i].fold == fold_var) {
         check_reduction(_i, a, 1, false);
         check_reduction(_i, a, 3, true);
     } else {
@@ -206,6 +235,30 @@ START_TEST(errors_of_axes)
     expect_error(reductions[_i].reduce(x, &twice), message);
     ck_assert(cg_is_null(reductions[_i].reduce(no_tensor, NULL)));
     ck_assert_int_eq(cg_status(cg), CG_OK);
+}
+END_TEST
+
+/* Where factors are 0 the others' product remains, in the second derivative too. */
+START_TEST(products_with_zeros)
+{
+    array a = ARRAY(CG_F32, CG_SHAPE(3, 3), 2, 0, 3, 0, 5, 0, 2, 4, 3);
+    cg_tensor x = tensor_of(a), product = cg_prod(x, .axes = CG_AXES(1));
+    expect_array(product, ARRAY(CG_F32, CG_SHAPE(3), 0, 0, 24));
+    cg_tensor first = gradient_of(product, no_tensor, x);
+    expect_array(first, ARRAY(CG_F32, CG_SHAPE(3, 3), 0, 6, 0, 0, 0, 0, 12, 6, 8));
+    /* Of the sum of all that: each factor's is the sum of the products of one other. */
+    expect_array(gradient_of(first, no_tensor, x), ARRAY(CG_F32, CG_SHAPE(3, 3), 3, 5, 2, 5, 0, 5, 7, 5, 6));
+    expect_array(gradient_of(cg_prod(x), no_tensor, x), array_new(CG_F32, CG_SHAPE(3, 3)));
+}
+END_TEST
+
+/* The variance is accurate where the mean is 10^4 times larger than the deviation. */
+START_TEST(variance_of_distant_numbers)
+{
+    array a = array_random(CG_F32, CG_SHAPE(4, 5000), -1.75, 1.75);
+    for (int64_t k = 0; k < a.count; k++) a.at[k] = rounded(a.at[k] + 10000, CG_F32);
+    for (int i = 0; i < REDUCTIONS; i++)
+        if (reductions[i].fold == fold_var) check_reduction(i, a, 2, false);
 }
 END_TEST
 
@@ -447,6 +500,8 @@ static TCase *reduce_cases(void)
     tcase_add_loop_test(tests, of_special_values, 0, REDUCTIONS);
     tcase_add_loop_test(tests, of_empty_axes, 0, REDUCTIONS);
     tcase_add_loop_test(tests, errors_of_axes, 0, REDUCTIONS);
+    tcase_add_test(tests, products_with_zeros);
+    tcase_add_test(tests, variance_of_distant_numbers);
     tcase_add_test(tests, sixteen_million_ones);
     tcase_add_test(tests, over_rows_of_many_shapes);
     tcase_add_test(tests, ties_share_the_cotangent);

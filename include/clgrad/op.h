@@ -99,7 +99,8 @@ typedef struct cg_op {
     int cost;     /* map: about how many additions it costs; 0 means 1 */
     bool reports; /* map, kernel: may report a bad index (INDEX_CHECK, REPORT) */
     bool random;  /* takes the next number of the context's counter; never merged */
-    /* MAP: the same in double on the host, for numbers that never reach the device and for tests. */
+    /* MAP: the same in double on the host, for numbers that never reach the device and for tests. COMPOSED, where the
+     * outputs are elementwise: for tests. */
     double (*host)(const double *operands);
 
     /* MOVE */

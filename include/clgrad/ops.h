@@ -25,17 +25,28 @@ CG_API cg_tensor cg_sign(cg_tensor x);
 CG_API cg_tensor cg_square(cg_tensor x);
 /* 1 / x, floating; infinite at 0, and so is its derivative. */
 CG_API cg_tensor cg_reciprocal(cg_tensor x);
+/* 1 / sqrt(x), floating; infinite at 0, NaN below. */
+CG_API cg_tensor cg_rsqrt(cg_tensor x);
 /* Square root, floating; NaN below 0. The derivative at 0 is infinite, as the limit is: a zero cotangent there gives
  * NaN. Add a small number inside the root where x can be 0. */
 CG_API cg_tensor cg_sqrt(cg_tensor x);
 /* e^x and the natural logarithm, floating. log(0) is -inf, NaN below 0. */
 CG_API cg_tensor cg_exp(cg_tensor x);
 CG_API cg_tensor cg_log(cg_tensor x);
-/* Sine and cosine of radians, floating; NaN at infinities. */
+/* e^x - 1 and log(1 + x), floating, exact for small x too. log1p(-1) is -inf, NaN below -1. */
+CG_API cg_tensor cg_expm1(cg_tensor x);
+CG_API cg_tensor cg_log1p(cg_tensor x);
+/* Sine, cosine and tangent of radians, floating; NaN at infinities. */
 CG_API cg_tensor cg_sin(cg_tensor x);
 CG_API cg_tensor cg_cos(cg_tensor x);
+CG_API cg_tensor cg_tan(cg_tensor x);
 /* Error function 2 / sqrt(pi) times the integral of e^-t^2 from 0 to x, floating; 1 and -1 at infinities. */
 CG_API cg_tensor cg_erf(cg_tensor x);
+/* The whole number at or below x, at or above it, and nearest to it, of two the even one; integers as they are. Their
+ * derivative is 0 everywhere. */
+CG_API cg_tensor cg_floor(cg_tensor x);
+CG_API cg_tensor cg_ceil(cg_tensor x);
+CG_API cg_tensor cg_round(cg_tensor x);
 /* x converted to a dtype. Floating to integer truncates towards zero (what NaN and values outside the dtype's range
  * give is up to the device); anything to bool is "not 0"; i32 to u8 wraps. Between floating dtypes the cotangent is
  * converted back; through integers and bool the derivative is 0. x itself where it has the dtype already. */
@@ -67,6 +78,41 @@ typedef struct cg_relu_options {
 #define cg_relu(x, ...) cg_relu_with(x, CG_OPTIONS(cg_relu_options, __VA_ARGS__))
 CG_API cg_tensor cg_relu_with(cg_tensor x, const cg_relu_options *options);
 
+/* Leaky rectified linear unit: relu with a slope below 0 (Keras: 0.3 in the layer, 0.2 in the function; PyTorch 0.01).
+ */
+CG_API cg_tensor cg_leaky_relu(cg_tensor x, double negative_slope);
+
+/* The following are floating. NaN where the formula is infinity times 0: -inf in silu, gelu and mish.
+ *
+ * Exponential linear units: x above 0; below it alpha (e^x - 1) (Clevert, Unterthiner, Hochreiter, 2016; Keras and
+ * PyTorch: alpha 1), the same with the constants of self-normalizing networks (Klambauer et al., 2017), and
+ * alpha (e^(x/alpha) - 1), which is smooth for every alpha but 0 (Barron, 2017). Subgradient of the first two at 0:
+ * that from below. */
+CG_API cg_tensor cg_elu(cg_tensor x, double alpha);
+CG_API cg_tensor cg_selu(cg_tensor x);
+CG_API cg_tensor cg_celu(cg_tensor x, double alpha);
+/* x sigmoid(x), also called swish (Elfwing, Uchibe, Doya, 2018). */
+CG_API cg_tensor cg_silu(cg_tensor x);
+/* Gaussian error linear unit, x times the normal distribution's probability of less than x (Hendrycks, Gimpel, 2016):
+ * exact, and 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */
+CG_API cg_tensor cg_gelu(cg_tensor x);
+CG_API cg_tensor cg_gelu_tanh(cg_tensor x);
+/* x tanh(softplus(x)) (Misra, 2020). */
+CG_API cg_tensor cg_mish(cg_tensor x);
+/* log(sigmoid(x)), which loses nothing where the sigmoid is 0 or 1. */
+CG_API cg_tensor cg_log_sigmoid(cg_tensor x);
+/* x / (1 + |x|), and x - tanh(x). */
+CG_API cg_tensor cg_softsign(cg_tensor x);
+CG_API cg_tensor cg_tanh_shrink(cg_tensor x);
+/* x / 6 + 1/2 limited to [0, 1], and x times that, also called hard_swish (Howard et al., 2019). Subgradients as
+ * cg_clip's. */
+CG_API cg_tensor cg_hard_sigmoid(cg_tensor x);
+CG_API cg_tensor cg_hard_silu(cg_tensor x);
+/* x moved towards 0 by a threshold of 0 or more, and 0 within it; and x itself outside it, 0 within (PyTorch: 0.5).
+ * Subgradient 0 at the threshold. */
+CG_API cg_tensor cg_soft_shrink(cg_tensor x, double threshold);
+CG_API cg_tensor cg_hard_shrink(cg_tensor x, double threshold);
+
 /* x limited to [low, high]; -INFINITY and INFINITY leave a side open. Integers keep their dtype, with the bounds
  * rounded inwards. Subgradient 1 at both bounds, 0 outside them. Errors: low > high, a NaN bound. */
 CG_API cg_tensor cg_clip(cg_tensor x, double low, double high);
@@ -96,8 +142,9 @@ CG_API cg_tensor cg_less(cg_tensor a, cg_tensor b);
 CG_API cg_tensor cg_less_equal(cg_tensor a, cg_tensor b);
 CG_API cg_tensor cg_greater(cg_tensor a, cg_tensor b);
 CG_API cg_tensor cg_greater_equal(cg_tensor a, cg_tensor b);
-/* Whether x is NaN; whether it is neither NaN nor infinite: bool. */
+/* Whether x is NaN; whether it is infinite; whether it is neither: bool. */
 CG_API cg_tensor cg_is_nan(cg_tensor x);
+CG_API cg_tensor cg_is_inf(cg_tensor x);
 CG_API cg_tensor cg_is_finite(cg_tensor x);
 /* Of operands taken as bool ("not 0", so NaN is true): bool. */
 CG_API cg_tensor cg_logical_and(cg_tensor a, cg_tensor b);
@@ -154,6 +201,31 @@ CG_API cg_tensor cg_pad_with(cg_tensor x, cg_shape before, cg_shape after, const
 /* The tensors one after the other along an axis; dtypes promote. Null if none is given. Errors: rank 0, extents of
  * other axes that differ. */
 CG_API cg_tensor cg_concat(const cg_tensor *tensors, int count, int axis);
+/* The tensors, of one shape, along a new axis of the result; dtypes promote. Null if none is given. Errors: shapes that
+ * differ, an axis that is none of the result's. */
+CG_API cg_tensor cg_stack(const cg_tensor *tensors, int count, int axis);
+/* The reverse of concat: `parts` equal parts along an axis, to `results`. False, with all of them null, after an error:
+ * an extent that does not divide. */
+CG_API bool cg_split(cg_tensor x, int parts, int axis, cg_tensor *results);
+
+typedef struct cg_axes_options {
+    char unset_;
+    cg_axes axes;
+} cg_axes_options;
+/* Without the axes of extent 1, or without those given. Error: one of another extent. */
+#define cg_squeeze(x, ...) cg_squeeze_with(x, CG_OPTIONS(cg_axes_options, __VA_ARGS__))
+CG_API cg_tensor cg_squeeze_with(cg_tensor x, const cg_axes_options *options);
+/* With an axis of extent 1 as axis `axis` of the result, as np.expand_dims. */
+CG_API cg_tensor cg_expand_dims(cg_tensor x, int axis);
+/* Backwards along all axes, or those given. */
+#define cg_flip(x, ...) cg_flip_with(x, CG_OPTIONS(cg_axes_options, __VA_ARGS__))
+CG_API cg_tensor cg_flip_with(cg_tensor x, const cg_axes_options *options);
+/* Moved by `shift` places along an axis; what leaves at one end comes in at the other. */
+CG_API cg_tensor cg_roll(cg_tensor x, int64_t shift, int axis);
+/* Each element `times` times in a row along an axis, as np.repeat; and all of x repeated times[i] times along axis i,
+ * counted from the last, as np.tile. Error: a negative number. */
+CG_API cg_tensor cg_repeat(cg_tensor x, int64_t times, int axis);
+CG_API cg_tensor cg_tile(cg_tensor x, cg_shape times);
 
 /* ---- Reductions -------------------------------------------------------------------------------------------------- */
 
@@ -166,6 +238,12 @@ typedef struct cg_reduce_options {
 } cg_reduce_options;
 /* Sum; of u8 and bool an i32. 0 over an empty axis. */
 #define cg_sum(x, ...) cg_sum_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
+/* Product; of u8 and bool an i32. 1 over an empty axis. The derivative is exact where there are zeros, to every order.
+ */
+#define cg_prod(x, ...) cg_prod_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
+/* Variance, floating: the mean of the squared distances from the mean (divided by n, not n - 1); NaN over an empty
+ * axis. Accurate where the mean is large. */
+#define cg_var(x, ...) cg_var_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
 /* Mean, floating; NaN over an empty axis. */
 #define cg_mean(x, ...) cg_mean_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
 /* Largest and smallest; NaN if there is one. Equal ones share the cotangent equally; a NaN gets none. Of bools: any,
@@ -178,10 +256,13 @@ typedef struct cg_reduce_options {
 /* log of the sum of e^x, floating, without overflow; -inf where all are -inf, inf where one is inf (the gradient is NaN
  * at both). Error: over an empty axis. */
 #define cg_logsumexp(x, ...) cg_logsumexp_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
-/* Position of the largest, i32: the first of equal ones; the first NaN if there is one. Over several axes, the
- * row-major position among them. Error: over an empty axis. */
+/* Position of the largest and of the smallest, i32: the first of equal ones; the first NaN if there is one. Over
+ * several axes, the row-major position among them. Error: over an empty axis. */
 #define cg_argmax(x, ...) cg_argmax_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
+#define cg_argmin(x, ...) cg_argmin_with(x, CG_OPTIONS(cg_reduce_options, __VA_ARGS__))
 CG_API cg_tensor cg_sum_with(cg_tensor x, const cg_reduce_options *options);
+CG_API cg_tensor cg_prod_with(cg_tensor x, const cg_reduce_options *options);
+CG_API cg_tensor cg_var_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_mean_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_max_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_min_with(cg_tensor x, const cg_reduce_options *options);
@@ -189,6 +270,7 @@ CG_API cg_tensor cg_all_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_any_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_logsumexp_with(cg_tensor x, const cg_reduce_options *options);
 CG_API cg_tensor cg_argmax_with(cg_tensor x, const cg_reduce_options *options);
+CG_API cg_tensor cg_argmin_with(cg_tensor x, const cg_reduce_options *options);
 
 /* ---- Products and normalised exponentials ------------------------------------------------------------------------ */
 

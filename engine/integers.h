@@ -1,0 +1,23 @@
+/* Arithmetic on extents and counts that several files of engine/ do. It touches nothing. */
+#ifndef CLGRAD_ENGINE_INTEGERS_H
+#define CLGRAD_ENGINE_INTEGERS_H
+
+#include <stdint.h>
+
+static inline int64_t cg_smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t cg_larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* a / b, rounded up, for a >= 0 and b > 0. */
+static inline int64_t cg_divide_up(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+#endif
