@@ -15,11 +15,15 @@ static const char *option_value(const char *name, char **arguments, int *index)
     return argument[length] == '\0' && arguments[*index + 1] ? arguments[++*index] : NULL;
 }
 
-/* False for what is neither "f32" nor "f64". */
+/* False for what is no floating dtype. */
 static bool parse_dtype(const char *text, cg_dtype *dtype)
 {
-    *dtype = strcmp(text, "f64") == 0 ? CG_F64 : CG_F32;
-    return strcmp(text, "f64") == 0 || strcmp(text, "f32") == 0;
+    static const cg_dtype dtypes[] = {CG_F32, CG_F64, CG_F16, CG_BF16};
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        *dtype = dtypes[i];
+        if (strcmp(text, cg_dtype_name(*dtype)) == 0) return true;
+    }
+    return false;
 }
 
 static int misuse(const char *command, const char *what, const char *argument)

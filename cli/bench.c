@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
+    "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype T] [--shapes FILE]\n"
     "\n"
     "Times ops and training steps on an OpenCL device and compares them with what the device can do: its "
     "multiply-adds\n"
@@ -22,7 +22,7 @@ static const char usage[] =
     "\n"
     "  --json         one JSON object per line instead of a table\n"
     "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
-    "  --dtype T      f32 (the default) or f64\n"
+    "  --dtype T      f32 (the default), f64, f16 or bf16\n"
     "  --shapes FILE  the cases in FILE instead of the built-in ones, one per line; blank lines and # comments are\n"
     "                 left out:\n"
     "                   gemm 128x512x784 TN         [BATCHx]ROWSxCOLUMNSxINNER; NN (the default), NT, TN or TT\n"

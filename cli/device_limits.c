@@ -180,7 +180,7 @@ bool raise_device_limits(cg_context *cg, cg_dtype dtype, bool quick, device_limi
                 .context = cg_opencl_context(cg),
                 .id = cg_opencl_device(cg),
                 .queue = cg_opencl_queue(cg),
-                .dtype = dtype,
+                .dtype = dtype == CG_F64 ? CG_F64 : CG_F32, /* f16 and bf16 are computed in f32 */
                 .runs = quick ? QUICK_RUNS : RUNS};
     device_limits found = {0};
     if (build_program(&d)) {

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const char usage[] =
-    "Usage: clgrad tune [FILTER...] [--device D] [--dtype f32|f64] [--shapes FILE]\n"
+    "Usage: clgrad tune [FILTER...] [--device D] [--dtype T] [--shapes FILE]\n"
     "\n"
     "Measures which kernel, and which sizes in it, are fastest for the matrix products in the cases of clgrad bench "
     "that\n"
@@ -20,7 +20,7 @@ static const char usage[] =
     "takes some seconds.\n"
     "\n"
     "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
-    "  --dtype T      f32 (the default) or f64\n"
+    "  --dtype T      f32 (the default), f64, f16 or bf16\n"
     "  --shapes FILE  the cases in FILE instead of the built-in ones; clgrad bench --help describes the lines\n"
     "\n"
     "The environment: CLGRAD_TUNING=FILE instead of the one in the user's cache folder, CLGRAD_GEMM=tiled (or packed,\n"

@@ -312,27 +312,32 @@ bool cg_generate(cg_build *build, cg_group *group)
     return ok;
 }
 
-/* Every width that a vector may be folded to. */
-static void add_elementary_functions(cg_text *text, int most_lanes)
+/* Functions for every width that a vector may be folded to. */
+static void add_functions(cg_text *text, const char *functions, int most_lanes)
 {
     for (int lanes = 1; lanes <= most_lanes; lanes *= 2) {
         cg_text_append(text, "\n#undef CG_WIDTH\n#define CG_WIDTH");
         if (lanes > 1) cg_text_add(text, " %d", lanes);
-        cg_text_add(text, "\n%s", cg_source_elementary);
+        cg_text_add(text, "\n%s", functions);
     }
-    cg_text_add(text, "#undef CG_WIDTH\n%s", cg_source_elementary);
+    cg_text_add(text, "#undef CG_WIDTH\n%s", functions);
 }
 
-/* Whether a kernel may call one of them: reading them takes the compiler some time. */
-bool cg_calls_elementary_functions(const char *source)
+unsigned cg_needs_of(const char *source)
 {
-    static const char *const calls[] = {"exp(", "log(", "log1p(", "tanh(", "erf("};
-    bool found = false;
-    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) found |= strstr(source, calls[i]) != NULL;
-    return found;
+    static const struct {
+        const char *call;
+        unsigned need;
+    } calls[] = {{"exp(", CG_NEEDS_ELEMENTARY},  {"log(", CG_NEEDS_ELEMENTARY}, {"log1p(", CG_NEEDS_ELEMENTARY},
+                 {"tanh(", CG_NEEDS_ELEMENTARY}, {"erf(", CG_NEEDS_ELEMENTARY}, {"f16_", CG_NEEDS_NARROW},
+                 {"_ushort(", CG_NEEDS_NARROW}};
+    unsigned needs = 0;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+        if (strstr(source, calls[i].call)) needs |= calls[i].need;
+    return needs;
 }
 
-void cg_prelude(cg_context *cg, bool elementary, cg_text *text)
+void cg_prelude(cg_context *cg, unsigned needs, cg_text *text)
 {
     if (cg->info.has_f64) cg_text_append(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
     cg_text_add(text, "#define CG_LANES %d\n#define CG_HALF_LANES %d\n", cg->vector_width, cg->vector_width / 2);
@@ -344,5 +349,7 @@ void cg_prelude(cg_context *cg, bool elementary, cg_text *text)
     cg_text_append(text, cg_source_entry);
     cg_text_append(text, cg_source_prelude);
     /* GPUs run scalar code, and have instructions for what these functions are made of. */
-    if (elementary && cg->vector_width > 1) add_elementary_functions(text, cg->vector_width);
+    if (needs & CG_NEEDS_ELEMENTARY && cg->vector_width > 1)
+        add_functions(text, cg_source_elementary, cg->vector_width);
+    if (needs & CG_NEEDS_NARROW) add_functions(text, cg_source_narrow, cg->vector_width);
 }

@@ -30,9 +30,11 @@ bool cg_generate(cg_build *build, cg_group *group);
 /* Appends a step that gives root number `root` its variable's old value back if the run has reported a bad index. */
 bool cg_generate_keep(cg_build *build, int root, int64_t bytes);
 
-/* The text before all kernels of a program; `elementary` where one of them calls exp and the like. */
-void cg_prelude(cg_context *cg, bool elementary, cg_text *text);
-bool cg_calls_elementary_functions(const char *source);
+/* What a kernel may call that others do not, as bits: reading it takes the compiler some time. */
+enum { CG_NEEDS_ELEMENTARY = 1, CG_NEEDS_NARROW = 2 };
+unsigned cg_needs_of(const char *source);
+/* The text before all kernels of a program, with what any of them needs. */
+void cg_prelude(cg_context *cg, unsigned needs, cg_text *text);
 
 /* Stands in sources for the kernel's name, which is made from a hash of the rest. */
 #define CG_KERNEL_NAME "CG_KERNEL"

@@ -268,10 +268,16 @@ bool cg_finish(cg_context *cg)
 
 /* --- looking for NaN --- */
 
+static bool is_nan(const void *data, cg_dtype dtype, int64_t i)
+{
+    if (cg_is_narrow(dtype)) return isnan(cg_narrow_number(dtype, ((const uint16_t *)data)[i]));
+    return dtype == CG_F32 ? isnan(((const float *)data)[i]) : isnan(((const double *)data)[i]);
+}
+
 static int64_t first_nan(const void *data, cg_dtype dtype, int64_t count)
 {
     for (int64_t i = 0; i < count; i++)
-        if (dtype == CG_F32 ? isnan(((const float *)data)[i]) : isnan(((const double *)data)[i])) return i;
+        if (is_nan(data, dtype, i)) return i;
     return -1;
 }
 

@@ -29,7 +29,7 @@ static bool more_nodes(cg_context *cg)
 
 bool cg_can_hold(cg_context *cg, const char *who, cg_dtype dtype, const cg_shape *shape)
 {
-    if ((unsigned)dtype > CG_BOOL) return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: there is no dtype %d", who, (int)dtype);
+    if (cg_dtype_bytes(dtype) == 0) return cg_fail(cg, CG_ERROR_ARGUMENT, "%s: there is no dtype %d", who, (int)dtype);
     if (dtype == CG_F64 && !cg->info.has_f64)
         return cg_fail(cg, CG_ERROR_DEVICE, "%s: device %s has no f64", who, cg->info.name);
     if (shape->rank < 0 || shape->rank > CG_MAX_RANK)
@@ -232,14 +232,15 @@ void cg_call_of(cg_node *node, cg_call_view *view)
 
 bool cg_is_floating(cg_dtype dtype)
 {
-    return dtype == CG_F32 || dtype == CG_F64;
+    return dtype == CG_F32 || dtype == CG_F64 || cg_is_narrow(dtype);
 }
 
 cg_dtype cg_promote(cg_dtype a, cg_dtype b)
 {
     if (a == b) return a;
     if (a == CG_F64 || b == CG_F64) return CG_F64;
-    if (a == CG_F32 || b == CG_F32) return CG_F32;
+    if (a == CG_F32 || b == CG_F32 || (cg_is_narrow(a) && cg_is_narrow(b))) return CG_F32;
+    if (cg_is_narrow(a) || cg_is_narrow(b)) return cg_is_narrow(a) ? a : b;
     if (a == CG_I32 || b == CG_I32) return CG_I32;
     return CG_U8; /* u8 with bool */
 }
@@ -571,12 +572,50 @@ static bool apply(const cg_op *op, const cg_tensor *inputs, int input_count, con
     return record(&view.call, nodes, &inferred, weak, outputs);
 }
 
+/* The dtype that the floating inputs have in common; false where none is f16 or bf16. */
+static bool has_narrow_inputs(const cg_tensor *inputs, int count, cg_dtype *common)
+{
+    bool any = false, narrow = false;
+    for (int i = 0; i < count; i++) {
+        const cg_dtype dtype = cg_dtype_of(inputs[i]);
+        if (!inputs[i].node || inputs[i].node->weak || !cg_is_floating(dtype)) continue;
+        *common = any ? cg_promote(*common, dtype) : dtype;
+        any = true;
+        narrow |= cg_is_narrow(dtype);
+    }
+    return narrow;
+}
+
+/* Maps and moves know every dtype. All else, which sums, multiplies matrices or has kernels of its own, is given f16
+ * and bf16 as f32, and what it makes of them in f32 is converted back. */
+static bool apply_widened(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
+                          int attribute_count, cg_tensor *outputs)
+{
+    cg_dtype common;
+    cg_tensor wide[CG_MAX_INPUTS];
+    if (op->kind == CG_OP_MAP || op->kind == CG_OP_MOVE || input_count > CG_MAX_INPUTS ||
+        !has_narrow_inputs(inputs, input_count, &common))
+        return apply(op, inputs, input_count, attributes, attribute_count, outputs);
+    for (int i = 0; i < input_count; i++) {
+        const bool narrow = cg_is_narrow(cg_dtype_of(inputs[i]));
+        wide[i] = narrow ? cg_cast(inputs[i], CG_F32) : inputs[i];
+        if (narrow && inputs[i].node->label) cg_named(wide[i], inputs[i].node->label);
+    }
+    if (!apply(op, wide, input_count, attributes, attribute_count, outputs)) return false;
+    bool ok = true;
+    for (int i = 0; i < (op->outputs ? op->outputs : 1); i++) {
+        if (cg_dtype_of(outputs[i]) == CG_F32) outputs[i] = cg_cast(outputs[i], common);
+        ok &= !cg_is_null(outputs[i]);
+    }
+    return ok;
+}
+
 bool cg_apply_all(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
                   int attribute_count, cg_tensor *outputs)
 {
     const size_t bytes = (size_t)(op->outputs ? op->outputs : 1) * sizeof *outputs;
     memset(outputs, 0, bytes);
-    const bool ok = apply(op, inputs, input_count, attributes, attribute_count, outputs);
+    const bool ok = apply_widened(op, inputs, input_count, attributes, attribute_count, outputs);
     if (!ok) memset(outputs, 0, bytes);
     return ok;
 }

@@ -4,6 +4,7 @@
 #ifndef CLGRAD_ENGINE_GRAPH_H
 #define CLGRAD_ENGINE_GRAPH_H
 
+#include "engine/narrow.h"
 #include <clgrad/op.h>
 
 typedef struct cg_node cg_node;

@@ -219,7 +219,7 @@ static const cg_node *reduction_of(const cg_generator *g)
 
 cg_dtype cg_reduction_dtype(const cg_generator *g)
 {
-    return (cg_dtype)reduction_of(g)->dtype;
+    return cg_register_dtype((cg_dtype)reduction_of(g)->dtype);
 }
 
 /* name = the identity of the reduction; `name` may be a declaration */

@@ -142,9 +142,10 @@ static void add_operands(cg_lowered *l, cg_term *v, const int *operands, int cou
 static int convert(cg_lowered *l, int value, cg_dtype to, bool inner)
 {
     if (l->values[value].dtype == to) return value;
-    /* A weak number is passed in the dtype that it takes on: as a float first it would lose its double precision. */
+    /* A weak number is passed in the dtype that it takes on: as a float first it would lose its double precision, and
+     * beside f16 it need not be rounded. */
     const bool number = l->values[value].kind == CG_TERM_ARGUMENT && cg_is_floating(l->values[value].dtype);
-    if (number && to == CG_F64 && l->schedule->items[l->values[value].item].node->weak) {
+    if (number && (to == CG_F64 || cg_is_narrow(to)) && l->schedule->items[l->values[value].item].node->weak) {
         const cg_term argument = l->values[value];
         cg_term *v = value_new(l, CG_TERM_ARGUMENT, to, inner);
         v->item = argument.item;
@@ -348,7 +349,8 @@ static const cg_store *keep(cg_lowered *l, int value)
     for (int i = 0; i < l->store_count; i++)
         if (l->stores[i].value == value) return &l->stores[i];
     if (l->values[value].cost <= CG_CHEAP || l->kept_count == CG_MOST_KEPT) return NULL;
-    const int tensor = cg_lowered_tensor(l, -1, l->values[value].dtype, true);
+    const cg_dtype dtype = cg_register_dtype(l->values[value].dtype);
+    const int tensor = cg_lowered_tensor(l, -1, dtype, true);
     l->kept_count++;
     l->stores[l->store_count] = (cg_store){.value = value,
                                            .tensor = tensor,
@@ -366,7 +368,7 @@ static int lower_kept(cg_lowered *l, int position, const access *at, int guard)
     for (int pass = 0; pass < l->pass && earlier < 0; pass++) earlier = find_memo(l, position, at, guard, true, pass);
     const cg_store *store = earlier >= 0 ? keep(l, earlier) : NULL;
     if (!store) return -1;
-    cg_term *v = value_new(l, CG_TERM_LOAD, l->values[earlier].dtype, true);
+    cg_term *v = value_new(l, CG_TERM_LOAD, l->tensors[store->tensor].dtype, true);
     v->tensor = store->tensor;
     v->form = store->form;
     return l->value_count - 1;

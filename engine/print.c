@@ -79,13 +79,13 @@ int cg_add_scratch(cg_generator *g, cg_dtype dtype, int64_t bytes)
 
 const char *cg_storage_type(cg_dtype dtype)
 {
-    static const char *const names[] = {"float", "double", "int", "uchar", "uchar"};
+    static const char *const names[] = {"float", "double", "int", "uchar", "uchar", "ushort", "ushort"};
     return names[dtype];
 }
 
 const char *cg_register_type(cg_dtype dtype)
 {
-    return dtype == CG_F32 ? "float" : dtype == CG_F64 ? "double" : "int";
+    return dtype == CG_F64 ? "double" : cg_is_floating(dtype) ? "float" : "int";
 }
 
 /* What a variable of reduction `fold` is called: the first one's have no number. */
@@ -186,11 +186,23 @@ static void print_guard(cg_generator *g, cg_text *out, int guard)
     cg_text_append(out, ")");
 }
 
-/* Turns what a load gave into a register: bytes are held as int, bool as zero or not. */
+/* The function of cl_kernels/narrow.cl that loads, stores or rounds an f16 or bf16: "cg_f16_load_16". */
+static const char *narrow_function(cg_dtype dtype, const char *what, int lanes, char text[32])
+{
+    if (lanes == 1)
+        snprintf(text, 32, "cg_%s_%s_", cg_dtype_name(dtype), what);
+    else
+        snprintf(text, 32, "cg_%s_%s_%d", cg_dtype_name(dtype), what, lanes);
+    return text;
+}
+
+/* Turns what a load gave into a register: bytes are held as int, bool as zero or not, f16 and bf16 as float. */
 static void print_widened(cg_text *out, cg_dtype dtype, int lanes, const char *loaded)
 {
-    char type[16];
-    if (dtype == CG_BOOL && lanes > 1)
+    char type[16], function[32];
+    if (cg_is_narrow(dtype))
+        cg_text_add(out, "%s(%s)", narrow_function(dtype, "load", lanes, function), loaded);
+    else if (dtype == CG_BOOL && lanes > 1)
         cg_text_add(out, "(convert_%s(%s) != 0)", cg_vector_type(CG_I32, lanes, type), loaded);
     else if (dtype == CG_BOOL)
         cg_text_add(out, "(%s != 0)", loaded);
@@ -273,7 +285,7 @@ static void print_bits(char *text, size_t bytes, cg_dtype dtype, double number)
     uint64_t wide;
     memcpy(&word, &narrow, sizeof word);
     memcpy(&wide, &number, sizeof wide);
-    if (dtype == CG_F32)
+    if (dtype != CG_F64)
         snprintf(text, bytes, "as_float(0x%08lxu)", (unsigned long)word);
     else
         snprintf(text, bytes, "as_double(0x%016llxul)", (unsigned long long)wide);
@@ -298,7 +310,7 @@ static void print_number(cg_text *out, cg_dtype dtype, double number, int lanes)
 static void print_argument(cg_generator *g, cg_text *out, const cg_term *t, int lanes)
 {
     const cg_dtype dtype = t->dtype;
-    const char kind = dtype == CG_F32 ? 'f' : dtype == CG_F64 ? 'd' : 'i';
+    const char kind = dtype == CG_F64 ? 'd' : cg_is_floating(dtype) ? 'f' : 'i';
     char type[16], name[16] = "";
     for (int i = 0; i < g->field_count; i++)
         if (g->fields[i].patched && g->fields[i].name[0] == 'c' && g->fields[i].type == kind &&
@@ -419,13 +431,15 @@ static void print_map(cg_generator *g, cg_text *out, const cg_term *t, int lanes
 static void print_convert(cg_generator *g, cg_text *out, const cg_term *t, int lanes)
 {
     const cg_dtype from = g->lowered->values[t->operands[0]].dtype, to = t->dtype;
-    char type[16];
+    char type[16], function[32];
     const char *name = cg_vector_type(to, lanes, type);
     const int v = t->operands[0];
     if (to == CG_BOOL)
         cg_text_add(out, "(v%d != 0)", v);
     else if (from == CG_BOOL)
         cg_text_add(out, "SELECT(v%d, (%s)(1), (%s)(0))", v, name, name);
+    else if (cg_is_narrow(to))
+        cg_text_add(out, "%s(convert_%s(v%d))", narrow_function(to, "round", lanes, function), name, v);
     else if (cg_is_floating(from) && to == CG_I32)
         cg_text_add(out, "convert_%s_sat(v%d)", name, v);
     else if (cg_is_floating(from))
@@ -519,8 +533,10 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
     const cg_store *s = &g->lowered->stores[number];
     const cg_dtype dtype = g->lowered->tensors[s->tensor].dtype;
     const int64_t stride = lane_stride(g, &s->form, lanes);
-    char value[64];
-    if (dtype == CG_BOOL && lanes > 1)
+    char value[64], function[32];
+    if (cg_is_narrow(dtype))
+        snprintf(value, sizeof value, "%s(v%d)", narrow_function(dtype, "store", lanes, function), s->value);
+    else if (dtype == CG_BOOL && lanes > 1)
         snprintf(value, sizeof value, "convert_uchar%d((v%d != 0) & 1)", lanes, s->value);
     else if (dtype == CG_BOOL)
         snprintf(value, sizeof value, "(uchar)(v%d != 0)", s->value);

@@ -130,9 +130,9 @@ static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_ke
 static bool build_program(cg_context *cg, const cg_names *ops, cg_kernel_entry **kernels, int count)
 {
     cg_text text = {.context = cg};
-    bool elementary = false;
-    for (int i = 0; i < count; i++) elementary |= cg_calls_elementary_functions(kernels[i]->source);
-    cg_prelude(cg, elementary, &text);
+    unsigned needs = 0;
+    for (int i = 0; i < count; i++) needs |= cg_needs_of(kernels[i]->source);
+    cg_prelude(cg, needs, &text);
     for (int i = 0; i < count; i++) append_named(&text, kernels[i]);
     return build_text(cg, &text, ops, kernels, count);
 }
@@ -235,10 +235,9 @@ static bool build_joined(cg_context *cg, const cg_plan *plan, cg_kernel_entry *j
 {
     cg_text text = {.context = cg};
     cg_names ops = {.used = 0};
-    bool elementary = false;
-    for (int i = 0; i < plan->step_count; i++)
-        elementary |= cg_calls_elementary_functions(plan->steps[i].entry->source);
-    cg_prelude(cg, elementary, &text);
+    unsigned needs = 0;
+    for (int i = 0; i < plan->step_count; i++) needs |= cg_needs_of(plan->steps[i].entry->source);
+    cg_prelude(cg, needs, &text);
     cg_text_append(&text, cg_source_stage);
     for (int i = 0; i < plan->step_count; i++) {
         bool seen = false;

@@ -110,14 +110,14 @@ bool cg_shapes_equal(cg_shape a, cg_shape b)
 
 size_t cg_dtype_bytes(cg_dtype dtype)
 {
-    static const size_t bytes[] = {4, 8, 4, 1, 1};
-    return (unsigned)dtype <= CG_BOOL ? bytes[dtype] : 0;
+    static const size_t bytes[] = {4, 8, 4, 1, 1, 2, 2};
+    return (size_t)dtype < sizeof bytes / sizeof *bytes ? bytes[dtype] : 0;
 }
 
 const char *cg_dtype_name(cg_dtype dtype)
 {
-    static const char *const names[] = {"f32", "f64", "i32", "u8", "bool"};
-    return (unsigned)dtype <= CG_BOOL ? names[dtype] : "unknown";
+    static const char *const names[] = {"f32", "f64", "i32", "u8", "bool", "f16", "bf16"};
+    return (size_t)dtype < sizeof names / sizeof *names ? names[dtype] : "unknown";
 }
 
 /* --- scopes --- */

@@ -227,6 +227,9 @@ static double element(const void *data, cg_dtype dtype, int64_t i)
     case CG_U8:
     case CG_BOOL:
         return ((const uint8_t *)data)[i];
+    case CG_F16:
+    case CG_BF16:
+        return cg_narrow_number(dtype, ((const uint16_t *)data)[i]);
     }
     return NAN;
 }

@@ -74,10 +74,26 @@ typedef struct array {
     double *at;
 } array;
 
+/* The nearest multiple of the last place that a number of `digits` binary digits has, but of 2^least at the least; ties
+ * to even. What is larger than `most` is infinite. */
+static inline double rounded_to_digits(double x, int digits, int least, double most)
+{
+    int exponent;
+    if (x == 0 || !isfinite(x)) return x;
+    frexp(x, &exponent);
+    const double place = ldexp(1, exponent - digits > least ? exponent - digits : least);
+    const double nearest = nearbyint(x / place) * place;
+    return fabs(nearest) > most ? copysign(INFINITY, x) : nearest;
+}
+
 /* The nearest value that the dtype holds; integers wrap as C's conversions from i32 do. */
 static inline double rounded(double x, cg_dtype dtype)
 {
     switch (dtype) {
+    case CG_F16:
+        return rounded_to_digits(x, 11, -24, 65504);
+    case CG_BF16:
+        return rounded_to_digits(x, 8, -133, 0x1.FEp127);
     case CG_F32:
         return (float)x;
     case CG_I32:
@@ -161,6 +177,22 @@ static inline int64_t broadcast_position(cg_shape from, cg_shape to, int64_t pos
     return ravel(from, coordinate);
 }
 
+/* The bits of a number that f16 or bf16 holds exactly. */
+static inline uint16_t narrow_bits(double x, cg_dtype dtype)
+{
+    const float narrow = (float)x;
+    uint32_t word;
+    int exponent;
+    memcpy(&word, &narrow, sizeof word);
+    if (dtype == CG_BF16) return (uint16_t)(word >> 16);
+    const uint16_t sign = signbit(x) ? 0x8000 : 0;
+    if (isnan(x)) return 0x7E00;
+    if (isinf(x)) return sign | 0x7C00;
+    frexp(x, &exponent);
+    if (x == 0 || exponent < -13) return sign | (uint16_t)ldexp(fabs(x), 24);
+    return (uint16_t)(sign | (exponent + 14) << 10 | ((int)ldexp(fabs(x), 11 - exponent) & 0x3FF));
+}
+
 /* ---- Arrays and tensors ------------------------------------------------------------------------------------------ */
 
 static inline cg_tensor tensor_of(array a)
@@ -171,6 +203,8 @@ static inline cg_tensor tensor_of(array a)
             ((float *)bytes)[i] = (float)a.at[i];
         else if (a.dtype == CG_F64)
             ((double *)bytes)[i] = a.at[i];
+        else if (a.dtype == CG_F16 || a.dtype == CG_BF16)
+            ((uint16_t *)bytes)[i] = narrow_bits(a.at[i], a.dtype);
         else if (a.dtype == CG_I32)
             ((int32_t *)bytes)[i] = (int32_t)a.at[i];
         else
@@ -199,12 +233,14 @@ static inline bool close_to(double found, double wanted, double relative, double
 
 static inline double tolerance_of(cg_dtype dtype)
 {
+    /* Half a unit in the last place, and what f32 adds. */
+    if (dtype == CG_F16 || dtype == CG_BF16) return dtype == CG_F16 ? 0x1.1p-11 : 0x1.1p-8;
     return dtype == CG_F32 ? 4e-6 : dtype == CG_F64 ? 1e-13 : 0;
 }
 
 static inline double smallest_of(cg_dtype dtype)
 {
-    return dtype == CG_F32 ? FLT_MIN : dtype == CG_F64 ? DBL_MIN : 0;
+    return dtype == CG_F32 || dtype == CG_BF16 ? FLT_MIN : dtype == CG_F64 ? DBL_MIN : dtype == CG_F16 ? 0x1p-24 : 0;
 }
 
 static inline void expect_close(cg_tensor tensor, array wanted, double relative, double absolute, const char *what)

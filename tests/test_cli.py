@@ -40,9 +40,9 @@ class Help(unittest.TestCase):
             self.assertIn("Usage: clgrad", done.stdout)
 
     def test_misuse_exits_with_2(self):
-        for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f16"], ["bench", "--shapes"],
+        for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f8"], ["bench", "--shapes"],
                           ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"], ["tune", "--nothing"],
-                          ["tune", "--dtype", "f16"], ["tune", "--shapes"], ["tune", "no such case"]):
+                          ["tune", "--dtype", "f8"], ["tune", "--shapes"], ["tune", "no such case"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertTrue(done.stderr, arguments)

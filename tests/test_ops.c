@@ -106,6 +106,26 @@ START_TEST(f32_against_f64)
 }
 END_TEST
 
+/* ---- f16 and bf16 against f32 ------------------------------------------------------------------------------------ */
+
+/* Every op takes them, and gives what it would in f32, rounded. */
+START_TEST(narrow_against_f32)
+{
+    static const cg_dtype dtypes[] = {CG_F16, CG_BF16};
+    const cg_op *op = op_at(_i);
+    for (int i = 0; i < op->sample_count; i++)
+        for (int n = 0; n < 2; n++) {
+            trial narrow = trial_new(op, i, dtypes[n], dtypes[n]), wide = trial_new(op, i, CG_F32, dtypes[n]);
+            cg_tensor found[CG_MAX_OUTPUTS], wanted[CG_MAX_OUTPUTS];
+            call_plain(&narrow, found);
+            call_plain(&wide, wanted);
+            for (int k = 0; k < output_count(op); k++)
+                compare_later(found[k], wanted[k], (array){0}, tolerance_of(dtypes[n]), narrow.name);
+        }
+    compare_now();
+}
+END_TEST
+
 /* ---- Views as inputs --------------------------------------------------------------------------------------------- */
 
 /* The same values, stored with the axes in reverse order, backwards and with gaps inside a larger tensor. What lies
@@ -212,6 +232,7 @@ static TCase *table_case(void)
     tcase_add_loop_test(tests, values_of_maps, 0, count);
     tcase_add_loop_test(tests, edge_values, 0, count);
     tcase_add_loop_test(tests, f32_against_f64, 0, count);
+    tcase_add_loop_test(tests, narrow_against_f32, 0, count);
     tcase_add_loop_test(tests, views_as_inputs, 0, count);
     tcase_add_loop_test(tests, maps_of_every_rank, 0, CG_MAX_RANK + 1);
     return tests;

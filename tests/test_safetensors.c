@@ -176,7 +176,7 @@ START_TEST(damaged_headers_are_reported)
         {"{}", 4, 0, "bytes after the last tensor"},
         {"{\"a\":1}", 0, 0, "\"a\": is not described"},
         {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,4]}}", 4, 0, "\"a\": has no dtype"},
-        {"{\"a\":{\"dtype\":\"F16\",\"shape\":[1],\"data_offsets\":[0,2]}}", 2, 0, "dtype F16"},
+        {"{\"a\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, 0, "dtype F8_E4M3"},
         {"{\"a\":{\"dtype\":\"F32\",\"data_offsets\":[0,4]}}", 4, 0, "\"a\": has no shape"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, 0, "\"a\": has a bad size"},
         {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 4, 0, "\"a\": has a bad size"},

@@ -8,7 +8,7 @@
 CG_BEGIN
 
 /* Safetensors, https://github.com/huggingface/safetensors: eight bytes of header length, a header in JSON, then the
- * elements, little-endian and row-major. Dtypes here: F32, F64, I32, U8, BOOL. */
+ * elements, little-endian and row-major. Dtypes here: F32, F64, F16, BF16, I32, U8, BOOL. */
 typedef struct cg_safetensors_entry {
     const char *name;
     cg_dtype dtype;

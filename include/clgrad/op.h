@@ -175,6 +175,8 @@ CG_API void cg_random_operands(cg_context *cg, uint64_t key, bool has_key, cg_te
 CG_API bool cg_broadcast_shapes(const cg_call *call, cg_shape *result); /* of all inputs; reports */
 CG_API cg_dtype cg_promote(cg_dtype a, cg_dtype b);
 CG_API bool cg_is_floating(cg_dtype dtype);
+/* The tensor converted to a dtype; see clgrad/ops.h. The engine itself needs it for f16 and bf16. */
+CG_API cg_tensor cg_cast(cg_tensor x, cg_dtype dtype);
 /* What messages call a shape: "[128,784]"; an input of a call, and a tensor: "labels [128]", its name before the shape
  * if it has one. In one of a ring of eight buffers inside the context. */
 CG_API const char *cg_shape_text(cg_context *cg, cg_shape shape);
