@@ -169,6 +169,7 @@ bool cg_expand(cg_node *call)
 
 typedef struct search {
     cg_context *cg;
+    bool keeps_rules; /* calls with a derivative rule of their own stay as they are */
     uint64_t walk;
     cg_node **stack, **found;
     int depth, stack_capacity, found_count, found_capacity;
@@ -178,7 +179,7 @@ static bool visit(search *s, cg_node *node)
 {
     if (node->visit == s->walk) return true;
     node->visit = s->walk;
-    if (cg_is_deferred(node)) {
+    if (cg_is_deferred(node) && !(s->keeps_rules && node->op->vjp)) {
         if (!CG_GROW(s->cg, s->found, s->found_capacity, s->found_count + 1)) return false;
         s->found[s->found_count++] = node;
         cg_node_retain(node);
@@ -230,7 +231,7 @@ static bool start_at_all(search *s)
 /* Behind the tensors, or without any given behind all that is alive. */
 static bool expand_behind(cg_context *cg, const cg_tensor *tensors, int count)
 {
-    search s = {.cg = cg};
+    search s = {.cg = cg, .keeps_rules = tensors != NULL};
     bool ok = true;
     for (bool more = cg->deferred > 0; ok && more;) {
         s.walk = cg_walk_new(cg);

@@ -99,8 +99,8 @@ static inline bool cg_is_leaf(const cg_node *node)
     return node->buffer || node->input_count == 0;
 }
 
-/* Expands every deferred call behind the tensors, stored values included, so that a walk of the history meets none:
- * expand.c. False after reporting. */
+/* Expands every deferred call behind the tensors, stored values included, so that a walk of the history meets none but
+ * those that have a derivative rule of their own: expand.c. False after reporting. */
 bool cg_expand_behind(cg_context *cg, const cg_tensor *tensors, int count);
 
 /* A new number for a walk; a node whose `visit` equals it has been seen by that walk. */

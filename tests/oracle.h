@@ -13,7 +13,14 @@ enum { ORACLE_MOST = 8, ORACLE_CASES = 4096 };
 static cg_safetensors *oracle_file;
 static int oracle_checked;
 
-/* One case in one dtype after the other. The body sets `out` from `in`. */
+/* One case in one dtype after the other. The body sets `out` from `in`. What is to be compared is gathered first and
+ * computed together, so that its kernels are built as one program. */
+typedef struct oracle_comparison {
+    const char *what;
+    int number;
+    cg_tensor tensor;
+} oracle_comparison;
+
 typedef struct oracle_run {
     const char *name;
     double within; /* of the largest value, in f32 */
@@ -21,6 +28,8 @@ typedef struct oracle_run {
     int pass;
     cg_tensor in[ORACLE_MOST], out[ORACLE_MOST];
     int input_count;
+    oracle_comparison comparisons[3 * ORACLE_MOST];
+    int comparison_count;
 } oracle_run;
 
 /* Checks a case: EXPECT_ORACLE("sum/3x5_over_0", out[0] = cg_sum(in[0], .axes = CG_AXES(0))); */
@@ -81,6 +90,13 @@ static inline bool oracle_array(const oracle_run *run, const char *what, int num
     return true;
 }
 
+static inline void oracle_compare_later(oracle_run *run, const char *what, int number, cg_tensor tensor)
+{
+    ck_assert_msg(!cg_is_null(tensor), "%s: %s", run->name, cg_message(cg));
+    ck_assert_int_lt(run->comparison_count, 3 * ORACLE_MOST);
+    run->comparisons[run->comparison_count++] = (oracle_comparison){what, number, tensor};
+}
+
 static inline void oracle_compare(const oracle_run *run, const char *what, int number, cg_tensor tensor)
 {
     array wanted, found = array_read(tensor);
@@ -108,7 +124,7 @@ static inline int oracle_wrt(const oracle_run *run, cg_tensor *wrt)
     return count;
 }
 
-static inline void oracle_compare_second(const oracle_run *run, const cg_tensor *wrt, const cg_tensor *first, int count)
+static inline void oracle_compare_second(oracle_run *run, const cg_tensor *wrt, const cg_tensor *first, int count)
 {
     cg_tensor directions[ORACLE_MOST], second[ORACLE_MOST];
     array direction;
@@ -119,10 +135,10 @@ static inline void oracle_compare_second(const oracle_run *run, const cg_tensor 
     }
     ck_assert_msg(cg_grad(first, count, wrt, count, second, .cotangents = directions), "%s: %s", run->name,
                   cg_message(cg));
-    for (int i = 0; i < count; i++) oracle_compare(run, "second", i, second[i]);
+    for (int i = 0; i < count; i++) oracle_compare_later(run, "second", i, second[i]);
 }
 
-static inline void oracle_compare_gradients(const oracle_run *run, int outputs)
+static inline void oracle_compare_gradients(oracle_run *run, int outputs)
 {
     cg_tensor smooth[ORACLE_MOST], cotangents[ORACLE_MOST], wrt[ORACLE_MOST], first[ORACLE_MOST];
     int smooth_count = 0;
@@ -136,19 +152,25 @@ static inline void oracle_compare_gradients(const oracle_run *run, int outputs)
     if (smooth_count == 0) return;
     ck_assert_msg(cg_grad(smooth, smooth_count, wrt, count, first, .cotangents = cotangents), "%s: %s", run->name,
                   cg_message(cg));
-    for (int i = 0; i < count; i++) oracle_compare(run, "gradient", i, first[i]);
+    for (int i = 0; i < count; i++) oracle_compare_later(run, "gradient", i, first[i]);
     oracle_compare_second(run, wrt, first, count);
 }
 
-static inline void oracle_compare_all(const oracle_run *run)
+static inline void oracle_compare_all(oracle_run *run)
 {
+    cg_tensor tensors[3 * ORACLE_MOST];
     int outputs = 0;
-    for (array wanted; oracle_array(run, "output", outputs, &wanted); outputs++) {
-        ck_assert_msg(!cg_is_null(run->out[outputs]), "%s: %s", run->name, cg_message(cg));
-        oracle_compare(run, "output", outputs, run->out[outputs]);
-    }
+    run->comparison_count = 0;
+    for (array wanted; oracle_array(run, "output", outputs, &wanted); outputs++)
+        oracle_compare_later(run, "output", outputs, run->out[outputs]);
     ck_assert_msg(outputs > 0, "%s is not in the file", run->name);
     oracle_compare_gradients(run, outputs);
+    for (int i = 0; i < run->comparison_count; i++) tensors[i] = run->comparisons[i].tensor;
+    ck_assert_msg(cg_eval(tensors, run->comparison_count), "%s: %s", run->name, cg_message(cg));
+    for (int i = 0; i < run->comparison_count; i++) {
+        const oracle_comparison *c = &run->comparisons[i];
+        oracle_compare(run, c->what, c->number, c->tensor);
+    }
 }
 
 /* Compares what the body left, then makes the inputs of the next dtype. False when all are done. */

@@ -5,6 +5,7 @@
 #include <clgrad/api.h>
 #include <clgrad/autodiff.h>
 #include <clgrad/context.h>
+#include <clgrad/convolution.h>
 #include <clgrad/data.h>
 #include <clgrad/dot.h>
 #include <clgrad/file.h>

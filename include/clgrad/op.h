@@ -58,7 +58,7 @@ typedef struct cg_mapping {
 /* Launch of a KERNEL op: the number of work-items, and integers that the source reads as p0, p1, ... */
 typedef struct cg_launch {
     int64_t items;
-    int64_t parameters[16];
+    int64_t parameters[24];
     int parameter_count;
 } cg_launch;
 
@@ -120,7 +120,7 @@ typedef struct cg_op {
 
     /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. With
      * `deferred` it is called as late as with cg_defer, and what is said there holds; `infer` must then be there and
-     * tell the truth. */
+     * tell the truth; and with a `vjp` besides, that is its derivative rather than its expansion's. */
     void (*expand)(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs);
     bool deferred;
 

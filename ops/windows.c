@@ -1,0 +1,181 @@
+/* Windows that slide along the last axes of a tensor, as a view, and the sum over them, each the derivative of the
+ * other. Both have the windows as attributes, all of the first axis, then all of the next. */
+#include "ops/windows.h"
+
+#include <string.h>
+
+static int window_rank(const cg_call *call)
+{
+    return call->attribute_count / CG_WINDOW_NUMBERS;
+}
+
+static cg_window window_of(const cg_call *call, int axis)
+{
+    const int64_t *a = call->attributes + axis * CG_WINDOW_NUMBERS;
+    return (cg_window){a[0], a[1], a[2], a[3], a[4], a[5]};
+}
+
+static cg_tensor apply(const cg_op *op, cg_tensor x, const cg_window *windows, int rank)
+{
+    int64_t attributes[CG_MAX_SPATIAL * CG_WINDOW_NUMBERS];
+    for (int i = 0; i < rank; i++) {
+        const cg_window *w = &windows[i];
+        const int64_t numbers[] = {w->size, w->extent, w->count, w->stride, w->dilation, w->before};
+        memcpy(attributes + i * CG_WINDOW_NUMBERS, numbers, sizeof numbers);
+    }
+    return cg_apply(op, &x, 1, attributes, rank * CG_WINDOW_NUMBERS);
+}
+
+/* The windows that a call has, for the other op. */
+static cg_tensor apply_again(const cg_op *op, const cg_vjp *v)
+{
+    return cg_apply(op, &v->cotangents[0], 1, v->call->attributes, v->call->attribute_count);
+}
+
+static const cg_op windows_op, fold_op;
+
+/* ---- windows ----------------------------------------------------------------------------------------------------- */
+
+static bool windows_infer(const cg_call *call, cg_inferred *result)
+{
+    const int rank = window_rank(call), lead = call->input_shapes[0].rank - rank;
+    cg_shape *out = &result->shape[0];
+    if (lead < 0 || lead + 2 * rank > CG_MAX_RANK)
+        return cg_op_error(call, "%s has no room for windows along %d axes", cg_input_text(call, 0), rank);
+    *out = call->input_shapes[0];
+    out->rank = lead + 2 * rank;
+    for (int i = 0; i < rank; i++) {
+        out->size[lead + i] = window_of(call, i).extent;
+        out->size[lead + rank + i] = window_of(call, i).count;
+    }
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static void windows_move(const cg_call *call, cg_mapping *mapping)
+{
+    const int rank = window_rank(call), lead = call->input_shapes[0].rank - rank;
+    for (int i = 0; i < lead; i++) mapping->factor[i][i] = 1;
+    for (int i = 0; i < rank; i++) {
+        const cg_window w = window_of(call, i);
+        mapping->offset[lead + i] = -w.before;
+        mapping->factor[lead + i][lead + i] = w.dilation;
+        mapping->factor[lead + i][lead + rank + i] = w.stride;
+        const int64_t last = (w.count - 1) * w.stride + (w.extent - 1) * w.dilation - w.before;
+        mapping->guarded |= w.before > 0 || last >= w.size;
+    }
+}
+
+static void windows_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = apply_again(&fold_op, v);
+}
+
+static const cg_sample windows_samples[] = {
+    {.shapes = {{2, {2, 7}}}, ATTRIBUTES(7, 3, 4, 2, 1, 1), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 4, 5}}}, ATTRIBUTES(4, 2, 3, 1, 1, 0, 5, 2, 2, 2, 3, 1), .low = -2, .high = 2, .smooth = true},
+};
+
+static const cg_op windows_op = {
+    .name = "windows",
+    .kind = CG_OP_MOVE,
+    .inputs = 1,
+    .infer = windows_infer,
+    .move = windows_move,
+    .vjp = windows_vjp,
+    SAMPLES(windows_samples),
+};
+
+cg_tensor cg_windows(cg_tensor x, const cg_window *windows, int rank)
+{
+    return apply(&windows_op, x, windows, rank);
+}
+
+/* ---- fold_windows ------------------------------------------------------------------------------------------------ */
+
+static bool fold_infer(const cg_call *call, cg_inferred *result)
+{
+    const int rank = window_rank(call), lead = call->input_shapes[0].rank - 2 * rank;
+    const cg_shape *in = &call->input_shapes[0];
+    bool fits = lead >= 0;
+    for (int i = 0; fits && i < rank; i++)
+        fits = in->size[lead + i] == window_of(call, i).extent && in->size[lead + rank + i] == window_of(call, i).count;
+    if (!fits) return cg_op_error(call, "%s is not made of such windows", cg_input_text(call, 0));
+    result->shape[0] = *in;
+    result->shape[0].rank = lead + rank;
+    for (int i = 0; i < rank; i++) result->shape[0].size[lead + i] = window_of(call, i).size;
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+/* Always three axes, those that there are not of extent 1: p0-p5 are the numbers of the first, and so on. */
+static bool fold_launch(const cg_call *call, cg_launch *launch)
+{
+    static const int64_t single[CG_WINDOW_NUMBERS] = {1, 1, 1, 1, 1, 0};
+    const int rank = window_rank(call), missing = CG_MAX_SPATIAL - rank;
+    const int64_t elements = cg_shape_size(call->input_shapes[0]);
+    int64_t per_element = 1, size = 1;
+    *launch = (cg_launch){.parameter_count = CG_MAX_SPATIAL * CG_WINDOW_NUMBERS};
+    for (int i = 0; i < missing; i++) memcpy(launch->parameters + i * CG_WINDOW_NUMBERS, single, sizeof single);
+    memcpy(launch->parameters + missing * CG_WINDOW_NUMBERS, call->attributes,
+           (size_t)(rank * CG_WINDOW_NUMBERS) * sizeof *call->attributes);
+    for (int i = 0; i < rank; i++) {
+        per_element *= window_of(call, i).extent * window_of(call, i).count;
+        size *= window_of(call, i).size;
+    }
+    launch->items = per_element > 0 ? elements / per_element * size : 0;
+    return true;
+}
+
+static void fold_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = apply_again(&windows_op, v);
+}
+
+static const cg_sample fold_samples[] = {
+    {.shapes = {{3, {2, 3, 4}}}, ATTRIBUTES(7, 3, 4, 2, 1, 1), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{5, {2, 2, 2, 3, 2}}},
+     ATTRIBUTES(4, 2, 3, 1, 1, 0, 5, 2, 2, 2, 3, 1),
+     .low = -2,
+     .high = 2,
+     .smooth = true},
+};
+
+/* An element adds up what the windows over it hold, in the windows' order: no two items write the same one. */
+static const cg_op fold_op = {
+    .name = "fold_windows",
+    .kind = CG_OP_KERNEL,
+    .inputs = 1,
+    .infer = fold_infer,
+    .source = "const long x = i % p12 + p17, y = i / p12 % p6 + p11, z = i / (p12 * p6) % p0 + p5;\n"
+              "const long base = i / (p12 * p6 * p0) * (p1 * p7 * p13);\n"
+              "OUT0_T sum = 0;\n"
+              "for (long a = 0; a < p1; a++) {\n"
+              "    const long u = z - a * p4;\n"
+              "    if (u < 0 || u % p3 || u / p3 >= p2) continue;\n"
+              "    for (long b = 0; b < p7; b++) {\n"
+              "        const long v = y - b * p10;\n"
+              "        if (v < 0 || v % p9 || v / p9 >= p8) continue;\n"
+              "        for (long c = 0; c < p13; c++) {\n"
+              "            const long w = x - c * p16;\n"
+              "            if (w < 0 || w % p15 || w / p15 >= p14) continue;\n"
+              "            const long window = base + (a * p7 + b) * p13 + c;\n"
+              "            sum += in0[((window * p2 + u / p3) * p8 + v / p9) * p14 + w / p15];\n"
+              "        }\n"
+              "    }\n"
+              "}\n"
+              "out0[i] = sum;\n",
+    .launch = fold_launch,
+    .vjp = fold_vjp,
+    SAMPLES(fold_samples),
+};
+
+cg_tensor cg_fold_windows(cg_tensor windows_of_x, const cg_window *windows, int rank)
+{
+    return apply(&fold_op, windows_of_x, windows, rank);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const cg_op *const list[] = {&windows_op, &fold_op};
+const cg_op_family cg_ops_windows = {list, LENGTH(list)};

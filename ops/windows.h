@@ -1,0 +1,21 @@
+/* Windows that slide along the last axes of a tensor, and what sums them up again: what convolutions are made of. */
+#ifndef CLGRAD_OPS_WINDOWS_H
+#define CLGRAD_OPS_WINDOWS_H
+
+#include "ops/family.h"
+#include <clgrad/convolution.h>
+
+/* How windows lie along one axis: place p of window k is element p * stride + k * dilation - before of `size`; `extent`
+ * elements per window, `count` windows. */
+typedef struct cg_window {
+    int64_t size, extent, count, stride, dilation, before;
+} cg_window;
+enum { CG_WINDOW_NUMBERS = 6 };
+
+/* x [lead..., size...] as [lead..., extent..., count...]: a view; 0 outside x. `rank` axes have windows. */
+cg_tensor cg_windows(cg_tensor x, const cg_window *windows, int rank);
+/* Its transpose: [lead..., extent..., count...] to [lead..., size...], each element the sum of what was taken from it.
+ */
+cg_tensor cg_fold_windows(cg_tensor windows_of_x, const cg_window *windows, int rank);
+
+#endif

@@ -1,0 +1,196 @@
+/* Convolutions against PyTorch's: tests/oracle/convolution.py. Then what PyTorch does not say: Keras's lengths of
+ * transposed ones, numbers left out, messages. */
+#include "oracle.h"
+
+#include <clgrad/convolution.h>
+
+static void open_cases(void)
+{
+    oracle_open("convolution");
+}
+
+typedef struct convolution_case {
+    const char *name;
+    cg_convolution_options options;
+} convolution_case;
+
+#define EXPLICIT .padding = CG_PADDING_EXPLICIT
+static const convolution_case convolutions[] = {
+    {"1d", {0}},
+    {"1d_stride", {.stride = {3}, EXPLICIT, .before = {2}, .after = {1}}},
+    {"1d_dilated", {.dilation = {4}, EXPLICIT, .before = {3}, .after = {5}}},
+    {"1d_stride_dilated", {.stride = {2}, .dilation = {3}, EXPLICIT, .before = {1}, .after = {2}}},
+    {"1d_groups", {.stride = {2}, EXPLICIT, .before = {1}, .after = {1}, .groups = 2}},
+    {"1d_pointwise", {0}},
+    {"1d_large_stride", {.stride = {5}}},
+    {"2d", {EXPLICIT, .before = {1, 1}, .after = {1, 1}}},
+    {"2d_valid", {0}},
+    {"2d_stride", {.stride = {2}, EXPLICIT, .before = {1, 1}, .after = {1, 1}}},
+    {"2d_uneven", {.stride = {3, 2}, EXPLICIT, .before = {2, 0}, .after = {0, 3}}},
+    {"2d_dilated", {.dilation = {2, 3}, EXPLICIT, .before = {2, 1}, .after = {2, 2}}},
+    {"2d_stride_dilated", {.stride = {2, 1}, .dilation = {2}, EXPLICIT, .before = {1, 2}, .after = {1, 2}}},
+    {"2d_groups", {EXPLICIT, .before = {1, 1}, .after = {1, 1}, .groups = 3}},
+    {"2d_depthwise", {EXPLICIT, .before = {1, 1}, .after = {1, 1}, .groups = 5}},
+    {"2d_depthwise_stride", {.stride = {2}, EXPLICIT, .before = {1, 1}, .after = {1, 1}, .groups = 4}},
+    {"2d_multiplied", {.stride = {2, 1}, EXPLICIT, .before = {0, 1}, .after = {1, 1}, .groups = 3}},
+    {"2d_pointwise", {0}},
+    {"2d_pointwise_stride", {.stride = {2}}},
+    {"2d_wide", {.padding = CG_PADDING_SAME}},
+    {"2d_7x7", {.stride = {2}, EXPLICIT, .before = {3, 3}, .after = {3, 3}}},
+    {"3d", {EXPLICIT, .before = {1, 0, 1}, .after = {1, 0, 1}}},
+    {"3d_stride", {.stride = {2}, EXPLICIT, .before = {1, 1, 1}, .after = {1, 1, 1}}},
+    {"3d_groups",
+     {.stride = {1, 2, 1}, .dilation = {2, 1, 1}, EXPLICIT, .before = {0, 1, 0}, .after = {1, 0, 0}, .groups = 2}},
+    {"3d_depthwise", {.padding = CG_PADDING_SAME, .groups = 3}},
+    {"same_9", {.padding = CG_PADDING_SAME}},
+    {"same_8x7", {.stride = {2, 3}, .padding = CG_PADDING_SAME}},
+    {"same_7x9", {.dilation = {3, 2}, .padding = CG_PADDING_SAME}},
+    {"same_6x5", {.stride = {2}, .padding = CG_PADDING_SAME}},
+    {"same_5x4x6", {.stride = {2, 1, 2}, .padding = CG_PADDING_SAME}},
+};
+enum { CONVOLUTIONS = sizeof convolutions / sizeof *convolutions };
+
+START_TEST(convolutions_are_right)
+{
+    char name[96];
+    snprintf(name, sizeof name, "convolution/%s", convolutions[_i].name);
+    EXPECT_ORACLE(name, out[0] = cg_convolution_with(in[0], in[1], &convolutions[_i].options));
+}
+END_TEST
+
+typedef struct transposed_case {
+    const char *name;
+    cg_transposed_convolution_options options;
+} transposed_case;
+
+static const transposed_case transposed[] = {
+    {"1d", {.stride = {2}, EXPLICIT, .before = {1}, .after = {1}}},
+    {"1d_extra", {.stride = {3}, EXPLICIT, .before = {1}, .after = {1}, .output_padding = {2}}},
+    {"1d_dilated", {.stride = {2}, .dilation = {3}, EXPLICIT, .before = {2}, .after = {2}, .output_padding = {1}}},
+    {"2d", {.stride = {2}, EXPLICIT, .before = {1, 1}, .after = {1, 1}, .output_padding = {1, 1}}},
+    {"2d_uneven", {.stride = {3, 1}, .dilation = {1, 2}, EXPLICIT, .before = {0, 1}, .after = {0, 1}}},
+    {"2d_groups", {.stride = {2}, .groups = 2}},
+    {"3d", {.stride = {2, 1, 2}, EXPLICIT, .before = {0, 1, 0}, .after = {0, 1, 0}, .output_padding = {0, 0, 1}}},
+};
+enum { TRANSPOSED = sizeof transposed / sizeof *transposed };
+
+START_TEST(transposed_ones_are_right)
+{
+    char name[96];
+    snprintf(name, sizeof name, "transposed/%s", transposed[_i].name);
+    EXPECT_ORACLE(name, out[0] = cg_transposed_convolution_with(in[0], in[1], &transposed[_i].options));
+}
+END_TEST
+
+START_TEST(nothing_is_left_out)
+{
+    expect_all_checked();
+}
+END_TEST
+
+static cg_tensor iota(cg_shape shape)
+{
+    return tensor_of(array_iota(CG_F32, shape));
+}
+
+/* Keras's lengths: size * stride with SAME, and with VALID at least that. */
+START_TEST(lengths_of_transposed_ones)
+{
+    static const struct {
+        int64_t size, extent, stride, same, valid;
+    } lengths[] = {{5, 3, 1, 5, 7}, {5, 3, 2, 10, 11}, {5, 2, 3, 15, 15}, {4, 5, 2, 8, 11}, {3, 1, 4, 12, 12}};
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        cg_tensor x = iota(CG_SHAPE(1, 2, lengths[i].size)), kernel = iota(CG_SHAPE(2, 3, lengths[i].extent));
+        cg_tensor same = cg_transposed_convolution(x, kernel, .stride = {lengths[i].stride},
+                                                   .padding = CG_PADDING_SAME);
+        cg_tensor valid = cg_transposed_convolution(x, kernel, .stride = {lengths[i].stride});
+        ck_assert_int_eq(cg_shape_of(same).size[2], lengths[i].same);
+        ck_assert_int_eq(cg_shape_of(valid).size[2], lengths[i].valid);
+    }
+}
+END_TEST
+
+/* <convolution(x), y> = <x, transposed(y)>, which is what transposed means. */
+START_TEST(transposed_ones_are_adjoint)
+{
+    cg_tensor x = tensor_of(array_random(CG_F32, CG_SHAPE(2, 4, 9, 8), -1, 1));
+    cg_tensor kernel = tensor_of(array_random(CG_F32, CG_SHAPE(6, 2, 3, 4), -1, 1));
+    cg_tensor y = cg_convolution(x, kernel, .stride = {2, 1}, .padding = CG_PADDING_SAME, .groups = 2);
+    cg_tensor other = tensor_of(array_random(CG_F32, cg_shape_of(y), -1, 1));
+    cg_tensor back = cg_transposed_convolution(other, kernel, .stride = {2, 1}, .padding = CG_PADDING_EXPLICIT,
+                                               .before = {1, 1}, .after = {1, 2}, .groups = 2);
+    const double forth = cg_item(cg_sum(cg_mul(y, other))), again = cg_item(cg_sum(cg_mul(x, back)));
+    ck_assert_double_eq_tol(forth, again, 1e-4);
+}
+END_TEST
+
+START_TEST(integers_and_halves_are_taken)
+{
+    cg_tensor x = cg_ones(cg, CG_SHAPE(1, 1, 4), .dtype = CG_U8), kernel = cg_ones(cg, CG_SHAPE(1, 1, 3));
+    expect_array(cg_convolution(x, kernel), ARRAY(CG_F32, CG_SHAPE(1, 1, 2), 3, 3));
+    cg_tensor half = cg_cast(x, CG_F16);
+    expect_array(cg_convolution(half, cg_cast(kernel, CG_F16)), ARRAY(CG_F16, CG_SHAPE(1, 1, 2), 3, 3));
+    cg_tensor none = cg_convolution(iota(CG_SHAPE(0, 1, 4)), kernel);
+    ck_assert_int_eq(cg_size(none), 0);
+    ck_assert(cg_is_null(cg_convolution(no_tensor, kernel)) && cg_is_null(cg_convolution(x, no_tensor)));
+    ck_assert_int_eq(cg_status(cg), CG_OK);
+}
+END_TEST
+
+START_TEST(bad_input)
+{
+    cg_tensor x = cg_named(iota(CG_SHAPE(1, 4, 5, 6)), "photo"), kernel = iota(CG_SHAPE(8, 4, 3, 3));
+    expect_error(cg_convolution(iota(CG_SHAPE(4, 5)), kernel),
+                 "convolution: [4,5] with kernel [8,4,3,3]: the input is not [batch, channels, spatial...] with one to "
+                 "three spatial axes");
+    expect_error(
+        cg_convolution(x, iota(CG_SHAPE(8, 4, 3))),
+        "convolution: photo [1,4,5,6] with kernel [8,4,3]: the kernel does not have as many axes as the input");
+    expect_error(cg_convolution(x, iota(CG_SHAPE(8, 3, 3, 3))),
+                 "convolution: photo [1,4,5,6] with kernel [8,3,3,3]: the input has 4 channels, the kernel takes 3");
+    expect_error(
+        cg_convolution(x, kernel, .groups = 3),
+        "convolution: photo [1,4,5,6] with kernel [8,4,3,3]: 3 groups do not divide 4 channels and a kernel of "
+        "8");
+    expect_error(cg_convolution(x, iota(CG_SHAPE(8, 4, 3, 7))),
+                 "convolution: photo [1,4,5,6] with kernel [8,4,3,7]: along spatial axis 1 the kernel reaches over 7 "
+                 "elements, there are 6");
+    expect_error(cg_convolution(x, kernel, .dilation = {3}),
+                 "convolution: photo [1,4,5,6] with kernel [8,4,3,3]: along spatial axis 0 the kernel reaches over 7 "
+                 "elements, there are 5");
+    expect_error(cg_convolution(x, kernel, .stride = {2, -1}),
+                 "convolution: photo [1,4,5,6] with kernel [8,4,3,3]: a stride of -1");
+    expect_error(cg_convolution(x, kernel, EXPLICIT, .before = {-1}),
+                 "convolution: photo [1,4,5,6] with kernel [8,4,3,3]: padding below 0");
+    expect_error(cg_convolution(x, iota(CG_SHAPE(0, 4, 3, 3))),
+                 "convolution: photo [1,4,5,6] with kernel [0,4,3,3]: the kernel has no elements");
+    expect_error(cg_transposed_convolution(x, iota(CG_SHAPE(4, 2, 3, 3)), EXPLICIT, .before = {4}, .after = {3}),
+                 "transposed_convolution: photo [1,4,5,6] with kernel [4,2,3,3]: along spatial axis 0 the result has 0 "
+                 "elements");
+    expect_error(
+        cg_transposed_convolution(x, iota(CG_SHAPE(4, 2, 3, 3)), .stride = {2}, .output_padding = {2}),
+        "transposed_convolution: photo [1,4,5,6] with kernel [4,2,3,3]: output_padding must be below stride or "
+        "dilation, and not below 0");
+    expect_error(cg_transposed_convolution(x, kernel),
+                 "transposed_convolution: photo [1,4,5,6] with kernel [8,4,3,3]: the input has 4 channels, the kernel "
+                 "takes 8");
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("convolution");
+    TCase *cases = tcase_create("against the oracle"), *tests = tcase_create("by itself");
+    tcase_add_checked_fixture(cases, open_cases, oracle_close);
+    tcase_add_loop_test(cases, convolutions_are_right, 0, CONVOLUTIONS);
+    tcase_add_loop_test(cases, transposed_ones_are_right, 0, TRANSPOSED);
+    tcase_add_test(cases, nothing_is_left_out);
+    suite_add_tcase(suite, cases);
+    tcase_add_checked_fixture(tests, open_context, close_context);
+    tcase_add_test(tests, lengths_of_transposed_ones);
+    tcase_add_test(tests, transposed_ones_are_adjoint);
+    tcase_add_test(tests, integers_and_halves_are_taken);
+    tcase_add_test(tests, bad_input);
+    suite_add_tcase(suite, tests);
+    return run_suite(suite);
+}
