@@ -2,6 +2,8 @@
  * what a second one computes, the formula needs two passes, and the traffic counts the input twice. */
 #include "bench_case.h"
 
+#include <clgrad/normalization.h>
+
 #define OVER_AXIS(c) ((c)->axis == NO_AXIS ? (cg_axes){0} : CG_AXES((c)->axis))
 
 static cg_tensor record_sum(const bench_case *c, const cg_tensor *inputs)

@@ -17,6 +17,7 @@ struct cg_batch_norm_layer {
     cg_part part;
     cg_variable *gamma, *beta, *moving_mean, *moving_variance;
     double momentum, epsilon;
+    int axis;
 };
 
 struct cg_layer_norm_layer {
@@ -142,6 +143,7 @@ cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, i
     const int before = cg_model_count(model);
     layer->momentum = momentum;
     layer->epsilon = epsilon;
+    layer->axis = options->axis;
     cg_shape shape = CG_SHAPE(features);
     const cg_model_add_options frozen = {.frozen = true};
     layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
@@ -187,7 +189,8 @@ static bool move_average(cg_variable *average, cg_tensor statistic, cg_tensor mo
 static cg_tensor normalize_minibatch(const cg_batch_norm_layer *layer, cg_tensor x)
 {
     cg_context *cg = cg_context_of(x);
-    cg_batch_norm_result result = cg_batch_norm(x, cg_value(layer->gamma), cg_value(layer->beta), layer->epsilon);
+    cg_batch_norm_result result = cg_batch_norm(x, cg_value(layer->gamma), cg_value(layer->beta), layer->epsilon,
+                                                .axis = layer->axis);
     if (cg_is_null(result.output)) return result.output;
     cg_tensor momentum = cg_scalar(cg, layer->momentum), rest = cg_scalar(cg, 1 - layer->momentum);
     bool moved = move_average(layer->moving_mean, result.mean, momentum, rest) &&
@@ -204,7 +207,7 @@ cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
                                                      : options->mode == CG_MODE_TRAINING;
     if (training) return normalize_minibatch(layer, x);
     return cg_batch_norm_inference(x, cg_value(layer->gamma), cg_value(layer->beta), cg_value(layer->moving_mean),
-                                   cg_value(layer->moving_variance), layer->epsilon);
+                                   cg_value(layer->moving_variance), layer->epsilon, .axis = layer->axis);
 }
 
 cg_layer_norm_layer *cg_layer_norm_new_with(cg_model *model, const char *name, int64_t features,

@@ -1,19 +1,10 @@
-/* Normalizations, composed of means and maps. Of dense features over the batch: with the batch's statistics, which it
- * returns, or with given ones; moving averages are the layer's business. And of each element over some of its axes. */
+/* Normalizations that take a mean away and divide by the deviation, composed of means and maps: over the batch, with
+ * its statistics, which are returned, or with given ones (moving averages are the layer's business); of each element of
+ * the batch over some of its axes, or over groups of its channels. scaling.c has those that only divide. */
 #include "ops/family.h"
+#include <clgrad/normalization.h>
 
-/* The parameters are checked against the features, the last axis of x. */
-static bool parameters_fit(const cg_call *call, int first, int count)
-{
-    const cg_shape *x = &call->input_shapes[0];
-    if (x->rank < 2) return cg_op_error(call, "%s has no batch and features", cg_input_text(call, 0));
-    for (int i = first; i < first + count; i++) {
-        const cg_shape *shape = &call->input_shapes[i];
-        if (shape->rank > 1 || (shape->rank == 1 && shape->size[0] != x->size[x->rank - 1]))
-            return cg_op_error(call, "%s for the features of %s", cg_input_text(call, i), cg_input_text(call, 0));
-    }
-    return true;
-}
+/* ---- What they share --------------------------------------------------------------------------------------------- */
 
 static cg_dtype common_dtype(const cg_call *call, int count)
 {
@@ -22,40 +13,115 @@ static cg_dtype common_dtype(const cg_call *call, int count)
     return dtype;
 }
 
-/* deviation * gamma / sqrt(variance + epsilon) + beta: the factor, one number per feature, comes first. */
+/* The axis of the channels: `otherwise` where the option was left out. False after reporting, and for a null x. */
+static bool resolve_channels(cg_tensor x, const char *op, int axis, int otherwise, int64_t *resolved)
+{
+    int found = axis ? axis : otherwise;
+    if (cg_is_null(x) || !cg_resolve_axis(x, op, &found)) return false;
+    *resolved = found;
+    return true;
+}
+
+/* A number per channel, with an axis of extent 1 for every other axis of x; one of rank 0 as it is. */
+static cg_tensor along_channels(cg_tensor parameter, cg_shape x, int64_t axis)
+{
+    cg_shape shape = {.rank = x.rank};
+    if (cg_shape_of(parameter).rank == 0 || axis == x.rank - 1) return parameter;
+    for (int i = 0; i < x.rank; i++) shape.size[i] = i == axis ? x.size[i] : 1;
+    return cg_reshape(parameter, shape);
+}
+
+/* gamma and beta, or 1 and 0 where they were left out, in the dtype of x. */
+static void parameters_or_defaults(cg_tensor x, cg_tensor gamma, cg_tensor beta, cg_tensor result[2])
+{
+    cg_context *cg = cg_context_of(x);
+    const cg_dtype dtype = cg_floating_dtype(cg_dtype_of(x));
+    result[0] = cg_is_null(gamma) ? cg_constant(cg, dtype, 1) : gamma;
+    result[1] = cg_is_null(beta) ? cg_constant(cg, dtype, 0) : beta;
+}
+
+/* x minus an element of each group that is normalized together, the first. Means of what remains keep the digits that a
+ * large common part would take; the result does not depend on it, so no derivative goes there. */
+static cg_tensor first_of(cg_tensor x, cg_axes axes)
+{
+    cg_tensor first = x;
+    for (int i = 0; i < axes.count; i++) first = cg_slice_axis(first, axes.axis[i], 0, 1);
+    return cg_stop_gradient(first);
+}
+
+static cg_tensor without_first(cg_tensor x, cg_axes axes)
+{
+    return cg_size(x) == 0 ? x : cg_sub(x, first_of(x, axes));
+}
+
+/* deviation * gamma / sqrt(variance + epsilon) + beta: the factor, one number per group, comes first. */
 static cg_tensor scaled(cg_tensor deviation, cg_tensor variance, const cg_tensor parameters[2], cg_tensor epsilon)
 {
     cg_tensor factor = cg_mul(parameters[0], cg_reciprocal(cg_sqrt(cg_add(variance, epsilon))));
     return cg_add(cg_mul(deviation, factor), parameters[1]);
 }
 
-/* ---- batch_norm: x, gamma, beta, epsilon -> output, mean, variance ----------------------------------------------- */
+/* The same with mean and variance over the axes. */
+static cg_tensor normalized(cg_tensor x, cg_axes axes, const cg_tensor parameters[2], cg_tensor epsilon)
+{
+    cg_tensor near = without_first(x, axes);
+    cg_tensor deviation = cg_sub(near, cg_mean(near, .axes = axes, .keepdims = true));
+    cg_tensor variance = cg_mean(cg_square(deviation), .axes = axes, .keepdims = true);
+    return scaled(deviation, variance, parameters, epsilon);
+}
+
+/* ---- batch_norm: x, gamma, beta, epsilon -> output, mean, variance; the attribute is the axis of the channels ---- */
+
+/* The parameters are checked against the channels of x. */
+static bool parameters_fit(const cg_call *call, int first, int count)
+{
+    const cg_shape *x = &call->input_shapes[0];
+    if (x->rank < 2) return cg_op_error(call, "%s has no batch and features", cg_input_text(call, 0));
+    for (int i = first; i < first + count; i++) {
+        const cg_shape *shape = &call->input_shapes[i];
+        if (shape->rank > 1 || (shape->rank == 1 && shape->size[0] != x->size[call->attributes[0]]))
+            return cg_op_error(call, "%s for the features of %s", cg_input_text(call, i), cg_input_text(call, 0));
+    }
+    return true;
+}
 
 static bool batch_norm_infer(const cg_call *call, cg_inferred *result)
 {
     if (!parameters_fit(call, 1, 2)) return false;
     cg_shape x = call->input_shapes[0];
     result->shape[0] = x;
-    result->shape[1] = result->shape[2] = CG_SHAPE(x.size[x.rank - 1]);
+    result->shape[1] = result->shape[2] = CG_SHAPE(x.size[call->attributes[0]]);
     result->dtype[0] = common_dtype(call, 3);
     result->dtype[1] = result->dtype[2] = cg_floating_dtype(call->input_dtypes[0]);
     return true;
 }
 
+/* With d = x - first, mean(d^2) - mean(d)^2 needs x once for both means. It loses digits where the first element of a
+ * channel is many deviations away from the mean: a factor of k^2 with a chance of at most 1 in k^2 (Chebyshev), and
+ * never more than about the number of elements, of which the first is one. */
 static void batch_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
-    cg_tensor x = cg_to_floating(inputs[0]);
-    cg_axes batch = {.count = call->input_shapes[0].rank - 1};
-    for (int i = 0; i < batch.count; i++) batch.axis[i] = i;
-    outputs[1] = cg_mean(x, .axes = batch);
-    cg_tensor deviation = cg_sub(x, outputs[1]);
-    outputs[2] = cg_mean(cg_square(deviation), .axes = batch);
-    outputs[0] = scaled(deviation, outputs[2], inputs + 1, inputs[3]);
+    const cg_shape shape = call->input_shapes[0];
+    const int64_t axis = call->attributes[0];
+    cg_axes batch = {0};
+    for (int i = 0; i < shape.rank; i++)
+        if (i != axis) batch.axis[batch.count++] = i;
+    cg_tensor x = cg_to_floating(inputs[0]), near = without_first(x, batch), parameters[2];
+    cg_tensor mean = cg_mean(near, .axes = batch, .keepdims = true);
+    cg_tensor square = cg_mean(cg_square(near), .axes = batch, .keepdims = true);
+    cg_tensor variance = cg_sub(square, cg_square(mean));
+    for (int i = 0; i < 2; i++) parameters[i] = along_channels(inputs[i + 1], shape, axis);
+    outputs[0] = scaled(cg_sub(near, mean), variance, parameters, inputs[3]);
+    if (cg_size(x) > 0) mean = cg_add(mean, first_of(x, batch));
+    outputs[1] = cg_reshape(mean, CG_SHAPE(shape.size[axis]));
+    outputs[2] = cg_reshape(variance, CG_SHAPE(shape.size[axis]));
 }
 
 static const cg_sample batch_norm_samples[] = {
-    {.shapes = {{2, {6, 3}}, {1, {3}}, {1, {3}}}, .low = 0.5, .high = 2, .smooth = true},
-    {.shapes = {{3, {2, 3, 2}}, {0, {0}}, {1, {2}}}, .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{2, {6, 3}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 2}}, {0, {0}}, {1, {2}}}, ATTRIBUTES(2), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{4, {2, 3, 2, 2}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 4}}, {1, {2}}, {0, {0}}}, ATTRIBUTES(0), .low = 0.5, .high = 2, .smooth = true},
 };
 
 static const cg_op batch_norm_op = {
@@ -69,16 +135,18 @@ static const cg_op batch_norm_op = {
     SAMPLES(batch_norm_samples),
 };
 
-cg_batch_norm_result cg_batch_norm(cg_tensor x, cg_tensor gamma, cg_tensor beta, double epsilon)
+cg_batch_norm_result cg_batch_norm_with(cg_tensor x, cg_tensor gamma, cg_tensor beta, double epsilon,
+                                        const cg_batch_norm_options *options)
 {
-    if (cg_is_null(x)) return (cg_batch_norm_result){0};
+    int64_t axis;
+    if (!resolve_channels(x, "batch_norm", options ? options->axis : 0, -1, &axis)) return (cg_batch_norm_result){0};
     cg_tensor inputs[] = {x, gamma, beta, cg_scalar(cg_context_of(x), epsilon)};
     cg_tensor outputs[3];
-    cg_apply_all(&batch_norm_op, inputs, LENGTH(inputs), NULL, 0, outputs);
+    cg_apply_all(&batch_norm_op, inputs, LENGTH(inputs), &axis, 1, outputs);
     return (cg_batch_norm_result){outputs[0], outputs[1], outputs[2]};
 }
 
-/* ---- batch_norm_inference: x, gamma, beta, mean, variance, epsilon ----------------------------------------------- */
+/* ---- batch_norm_inference: x, gamma, beta, mean, variance, epsilon; the attribute as above ----------------------- */
 
 static bool inference_infer(const cg_call *call, cg_inferred *result)
 {
@@ -90,12 +158,14 @@ static bool inference_infer(const cg_call *call, cg_inferred *result)
 
 static void inference_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
-    (void)call;
-    outputs[0] = scaled(cg_sub(cg_to_floating(inputs[0]), inputs[3]), inputs[4], inputs + 1, inputs[5]);
+    cg_tensor given[5] = {cg_to_floating(inputs[0])};
+    for (int i = 1; i < 5; i++) given[i] = along_channels(inputs[i], call->input_shapes[0], call->attributes[0]);
+    outputs[0] = scaled(cg_sub(given[0], given[3]), given[4], given + 1, inputs[5]);
 }
 
 static const cg_sample inference_samples[] = {
-    {.shapes = {{2, {4, 3}}, {1, {3}}, {1, {3}}, {1, {3}}}, .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{2, {4, 3}}, {1, {3}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 3}}, {1, {3}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(1), .low = 0.5, .high = 2, .smooth = true},
 };
 
 static const cg_op inference_op = {
@@ -108,12 +178,13 @@ static const cg_op inference_op = {
     SAMPLES(inference_samples),
 };
 
-cg_tensor cg_batch_norm_inference(cg_tensor x, cg_tensor gamma, cg_tensor beta, cg_tensor mean, cg_tensor variance,
-                                  double epsilon)
+cg_tensor cg_batch_norm_inference_with(cg_tensor x, cg_tensor gamma, cg_tensor beta, cg_tensor mean, cg_tensor variance,
+                                       double epsilon, const cg_batch_norm_options *options)
 {
-    if (cg_is_null(x)) return x;
+    int64_t axis;
+    if (!resolve_channels(x, "batch_norm_inference", options ? options->axis : 0, -1, &axis)) return (cg_tensor){0};
     cg_tensor inputs[] = {x, gamma, beta, mean, variance, cg_scalar(cg_context_of(x), epsilon)};
-    return cg_apply(&inference_op, inputs, LENGTH(inputs), NULL, 0);
+    return cg_apply(&inference_op, inputs, LENGTH(inputs), &axis, 1);
 }
 
 /* ---- layer_norm: x, gamma, beta, epsilon; the attribute is the mask of the axes ---------------------------------- */
@@ -144,26 +215,14 @@ static bool layer_norm_infer(const cg_call *call, cg_inferred *result)
     return true;
 }
 
-/* x minus an element of each group that is normalized together, the first. Means of what remains keep the digits that a
- * large common part would take; the result does not depend on it, so no derivative goes there. */
-static cg_tensor without_first(cg_tensor x, cg_axes axes)
-{
-    cg_tensor first = x;
-    if (cg_size(x) == 0) return x;
-    for (int i = 0; i < axes.count; i++) first = cg_slice_axis(first, axes.axis[i], 0, 1);
-    return cg_sub(x, cg_stop_gradient(first));
-}
-
 static void layer_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
     const cg_axes axes = cg_axes_of_mask(call->attributes[0]);
     const cg_shape shape = normalized_shape(call->input_shapes[0], call->attributes[0], true);
-    cg_tensor x = without_first(cg_to_floating(inputs[0]), axes), parameters[2];
+    cg_tensor parameters[2];
     for (int i = 0; i < 2; i++)
         parameters[i] = call->input_shapes[i + 1].rank ? cg_reshape(inputs[i + 1], shape) : inputs[i + 1];
-    cg_tensor deviation = cg_sub(x, cg_mean(x, .axes = axes, .keepdims = true));
-    cg_tensor variance = cg_mean(cg_square(deviation), .axes = axes, .keepdims = true);
-    outputs[0] = scaled(deviation, variance, parameters, inputs[3]);
+    outputs[0] = normalized(cg_to_floating(inputs[0]), axes, parameters, inputs[3]);
 }
 
 static const cg_sample layer_norm_samples[] = {
@@ -188,15 +247,109 @@ cg_tensor cg_layer_norm_with(cg_tensor x, const cg_layer_norm_options *options)
     int64_t mask;
     if (cg_is_null(x)) return x;
     if (!cg_resolve_axes(x, "layer_norm", o->axes.count ? o->axes : CG_AXES(-1), &mask)) return (cg_tensor){0};
-    cg_context *cg = cg_context_of(x);
-    const cg_dtype dtype = cg_floating_dtype(cg_dtype_of(x));
-    cg_tensor inputs[] = {x, cg_is_null(o->gamma) ? cg_constant(cg, dtype, 1) : o->gamma,
-                          cg_is_null(o->beta) ? cg_constant(cg, dtype, 0) : o->beta,
-                          cg_scalar(cg, cg_number_or(o->epsilon, 1e-3))};
+    cg_tensor inputs[] = {x, {0}, {0}, cg_scalar(cg_context_of(x), cg_number_or(o->epsilon, 1e-3))};
+    parameters_or_defaults(x, o->gamma, o->beta, inputs + 1);
     return cg_apply(&layer_norm_op, inputs, LENGTH(inputs), (int64_t[]){mask}, 1);
+}
+
+/* ---- group_norm: x, gamma, beta, epsilon; the attributes are the number of groups and the axis of the channels --- */
+
+static bool group_norm_infer(const cg_call *call, cg_inferred *result)
+{
+    const cg_shape x = call->input_shapes[0];
+    const int64_t groups = call->attributes[0], channels = x.size[call->attributes[1]];
+    if (groups < 1 || channels % groups != 0)
+        return cg_op_error(call, "the %lld channels of %s are not %lld equal groups", (long long)channels,
+                           cg_input_text(call, 0), (long long)groups);
+    for (int i = 1; i <= 2; i++) {
+        const cg_shape shape = call->input_shapes[i];
+        if (shape.rank > 1 || (shape.rank == 1 && shape.size[0] != channels))
+            return cg_op_error(call, "%s is %s, the channels of %s are %lld", i == 1 ? "gamma" : "beta",
+                               cg_shape_text(call->context, shape), cg_input_text(call, 0), (long long)channels);
+    }
+    result->shape[0] = x;
+    result->dtype[0] = common_dtype(call, 3);
+    return true;
+}
+
+/* The axis of the channels becomes one of groups and one of the channels of a group; where each has but one, no other
+ * axis is needed, and a single group needs none either. */
+static void group_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    const cg_shape x = call->input_shapes[0];
+    const int64_t groups = call->attributes[0], axis = call->attributes[1], channels = x.size[axis];
+    const bool splits = groups > 1 && groups < channels;
+    cg_shape split = {.rank = x.rank + splits};
+    cg_axes axes = {0};
+    for (int i = 0; i < split.rank; i++) {
+        split.size[i] = i <= axis ? x.size[i] : x.size[i - splits];
+        const bool folds = i == axis ? groups == 1 : i != 0;
+        if (folds) axes.axis[axes.count++] = i;
+    }
+    cg_shape parameter = {.rank = split.rank};
+    if (splits) split.size[axis] = groups, split.size[axis + 1] = channels / groups;
+    for (int i = 0; i < split.rank; i++) parameter.size[i] = i == axis || i == axis + splits ? split.size[i] : 1;
+    cg_tensor parameters[2];
+    for (int i = 0; i < 2; i++)
+        parameters[i] = call->input_shapes[i + 1].rank ? cg_reshape(inputs[i + 1], parameter) : inputs[i + 1];
+    cg_tensor of_groups = cg_reshape(cg_to_floating(inputs[0]), split);
+    outputs[0] = cg_reshape(normalized(of_groups, axes, parameters, inputs[3]), x);
+}
+
+static const cg_sample group_norm_samples[] = {
+    {.shapes = {{4, {2, 4, 3, 2}}, {1, {4}}, {1, {4}}}, ATTRIBUTES(2, 1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 4}}, {1, {4}}, {0, {0}}}, ATTRIBUTES(2, 2), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 4}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(3, 1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{3, {2, 3, 2}}, {1, {3}}, {1, {3}}}, ATTRIBUTES(1, 1), .low = 0.5, .high = 2, .smooth = true},
+    {.shapes = {{2, {3, 4}}, {1, {4}}, {1, {4}}}, ATTRIBUTES(2, 1), .dtypes = {CG_I32}, .low = 1, .high = 9},
+};
+
+static const cg_op group_norm_op = {
+    .name = "group_norm",
+    .kind = CG_OP_COMPOSED,
+    .inputs = 4,
+    .infer = group_norm_infer,
+    .expand = group_norm_expand,
+    SAMPLES(group_norm_samples),
+};
+
+static cg_tensor group_normalized(const char *op, cg_tensor x, int64_t groups, int64_t axis,
+                                  const cg_group_norm_options *o)
+{
+    cg_tensor inputs[] = {x, {0}, {0}, cg_scalar(cg_context_of(x), cg_number_or(o->epsilon, 1e-3))};
+    if (axis == 0)
+        return cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, op, "the first axis of %s is the batch, not channels",
+                         cg_tensor_text(x));
+    parameters_or_defaults(x, o->gamma, o->beta, inputs + 1);
+    return cg_apply(&group_norm_op, inputs, LENGTH(inputs), (int64_t[]){groups, axis}, 2);
+}
+
+cg_tensor cg_group_norm_with(cg_tensor x, int64_t groups, const cg_group_norm_options *options)
+{
+    static const cg_group_norm_options defaults;
+    const cg_group_norm_options *o = options ? options : &defaults;
+    int64_t axis;
+    if (!resolve_channels(x, "group_norm", o->axis, 1, &axis)) return (cg_tensor){0};
+    if (cg_shape_of(x).rank == CG_MAX_RANK)
+        return cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, "group_norm", "%s has no axis left for the groups",
+                         cg_tensor_text(x));
+    return group_normalized("group_norm", x, groups, axis, o);
+}
+
+cg_tensor cg_instance_norm_with(cg_tensor x, const cg_group_norm_options *options)
+{
+    static const cg_group_norm_options defaults;
+    const cg_group_norm_options *o = options ? options : &defaults;
+    int64_t axis;
+    if (!resolve_channels(x, "instance_norm", o->axis, 1, &axis)) return (cg_tensor){0};
+    if (cg_shape_of(x).rank < 3)
+        return cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, "instance_norm", "%s has no axes but batch and channels",
+                         cg_tensor_text(x));
+    const int64_t channels = cg_shape_of(x).size[axis];
+    return group_normalized("instance_norm", x, channels > 0 ? channels : 1, axis, o);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&batch_norm_op, &inference_op, &layer_norm_op};
+static const cg_op *const list[] = {&batch_norm_op, &inference_op, &layer_norm_op, &group_norm_op};
 const cg_op_family cg_ops_normalization = {list, LENGTH(list)};

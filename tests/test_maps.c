@@ -2,6 +2,8 @@
  * points, dtypes of results, conversions, bools, and error messages. */
 #include "op_support.h"
 
+#include <clgrad/normalization.h>
+
 static cg_tensor vector(int count, const double *values)
 {
     return tensor_of(array_of(CG_F32, CG_SHAPE(count), values, (size_t)count));

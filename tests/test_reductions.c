@@ -2,6 +2,8 @@
  * cases, subgradients and error messages. */
 #include "op_support.h"
 
+#include <clgrad/normalization.h>
+
 /* ---- Reductions -------------------------------------------------------------------------------------------------- */
 
 typedef cg_tensor (*reduction)(cg_tensor x, const cg_reduce_options *options);

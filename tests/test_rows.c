@@ -2,6 +2,8 @@
  * it, and that the values are those of plain loops in double, for rows of all lengths and both ways of running them. */
 #include "semantics_support.h"
 
+#include <clgrad/normalization.h>
+
 /* ---- The ops, with their values in double -------------------------------------------------------------------------
  */
 

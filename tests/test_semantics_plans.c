@@ -3,6 +3,8 @@
  * plan made. */
 #include "semantics_support.h"
 
+#include <clgrad/normalization.h>
+
 /* Runs `record` once for each of its numbers: all but the first must find the first one's plan. */
 typedef cg_tensor (*recording)(double number);
 

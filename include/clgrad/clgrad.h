@@ -14,6 +14,7 @@
 #include <clgrad/layers.h>
 #include <clgrad/losses.h>
 #include <clgrad/model.h>
+#include <clgrad/normalization.h>
 #include <clgrad/op.h>
 #include <clgrad/ops.h>
 #include <clgrad/optimizers.h>

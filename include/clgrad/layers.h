@@ -5,7 +5,7 @@
 
 #include <clgrad/initializers.h>
 #include <clgrad/model.h>
-#include <clgrad/ops.h>
+#include <clgrad/normalization.h>
 
 CG_BEGIN
 
@@ -36,17 +36,19 @@ CG_API cg_tensor cg_dense_call(const cg_dense *layer, cg_tensor x);
 CG_API cg_variable *cg_dense_kernel(const cg_dense *layer);
 CG_API cg_variable *cg_dense_bias(const cg_dense *layer); /* NULL without one */
 
-/* Batch normalization of dense features: x [..., features] -> gamma (x - mean) / sqrt(variance + epsilon) + beta. In
- * training, mean and (biased) variance are the minibatch's, and the layer moves its averages towards them:
- * moving = momentum moving + (1 - momentum) statistic. Otherwise the moving averages are used. Ioffe and Szegedy,
- * "Batch normalization", 2015. Variables [features]: "NAME/gamma" (ones), "NAME/beta" (zeros), and, frozen,
- * "NAME/moving_mean" (zeros), "NAME/moving_variance" (ones). Defaults are Keras's. */
+/* Batch normalization: x [..., features], or with the features along another axis, -> gamma (x - mean) / sqrt(variance
+ * + epsilon) + beta, see cg_batch_norm. In training, mean and (biased) variance are the minibatch's, and the layer
+ * moves its averages towards them: moving = momentum moving + (1 - momentum) statistic (PyTorch's momentum is 1 minus
+ * this one, and it keeps the unbiased variance). Otherwise the moving averages are used. Ioffe and Szegedy, "Batch
+ * normalization", 2015. Variables [features]: "NAME/gamma" (ones), "NAME/beta" (zeros), and, frozen, "NAME/moving_mean"
+ * (zeros), "NAME/moving_variance" (ones). Defaults are Keras's. */
 typedef struct cg_batch_norm_layer cg_batch_norm_layer;
 
 typedef struct cg_batch_norm_layer_options {
     char unset_;
     double momentum; /* default 0.99; CG_ZERO for 0 */
     double epsilon;  /* default 1e-3; CG_ZERO for 0 */
+    int axis;        /* of the features; 0: the last, 1 for images [batch, channels, height, width] */
     cg_penalty gamma_penalty, beta_penalty;
     cg_dtype dtype; /* CG_F32 (the default) or CG_F64 */
 } cg_batch_norm_layer_options;

@@ -373,31 +373,5 @@ typedef struct cg_dropout_options {
 #define cg_dropout(x, ...) cg_dropout_with(x, CG_OPTIONS(cg_dropout_options, __VA_ARGS__))
 CG_API cg_tensor cg_dropout_with(cg_tensor x, const cg_dropout_options *options);
 
-/* ---- Normalization ----------------------------------------------------------------------------------------------- */
-
-/* gamma (x - mean) / sqrt(variance + epsilon) + beta for x [..., features] (rank 2 or more), floating, with mean and
- * biased variance (divided by n, not n - 1) over all axes but the last. gamma and beta are [features], or rank 0.
- * mean and variance [features] are returned for moving averages. All null after an error. */
-typedef struct cg_batch_norm_result {
-    cg_tensor output, mean, variance;
-} cg_batch_norm_result;
-CG_API cg_batch_norm_result cg_batch_norm(cg_tensor x, cg_tensor gamma, cg_tensor beta, double epsilon);
-/* The same with a given mean and variance [features]. */
-CG_API cg_tensor cg_batch_norm_inference(cg_tensor x, cg_tensor gamma, cg_tensor beta, cg_tensor mean,
-                                         cg_tensor variance, double epsilon);
-
-/* Layer normalization (Ba, Kiros, Hinton, 2016): gamma (x - mean) / sqrt(variance + epsilon) + beta, floating, with
- * mean and biased variance over `axes` (default: the last), each on its own along the others. gamma and beta have the
- * extents of these axes in the order of x, or rank 0; null or left out, they are 1 and 0. Accurate for a variance that
- * is small beside the mean. Errors: gamma or beta of another shape. */
-typedef struct cg_layer_norm_options {
-    char unset_;
-    cg_axes axes;
-    cg_tensor gamma, beta;
-    double epsilon; /* default 1e-3, Keras's; CG_ZERO for 0 */
-} cg_layer_norm_options;
-#define cg_layer_norm(x, ...) cg_layer_norm_with(x, CG_OPTIONS(cg_layer_norm_options, __VA_ARGS__))
-CG_API cg_tensor cg_layer_norm_with(cg_tensor x, const cg_layer_norm_options *options);
-
 CG_END
 #endif
