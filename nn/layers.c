@@ -4,6 +4,7 @@
 
 #include "nn/model.h"
 #include "nn/options.h"
+#include "nn/variables.h"
 #include <clgrad/ops.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,24 +42,28 @@ static bool width_fits(const cg_variable *kernel, cg_tensor x)
     return false;
 }
 
-/* Adds the variable "LAYER/LEAF" with values from an initializer, whose temporaries do not outlive the call. */
-static cg_variable *add_variable(cg_model *model, const char *layer, const char *leaf, cg_initializer initializer,
-                                 cg_dtype dtype, cg_shape shape, const cg_model_add_options *options)
+cg_variable *cg_layer_variable_of(cg_model *model, const char *layer, const char *leaf, cg_tensor initial,
+                                  const cg_model_add_options *options)
 {
     char name[256];
-    if (snprintf(name, sizeof name, "%s/%s", layer, leaf) >= (int)sizeof name) {
-        cg_report(model->context, CG_ERROR_ARGUMENT, "layer", "the name \"%.40s...\" is too long", layer);
-        return NULL;
-    }
+    if (snprintf(name, sizeof name, "%s/%s", layer, leaf) < (int)sizeof name)
+        return cg_model_add_with(model, name, initial, options);
+    cg_report(model->context, CG_ERROR_ARGUMENT, "layer", "the name \"%.40s...\" is too long", layer);
+    return NULL;
+}
+
+cg_variable *cg_layer_variable(cg_model *model, const char *layer, const char *leaf, cg_initializer initializer,
+                               cg_dtype dtype, cg_shape shape, const cg_model_add_options *options)
+{
     int64_t inputs = shape.size[0], outputs = shape.rank > 1 ? shape.size[1] : shape.size[0];
     cg_scope scope = cg_scope_local(model->context);
     cg_tensor initial = cg_initial_value(model->context, initializer, dtype, shape, inputs, outputs);
-    cg_variable *variable = cg_model_add_with(model, name, initial, options);
+    cg_variable *variable = cg_layer_variable_of(model, layer, leaf, initial, options);
     cg_scope_end(scope);
     return variable;
 }
 
-static bool check_layer(cg_model *model, const char *name, int64_t inputs, int64_t outputs)
+bool cg_layer_fits(cg_model *model, const char *name, int64_t inputs, int64_t outputs)
 {
     if (!model || cg_status(model->context)) return false;
     if (!name || !*name) {
@@ -75,17 +80,17 @@ cg_dense *cg_dense_new_with(cg_model *model, const char *name, int64_t inputs, i
                             const cg_dense_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_dense_options, );
-    if (!check_layer(model, name, inputs, outputs)) return NULL;
+    if (!cg_layer_fits(model, name, inputs, outputs)) return NULL;
     cg_dense *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
     const int before = cg_model_count(model);
-    layer->kernel = add_variable(
+    layer->kernel = cg_layer_variable(
         model, name, "kernel", options->initializer, options->dtype, CG_SHAPE(inputs, outputs),
         CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->kernel_penalty));
     if (layer->kernel && !options->no_bias) {
         cg_initializer initializer = options->bias_initializer;
         if (initializer.kind == CG_INITIALIZER_DEFAULT) initializer = CG_ALL_ZEROS;
-        layer->bias = add_variable(
+        layer->bias = cg_layer_variable(
             model, name, "bias", initializer, options->dtype, CG_SHAPE(outputs),
             CG_OPTIONS(cg_model_add_options, .frozen = options->frozen, .penalty = options->bias_penalty));
     }
@@ -134,7 +139,7 @@ cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, i
 {
     options = options ? options : CG_OPTIONS(cg_batch_norm_layer_options, );
     const double momentum = cg_number_or(options->momentum, 0.99), epsilon = cg_number_or(options->epsilon, 1e-3);
-    if (!check_layer(model, name, features, features) ||
+    if (!cg_layer_fits(model, name, features, features) ||
         !cg_number_fits(model->context, name, "momentum", momentum, 0, 1) ||
         !cg_number_fits(model->context, name, "epsilon", epsilon, 0, INFINITY))
         return NULL;
@@ -146,12 +151,13 @@ cg_batch_norm_layer *cg_batch_norm_new_with(cg_model *model, const char *name, i
     layer->axis = options->axis;
     cg_shape shape = CG_SHAPE(features);
     const cg_model_add_options frozen = {.frozen = true};
-    layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
-                                CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
-    layer->beta = add_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, shape,
-                               CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
-    layer->moving_mean = add_variable(model, name, "moving_mean", CG_ALL_ZEROS, options->dtype, shape, &frozen);
-    layer->moving_variance = add_variable(model, name, "moving_variance", CG_ALL_ONES, options->dtype, shape, &frozen);
+    layer->gamma = cg_layer_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, shape,
+                                     CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
+    layer->beta = cg_layer_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, shape,
+                                    CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
+    layer->moving_mean = cg_layer_variable(model, name, "moving_mean", CG_ALL_ZEROS, options->dtype, shape, &frozen);
+    layer->moving_variance = cg_layer_variable(model, name, "moving_variance", CG_ALL_ONES, options->dtype, shape,
+                                               &frozen);
     if (layer->gamma && layer->beta && layer->moving_mean && layer->moving_variance) return layer;
     cg_model_truncate(model, before);
     cg_part_free(&layer->part);
@@ -203,9 +209,7 @@ cg_tensor cg_batch_norm_call_with(const cg_batch_norm_layer *layer, cg_tensor x,
 {
     options = options ? options : CG_OPTIONS(cg_batch_norm_call_options, );
     if (!layer || cg_is_null(x)) return (cg_tensor){0};
-    bool training = options->mode == CG_MODE_CONTEXT ? cg_is_training(cg_context_of(x))
-                                                     : options->mode == CG_MODE_TRAINING;
-    if (training) return normalize_minibatch(layer, x);
+    if (cg_mode_is_training(cg_context_of(x), options->mode)) return normalize_minibatch(layer, x);
     return cg_batch_norm_inference(x, cg_value(layer->gamma), cg_value(layer->beta), cg_value(layer->moving_mean),
                                    cg_value(layer->moving_variance), layer->epsilon, .axis = layer->axis);
 }
@@ -214,17 +218,17 @@ cg_layer_norm_layer *cg_layer_norm_new_with(cg_model *model, const char *name, i
                                             const cg_layer_norm_layer_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_layer_norm_layer_options, );
-    if (!check_layer(model, name, features, features)) return NULL;
+    if (!cg_layer_fits(model, name, features, features)) return NULL;
     cg_layer_norm_layer *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
     const int before = cg_model_count(model);
     layer->epsilon = options->epsilon;
     if (!options->no_gamma)
-        layer->gamma = add_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, CG_SHAPE(features),
-                                    CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
+        layer->gamma = cg_layer_variable(model, name, "gamma", CG_ALL_ONES, options->dtype, CG_SHAPE(features),
+                                         CG_OPTIONS(cg_model_add_options, .penalty = options->gamma_penalty));
     if (!options->no_beta)
-        layer->beta = add_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, CG_SHAPE(features),
-                                   CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
+        layer->beta = cg_layer_variable(model, name, "beta", CG_ALL_ZEROS, options->dtype, CG_SHAPE(features),
+                                        CG_OPTIONS(cg_model_add_options, .penalty = options->beta_penalty));
     if ((layer->gamma || options->no_gamma) && (layer->beta || options->no_beta)) return layer;
     cg_model_truncate(model, before);
     cg_part_free(&layer->part);

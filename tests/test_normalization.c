@@ -3,7 +3,7 @@
 #include "oracle.h"
 
 #include <clgrad/layers.h>
-#include <clgrad/normalization.h>
+#include <clgrad/normalization_layers.h>
 
 /* ---- Against PyTorch --------------------------------------------------------------------------------------------- */
 
@@ -255,6 +255,126 @@ START_TEST(spectral_norm_converges)
 }
 END_TEST
 
+/* ---- Layers ------------------------------------------------------------------------------------------------------ */
+
+/* Moving averages of the channels of images: Keras's, of the biased variance. */
+START_TEST(batch_norm_layer_of_images)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_batch_norm_layer *layer = cg_batch_norm_new(model, "norm", 3, .axis = 1, .momentum = 0.75);
+    array x = array_random(CG_F32, CG_SHAPE(2, 3, 4, 5), -2, 6), mean = array_new(CG_F32, CG_SHAPE(3)),
+          variance = array_new(CG_F32, CG_SHAPE(3)), wanted = array_new(CG_F32, x.shape);
+    for (int64_t i = 0; i < x.count; i++) mean.at[channel_of(x.shape, i)] += x.at[i] / 40;
+    for (int64_t i = 0; i < x.count; i++)
+        variance.at[channel_of(x.shape, i)] += pow(x.at[i] - mean.at[channel_of(x.shape, i)], 2) / 40;
+    expect_close(cg_batch_norm_call(layer, tensor_of(x), .mode = CG_MODE_TRAINING),
+                 normalized_by_hand(x, 3, channel_of), 1e-5, 1e-5, "training");
+    for (int c = 0; c < 3; c++) {
+        mean.at[c] *= 0.25;
+        variance.at[c] = 0.75 + 0.25 * variance.at[c];
+    }
+    expect_about(cg_value(cg_model_find(model, "norm/moving_mean")), mean);
+    expect_about(cg_value(cg_model_find(model, "norm/moving_variance")), variance);
+    for (int64_t i = 0; i < x.count; i++) {
+        const int64_t c = channel_of(x.shape, i);
+        wanted.at[i] = (x.at[i] - mean.at[c]) / sqrt(variance.at[c] + 1e-3);
+    }
+    expect_close(cg_batch_norm_call(layer, tensor_of(x)), wanted, 1e-5, 1e-5, "inference");
+    cg_model_free(model);
+}
+END_TEST
+
+START_TEST(layers_use_their_variables)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_tensor x = tensor_of(array_random(CG_F32, CG_SHAPE(2, 4, 3), -2, 6)), two = cg_full(cg, CG_SHAPE(4), 2),
+              three = cg_full(cg, CG_SHAPE(4), 3);
+    cg_group_norm_layer *group = cg_group_norm_new(model, "group", 2, 4, .epsilon = 0.5),
+                        *instance = cg_instance_norm_new(model, "instance", 4, .no_gamma = true, .no_beta = true);
+    cg_rms_norm_layer *rms = cg_rms_norm_new(model, "rms", 3);
+    ck_assert_int_eq(cg_model_count(model), 3);
+    expect_array(cg_group_norm_call(instance, x), array_read(cg_instance_norm(x)));
+    expect_array(cg_group_norm_call(group, x), array_read(cg_group_norm(x, 2, .epsilon = 0.5)));
+    expect_array(cg_rms_norm_call(rms, x), array_read(cg_rms_norm(x)));
+    cg_assign(cg_model_find(model, "group/gamma"), two);
+    cg_assign(cg_model_find(model, "group/beta"), three);
+    cg_assign(cg_model_find(model, "rms/gamma"), cg_full(cg, CG_SHAPE(3), 2));
+    expect_array(cg_group_norm_call(group, x),
+                 array_read(cg_group_norm(x, 2, .gamma = two, .beta = three, .epsilon = 0.5)));
+    expect_about(cg_rms_norm_call(rms, x), array_read(cg_mul(cg_rms_norm(x), cg_scalar(cg, 2))));
+    cg_model_free(model);
+}
+END_TEST
+
+START_TEST(weight_norm_begins_as_the_kernel)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_dense *dense = cg_dense_new(model, "dense", 5, 3);
+    cg_variable *kernel = cg_dense_kernel(dense);
+    cg_weight_norm_layer *norm = cg_weight_norm_new(model, "norm", kernel);
+    array first = array_read(cg_value(kernel));
+    expect_about(cg_weight_norm_call(norm, cg_value(kernel)), first);
+    cg_assign(kernel, cg_mul(cg_value(kernel), cg_scalar(cg, 7))); /* the length is the gain's business */
+    expect_about(cg_weight_norm_call(norm, cg_value(kernel)), first);
+    ck_assert(cg_model_is_trainable(model, cg_model_find(model, "norm/gain")));
+    cg_model_free(model);
+}
+END_TEST
+
+/* One iteration per call in training; outside training u stays, and so does the result. */
+START_TEST(spectral_norm_iterates_in_training)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_variable *kernel = cg_model_add(model, "kernel", tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 2), 4, 0, 0, 1)));
+    cg_spectral_norm_layer *norm = cg_spectral_norm_new(model, "norm", kernel);
+    cg_variable *u = cg_model_find(model, "norm/u");
+    ck_assert(!cg_model_is_trainable(model, u));
+    cg_assign(u, tensor_of(ARRAY(CG_F32, CG_SHAPE(2), 0.6, 0.8)));
+    /* v = W u / |W u| with W u = (2.4, 0.8); without an iteration sigma = |W u|. */
+    const double idle = sqrt(2.4 * 2.4 + 0.8 * 0.8), once = sqrt(9.6 * 9.6 + 0.8 * 0.8);
+    for (int i = 0; i < 2; i++)
+        expect_about(cg_spectral_norm_call(norm, cg_value(kernel)),
+                     ARRAY(CG_F32, CG_SHAPE(2, 2), 4 / idle, 0, 0, 1 / idle));
+    expect_about(cg_value(u), ARRAY(CG_F32, CG_SHAPE(2), 0.6, 0.8));
+    cg_training(cg, true);
+    expect_about(cg_spectral_norm_call(norm, cg_value(kernel)),
+                 ARRAY(CG_F32, CG_SHAPE(2, 2), 4 * idle / once, 0, 0, idle / once));
+    expect_about(cg_value(u), ARRAY(CG_F32, CG_SHAPE(2), 9.6 / once, 0.8 / once));
+    for (int i = 0; i < 12; i++) cg_spectral_norm_call(norm, cg_value(kernel));
+    cg_training(cg, false);
+    expect_about(cg_spectral_norm_call(norm, cg_value(kernel)), ARRAY(CG_F32, CG_SHAPE(2, 2), 1, 0, 0, 0.25));
+    cg_model_free(model);
+}
+END_TEST
+
+START_TEST(layers_refuse)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_variable *flat = cg_model_add(model, "flat", cg_ones(cg, CG_SHAPE(3)));
+    cg_variable *kernel = cg_model_add(model, "kernel", cg_ones(cg, CG_SHAPE(3, 2)));
+    const int before = cg_model_count(model);
+#define REFUSES(made, message) \
+    do { \
+        ck_assert_ptr_null(made); \
+        ck_assert_str_eq(cg_message(cg), message); \
+        cg_clear_error(cg); \
+    } while (0)
+    REFUSES(cg_group_norm_new(model, "g", 3, 4), "g: 4 channels are not 3 equal groups");
+    REFUSES(cg_group_norm_new(model, "g", 2, 4, .epsilon = -1), "g: epsilon is -1; it must be finite and at least 0");
+    REFUSES(cg_weight_norm_new(model, "w", flat), "w: the kernel \"flat\" [3] has no outputs along axis -1");
+    REFUSES(cg_spectral_norm_new(model, "s", kernel, .axis = 2),
+            "s: the kernel \"kernel\" [3,2] has no outputs along axis 2");
+    REFUSES(cg_spectral_norm_new(model, "s", kernel, .iterations = -1), "s: -1 iterations; there must be at least 1");
+    ck_assert_int_eq(cg_model_count(model), before);
+    cg_tensor x = cg_ones(cg, CG_SHAPE(1, 4, 2));
+    expect_error(cg_group_norm_call(cg_group_norm_new(model, "six", 2, 6), x),
+                 "group_norm: the input is [1,4,2]; its channels, axis 1, must be 6");
+    ck_assert(cg_is_null(cg_group_norm_call(NULL, x)) && cg_is_null(cg_rms_norm_call(NULL, x)) &&
+              cg_is_null(cg_weight_norm_call(NULL, x)) && cg_is_null(cg_spectral_norm_call(NULL, x)));
+    cg_model_free(model);
+}
+END_TEST
+
 /* ---- Edges and errors -------------------------------------------------------------------------------------------- */
 
 START_TEST(single_values_give_beta)
@@ -327,6 +447,11 @@ static TCase *normalization_cases(void)
     tcase_add_test(tests, groups_of_all_and_of_one);
     tcase_add_test(tests, channels_may_be_last);
     tcase_add_test(tests, spectral_norm_converges);
+    tcase_add_test(tests, batch_norm_layer_of_images);
+    tcase_add_test(tests, layers_use_their_variables);
+    tcase_add_test(tests, weight_norm_begins_as_the_kernel);
+    tcase_add_test(tests, spectral_norm_iterates_in_training);
+    tcase_add_test(tests, layers_refuse);
     tcase_add_test(tests, single_values_give_beta);
     tcase_add_test(tests, errors);
     return tests;

@@ -15,6 +15,7 @@
 #include <clgrad/losses.h>
 #include <clgrad/model.h>
 #include <clgrad/normalization.h>
+#include <clgrad/normalization_layers.h>
 #include <clgrad/op.h>
 #include <clgrad/ops.h>
 #include <clgrad/optimizers.h>
