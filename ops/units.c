@@ -1,7 +1,8 @@
-/* Activations composed of the elementary ops: exponential and sigmoid linear units, their cheap stand-ins, and
- * shrinkage. Each: its value in double for the tests, its formula, from which derivatives of every order come, its
- * function. Numbers that a user passes are operands, so that another number makes no new kernel. */
+/* Activations composed of the elementary ops: exponential and sigmoid linear units, their cheap stand-ins, shrinkage,
+ * and what is piecewise. Each: its value in double for the tests, its formula, from which derivatives of every order
+ * come, its function. Numbers that a user passes are operands, so that another number makes no new kernel. */
 #include "ops/family.h"
+#include <clgrad/activations.h>
 
 #include <math.h>
 
@@ -66,6 +67,24 @@ static const cg_sample number_samples[] = {
         .name = #NAME, \
         .kind = CG_OP_COMPOSED, \
         .inputs = 2, \
+        .infer = unit_infer, \
+        .expand = NAME##_expand, \
+        .host = NAME##_host, \
+        SAMPLES(number_samples), \
+    }
+
+/* Of x and two numbers of rank 0. */
+#define UNIT_WITH_NUMBERS(NAME) \
+    static void NAME##_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs) \
+    { \
+        cg_tensor x = cg_to_floating(inputs[0]); \
+        (void)call; \
+        outputs[0] = NAME(x, cg_cast(inputs[1], cg_dtype_of(x)), cg_cast(inputs[2], cg_dtype_of(x))); \
+    } \
+    static const cg_op NAME##_op = { \
+        .name = #NAME, \
+        .kind = CG_OP_COMPOSED, \
+        .inputs = 3, \
         .infer = unit_infer, \
         .expand = NAME##_expand, \
         .host = NAME##_host, \
@@ -354,9 +373,169 @@ cg_tensor cg_hard_shrink(cg_tensor x, double threshold)
     return with_number(&hard_shrink_op, x, threshold);
 }
 
+/* ---- swish, softplus_with_beta, squareplus, sparse_plus -----------------------------------------------------------
+ */
+
+static double swish_host(const double *x)
+{
+    return x[0] / (1 + exp(-x[1] * x[0]));
+}
+
+static cg_tensor swish(cg_tensor x, cg_tensor beta)
+{
+    return cg_mul(x, cg_sigmoid(cg_mul(beta, x)));
+}
+
+UNIT_WITH_NUMBER(swish);
+
+cg_tensor cg_swish(cg_tensor x, double beta)
+{
+    return with_number(&swish_op, x, beta);
+}
+
+static double softplus_with_beta_host(const double *x)
+{
+    return x[1] * x[0] > x[2] ? x[0] : log1p(exp(x[1] * x[0])) / x[1];
+}
+
+static cg_tensor softplus_with_beta(cg_tensor x, cg_tensor beta, cg_tensor threshold)
+{
+    cg_tensor steep = cg_mul(beta, x);
+    return cg_where(cg_greater(steep, threshold), x, cg_div(cg_softplus(steep), beta));
+}
+
+UNIT_WITH_NUMBERS(softplus_with_beta);
+
+cg_tensor cg_softplus_with_beta(cg_tensor x, double beta, double threshold)
+{
+    if (cg_is_null(x)) return x;
+    cg_context *cg = cg_context_of(x);
+    if (!(beta > 0 && isfinite(beta)))
+        return cg_report(cg, CG_ERROR_ARGUMENT, "softplus_with_beta", "beta is %g; it must be finite and above 0",
+                         beta);
+    return cg_map_3(&softplus_with_beta_op, x, cg_scalar(cg, beta), cg_scalar(cg, threshold));
+}
+
+static double squareplus_host(const double *x)
+{
+    return 0.5 * (x[0] + sqrt(x[0] * x[0] + x[1]));
+}
+
+/* (x + root) / 2 is x + b / (2 (root + x)), and below 0 b / (2 (root - x)): neither takes away what it keeps. */
+static cg_tensor squareplus(cg_tensor x, cg_tensor b)
+{
+    cg_tensor zero = cg_literal_like(x, 0), root = cg_sqrt(cg_add(cg_square(x), b)), below = cg_less(x, zero);
+    cg_tensor sum = cg_where(below, cg_sub(root, x), cg_add(root, x));
+    return cg_add(cg_where(below, zero, x), cg_div(times(b, 0.5), sum));
+}
+
+UNIT_WITH_NUMBER(squareplus);
+
+cg_tensor cg_squareplus(cg_tensor x, double b)
+{
+    if (cg_is_null(x)) return x;
+    if (!(b > 0 && isfinite(b)))
+        return cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, "squareplus", "b is %g; it must be finite and above 0",
+                         b);
+    return with_number(&squareplus_op, x, b);
+}
+
+static double sparse_plus_host(const double *x)
+{
+    return x[0] <= -1 ? 0 : x[0] >= 1 ? x[0] : 0.25 * (x[0] + 1) * (x[0] + 1);
+}
+
+static cg_tensor sparse_plus(cg_tensor x)
+{
+    cg_tensor one = cg_literal_like(x, 1), bend = times(cg_square(plus(x, 1)), 0.25);
+    cg_tensor upper = cg_where(cg_greater(x, one), x, bend);
+    return cg_where(cg_less(x, cg_neg(one)), cg_literal_like(x, 0), upper);
+}
+
+UNIT(sparse_plus, far_samples);
+
+cg_tensor cg_sparse_plus(cg_tensor x)
+{
+    return cg_map_1(&sparse_plus_op, x);
+}
+
+/* ---- hard_sigmoid_with_slope, threshold ---------------------------------------------------------------------------
+ */
+
+static double hard_sigmoid_with_slope_host(const double *x)
+{
+    return fmin(fmax(x[1] * x[0] + 0.5, 0), 1);
+}
+
+static cg_tensor hard_sigmoid_with_slope(cg_tensor x, cg_tensor slope)
+{
+    return cg_clip(plus(cg_mul(slope, x), 0.5), 0, 1);
+}
+
+UNIT_WITH_NUMBER(hard_sigmoid_with_slope);
+
+cg_tensor cg_hard_sigmoid_with_slope(cg_tensor x, double slope)
+{
+    return with_number(&hard_sigmoid_with_slope_op, x, slope);
+}
+
+static double threshold_with_value_host(const double *x)
+{
+    return x[0] > x[1] || isnan(x[0]) ? x[0] : x[2];
+}
+
+static cg_tensor threshold_with_value(cg_tensor x, cg_tensor threshold, cg_tensor value)
+{
+    return cg_where(cg_less_equal(x, threshold), value, x);
+}
+
+UNIT_WITH_NUMBERS(threshold_with_value);
+
+cg_tensor cg_threshold(cg_tensor x, double threshold, double value)
+{
+    if (cg_is_null(x)) return x;
+    cg_context *cg = cg_context_of(x);
+    return cg_map_3(&threshold_with_value_op, x, cg_scalar(cg, threshold), cg_scalar(cg, value));
+}
+
+/* ---- Those that are others with arguments -------------------------------------------------------------------------
+ */
+
+cg_tensor cg_relu6(cg_tensor x)
+{
+    return cg_relu(x, .max_value = 6, .has_max_value = true);
+}
+
+cg_tensor cg_hard_tanh(cg_tensor x)
+{
+    return cg_clip(x, -1, 1);
+}
+
+cg_tensor cg_sparse_sigmoid(cg_tensor x)
+{
+    return cg_hard_sigmoid_with_slope(x, 0.5);
+}
+
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&elu_op,          &selu_op,      &celu_op,        &silu_op,       &gelu_op,
-                                    &gelu_tanh_op,    &mish_op,      &log_sigmoid_op, &softsign_op,   &tanh_shrink_op,
-                                    &hard_sigmoid_op, &hard_silu_op, &soft_shrink_op, &hard_shrink_op};
+static const cg_op *const list[] = {&elu_op,
+                                    &selu_op,
+                                    &celu_op,
+                                    &silu_op,
+                                    &gelu_op,
+                                    &gelu_tanh_op,
+                                    &mish_op,
+                                    &log_sigmoid_op,
+                                    &softsign_op,
+                                    &tanh_shrink_op,
+                                    &hard_sigmoid_op,
+                                    &hard_silu_op,
+                                    &soft_shrink_op,
+                                    &hard_shrink_op,
+                                    &swish_op,
+                                    &softplus_with_beta_op,
+                                    &squareplus_op,
+                                    &sparse_plus_op,
+                                    &hard_sigmoid_with_slope_op,
+                                    &threshold_with_value_op};
 const cg_op_family cg_ops_units = {list, LENGTH(list)};

@@ -2,6 +2,8 @@
 #ifndef CLGRAD_CLGRAD_H
 #define CLGRAD_CLGRAD_H
 
+#include <clgrad/activation_layers.h>
+#include <clgrad/activations.h>
 #include <clgrad/api.h>
 #include <clgrad/autodiff.h>
 #include <clgrad/context.h>
