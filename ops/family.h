@@ -13,7 +13,7 @@ typedef struct cg_op_family {
 
 extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_binary, cg_ops_compare, cg_ops_shape,
     cg_ops_slice, cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization,
-    cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates;
+    cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates, cg_ops_dropout;
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -67,6 +67,9 @@ static inline cg_tensor cg_cotangent_for(cg_tensor input, cg_tensor cotangent)
 
 /* A number that a user passes, in the dtype of x. */
 cg_tensor cg_number_like(cg_tensor x, double number);
+
+/* Numbers on [0, 1), in steps of 2^-24, f32: the next of the context's, or those of a key. */
+cg_tensor cg_draw_fraction(cg_context *cg, cg_shape shape, uint64_t key, bool has_key);
 
 /* An axis, negative ones counted from the end, as 0..rank-1. Returns false, reported under `op`, where x has no such
  * axis. A null or dead x passes, for cg_apply to deal with. */

@@ -1,4 +1,4 @@
-/* Random numbers and dropout. The only random maps turn (position, seed, number of the call) into bits or a normal
+/* Random numbers. The only random maps turn (position, seed, number of the call) into bits or a normal
  * number; everything else is arithmetic on those, with the user's numbers as operands. */
 #include "ops/family.h"
 
@@ -82,7 +82,7 @@ static const cg_op fraction_op = {
     SAMPLES(fraction_samples),
 };
 
-static cg_tensor draw_fraction(cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
+cg_tensor cg_draw_fraction(cg_context *cg, cg_shape shape, uint64_t key, bool has_key)
 {
     cg_tensor operands[RANDOM_OPERANDS - 1];
     if (shape.rank < 0 || shape.rank > CG_MAX_RANK) return cg_index(cg, shape); /* which says so */
@@ -120,7 +120,8 @@ cg_tensor cg_uniform_with(cg_context *cg, cg_shape shape, const cg_uniform_optio
     cg_uniform_options given = options ? *options : (cg_uniform_options){0};
     if (given.low == 0 && given.high == 0) given.high = 1;
     if (!floating_wanted(cg, "uniform", given.dtype)) return (cg_tensor){0};
-    return placed(draw_fraction(cg, shape, given.key, given.has_key), given.dtype, given.high - given.low, given.low);
+    return placed(cg_draw_fraction(cg, shape, given.key, given.has_key), given.dtype, given.high - given.low,
+                  given.low);
 }
 
 cg_tensor cg_normal_with(cg_context *cg, cg_shape shape, const cg_normal_options *options)
@@ -136,59 +137,11 @@ cg_tensor cg_bernoulli_with(cg_context *cg, cg_shape shape, double probability, 
     cg_bernoulli_options given = options ? *options : (cg_bernoulli_options){0};
     if (!(probability >= 0 && probability <= 1))
         return cg_report(cg, CG_ERROR_ARGUMENT, "bernoulli", "the probability %g is outside [0, 1]", probability);
-    cg_tensor fraction = draw_fraction(cg, shape, given.key, given.has_key);
+    cg_tensor fraction = cg_draw_fraction(cg, shape, given.key, given.has_key);
     return cg_cast(cg_less(fraction, cg_scalar(cg, probability)), given.dtype);
-}
-
-/* ---- dropout: x, fractions drawn, rate --------------------------------------------------------------------------- */
-
-static bool dropout_infer(const cg_call *call, cg_inferred *result)
-{
-    result->shape[0] = call->input_shapes[0];
-    result->dtype[0] = call->input_dtypes[0];
-    if (cg_is_floating(call->input_dtypes[0])) return true;
-    return cg_op_error(call, "%s cannot be scaled", cg_dtype_name(call->input_dtypes[0]));
-}
-
-/* At rate 1 the scale would be infinite; everything is dropped then, so it may be 0. */
-static void dropout_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
-{
-    cg_dtype dtype = call->input_dtypes[0];
-    cg_tensor zero = cg_constant(call->context, dtype, 0), one = cg_constant(call->context, dtype, 1);
-    cg_tensor kept_share = cg_sub(one, cg_cast(inputs[2], dtype));
-    cg_tensor scale = cg_where(cg_greater(kept_share, zero), cg_reciprocal(kept_share), zero);
-    cg_tensor kept = cg_greater_equal(inputs[1], inputs[2]);
-    outputs[0] = cg_where(kept, cg_mul(inputs[0], scale), zero);
-}
-
-static const cg_sample dropout_samples[] = {
-    {.shapes = {{2, {4, 5}}, {2, {4, 5}}}, .low = 0.1, .high = 0.9, .smooth = true},
-};
-
-static const cg_op dropout_op = {
-    .name = "dropout",
-    .kind = CG_OP_COMPOSED,
-    .inputs = 3,
-    .infer = dropout_infer,
-    .expand = dropout_expand,
-    .deferred = true,
-    SAMPLES(dropout_samples),
-};
-
-cg_tensor cg_dropout_with(cg_tensor x, const cg_dropout_options *options)
-{
-    cg_dropout_options given = options ? *options : (cg_dropout_options){0};
-    cg_context *cg = cg_context_of(x);
-    if (cg_is_null(x) || !cg) return x;
-    if (!(given.rate >= 0 && given.rate <= 1))
-        return cg_report(cg, CG_ERROR_ARGUMENT, "dropout", "the rate %g is outside [0, 1]", given.rate);
-    bool training = given.mode == CG_MODE_CONTEXT ? cg_is_training(cg) : given.mode == CG_MODE_TRAINING;
-    if (!training) return x;
-    cg_tensor fraction = draw_fraction(cg, cg_shape_of(x), given.key, given.has_key);
-    return cg_apply(&dropout_op, (cg_tensor[]){x, fraction, cg_scalar(cg, given.rate)}, 3, NULL, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&bits_op, &normal_op, &fraction_op, &dropout_op};
+static const cg_op *const list[] = {&bits_op, &normal_op, &fraction_op};
 const cg_op_family cg_ops_random = {list, LENGTH(list)};

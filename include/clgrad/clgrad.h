@@ -10,6 +10,7 @@
 #include <clgrad/convolution.h>
 #include <clgrad/data.h>
 #include <clgrad/dot.h>
+#include <clgrad/dropout.h>
 #include <clgrad/file.h>
 #include <clgrad/formats.h>
 #include <clgrad/initializers.h>

@@ -362,10 +362,12 @@ typedef enum cg_mode { CG_MODE_CONTEXT = 0, CG_MODE_TRAINING, CG_MODE_INFERENCE 
 
 /* Dropout (Srivastava et al., 2014). In training, each unit is set to 0 with probability `rate` and otherwise
  * multiplied by 1 / (1 - rate); outside training, x itself. A dropped unit gets a zero cotangent. Rate 1 gives zeros.
- * Another rate makes no new plan. Errors: a rate outside [0, 1]; integers. */
+ * Another rate makes no new plan. Errors: a rate outside [0, 1]; integers; a noise_shape that does not broadcast to x.
+ * dropout.h has the rest of the family. */
 typedef struct cg_dropout_options {
     char unset_;
     double rate;
+    cg_shape noise_shape; /* Keras's: units along axes of extent 1 are dropped together; default: that of x */
     cg_mode mode;
     uint64_t key; /* with has_key */
     bool has_key;
