@@ -111,7 +111,9 @@ static void batch_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_t
     cg_tensor square = cg_mean(cg_square(near), .axes = batch, .keepdims = true);
     cg_tensor variance = cg_sub(square, cg_square(mean));
     for (int i = 0; i < 2; i++) parameters[i] = along_channels(inputs[i + 1], shape, axis);
-    outputs[0] = scaled(cg_sub(near, mean), variance, parameters, inputs[3]);
+    /* Factor and offset per channel: backwards, all sums over the batch then are of g and of g (x - first). */
+    cg_tensor factor = cg_mul(parameters[0], cg_reciprocal(cg_sqrt(cg_add(variance, inputs[3]))));
+    outputs[0] = cg_add(cg_mul(near, factor), cg_sub(parameters[1], cg_mul(mean, factor)));
     if (cg_size(x) > 0) mean = cg_add(mean, first_of(x, batch));
     outputs[1] = cg_reshape(mean, CG_SHAPE(shape.size[axis]));
     outputs[2] = cg_reshape(variance, CG_SHAPE(shape.size[axis]));
