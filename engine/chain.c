@@ -10,6 +10,7 @@ enum {
     ROWS_PER_UNIT = 2,         /* that a compute unit needs to be as busy as without the rule... */
     SMALL_ON_CPU = 1 << 13,    /* ...or else fewer elements than these, */
     SMALL_ON_GPU = 1 << 16,    /* where launches cost more than idle units */
+    MOST_ALIKE = 4,            /* reductions of the same elements in one kernel */
     SHORT_IN_VECTORS = 4,      /* rows shorter than these lose too much to the rest behind the last vector */
     MOST_ARGUMENT_BYTES = 900, /* of the 1024 that a kernel can have, as the bound below is not exact for all */
 };
@@ -83,7 +84,7 @@ static bool fold_add(cg_group *g, int item)
 /* Adds the folds and members of one of the groups a and b; what nobody else reads is not stored any more. */
 static bool take_in(cg_schedule *s, cg_group *merged, const cg_group *part, int a, int b)
 {
-    if (part->kind == CG_GROUP_REDUCE && !fold_add(merged, part->anchor)) return false;
+    if (part->kind == CG_GROUP_REDUCE && part->fold_count == 0 && !fold_add(merged, part->anchor)) return false;
     for (int i = 0; i < part->fold_count; i++)
         if (!fold_add(merged, part->folds[i])) return false;
     for (int i = 0; i < part->member_count; i++) {
@@ -195,8 +196,9 @@ static bool is_good(cg_schedule *s, int group)
     cg_lowered *l = cg_host_allocate(s->context, sizeof *l);
     if (!l) return false;
     *l = (cg_lowered){.schedule = s, .group = &s->groups[group]};
-    const bool good = cg_lower(l) && l->tensor_count <= CG_MOST_TENSORS && reads_along_rows(l) && fits_arguments(l) &&
-                      reads_before_writing(l);
+    const bool over_rows = l->group->kind == CG_GROUP_ROWS;
+    const bool good = cg_lower(l) && l->tensor_count <= CG_MOST_TENSORS && fits_arguments(l) &&
+                      (!over_rows || (reads_along_rows(l) && reads_before_writing(l)));
     cg_lowered_free(l);
     cg_host_free(s->context, l);
     return good;
@@ -280,21 +282,19 @@ static bool is_better_along_all(cg_schedule *s, int group, const cg_group *rows)
     return length < SHORT_IN_VECTORS * s->context->vector_width && !reads_numbers_of_rows(s, group, &rows->space);
 }
 
-/* Makes one group of two, in the place of the first, if the rule holds. */
-static bool merge(cg_schedule *s, int a, int b)
+/* Makes one group of two, in the place of the first, if that makes a kernel. `merged` has neither's parts yet. */
+static bool unite(cg_schedule *s, int a, int b, cg_group merged)
 {
-    if (!has_same_rows(s, &s->groups[a], &s->groups[b]) || is_better_along_all(s, b, &s->groups[a])) return false;
     const cg_group first = s->groups[a], second = s->groups[b];
-    cg_group merged = {
-        .kind = CG_GROUP_ROWS, .anchor = -1, .space = first.space, .edges = first.edges, .last_item = -1};
-    merged.row_elements = *elements_of(s, &first);
+    merged.edges = first.edges;
+    merged.last_item = -1;
     if (!take_in(s, &merged, &first, a, b) || !take_in(s, &merged, &second, a, b)) return false;
     if (has_detour(s, a, b) || has_detour(s, b, a) || spoils_donation(s, a, b)) return false;
     s->groups[a] = merged;
     give(s, &first, a, false);
     give(s, &second, a, false);
     give(s, &merged, a, true);
-    count_passes(s, a);
+    if (merged.kind == CG_GROUP_ROWS) count_passes(s, a);
     if (!is_good(s, a)) {
         s->groups[a] = first;
         give(s, &first, a, true);
@@ -305,6 +305,15 @@ static bool merge(cg_schedule *s, int a, int b)
     redirect_uses(s, b, a);
     s->groups[b] = (cg_group){.kind = CG_GROUP_JOINED, .anchor = -1, .edges = -1, .last_item = second.last_item};
     return true;
+}
+
+static bool merge(cg_schedule *s, int a, int b)
+{
+    const cg_group *first = &s->groups[a];
+    if (!has_same_rows(s, first, &s->groups[b]) || is_better_along_all(s, b, first)) return false;
+    return unite(
+        s, a, b,
+        (cg_group){.kind = CG_GROUP_ROWS, .anchor = -1, .space = first->space, .row_elements = *elements_of(s, first)});
 }
 
 /* Groups worth merging with: those that read what the group stores, or store what it reads... */
@@ -331,6 +340,39 @@ static bool merge_with_siblings(cg_schedule *s, int group)
     return false;
 }
 
+/* --- reductions of the same elements --- */
+
+/* Reductions that fold the same axes of the same shape, in the same dtype. */
+static bool folds_alike(const cg_schedule *s, const cg_group *a, const cg_group *b)
+{
+    if (a->kind != CG_GROUP_REDUCE || b->kind != CG_GROUP_REDUCE || a->reports || b->reports) return false;
+    const cg_node *first = s->items[a->anchor].node, *second = s->items[b->anchor].node;
+    return first->dtype == second->dtype && first->attributes[0] == second->attributes[0] &&
+           cg_shapes_equal(first->inputs[0]->shape, second->inputs[0]->shape) && cg_shape_size(first->shape) > 0;
+}
+
+static bool merge_reductions(cg_schedule *s, int a, int b)
+{
+    const cg_group *first = &s->groups[a], *second = &s->groups[b];
+    const int folds = (first->fold_count ? first->fold_count : 1) + (second->fold_count ? second->fold_count : 1);
+    if (a == b || folds > MOST_ALIKE || !folds_alike(s, first, second)) return false;
+    return unite(s, a, b, (cg_group){.kind = CG_GROUP_REDUCE, .anchor = first->anchor, .space = first->space});
+}
+
+/* With one that reads some of the elements that the group does. */
+static bool merge_with_reduction(cg_schedule *s, int group)
+{
+    for (int i = 0; i < s->walk->count; i++) {
+        const cg_entry *item = &s->items[i];
+        const cg_shape *elements = &s->items[s->groups[group].anchor].node->inputs[0]->shape;
+        if (item->kind == CG_ITEM_VALUE || !cg_same_elements(&item->node->shape, elements)) continue;
+        if (!use_by(s, item, group)) continue;
+        for (int u = item->uses; u >= 0; u = s->uses[u].next)
+            if (merge_reductions(s, group, s->uses[u].group)) return true;
+    }
+    return false;
+}
+
 bool cg_chain_rows(cg_schedule *s)
 {
     const int64_t failures = s->context->failures;
@@ -339,5 +381,8 @@ bool cg_chain_rows(cg_schedule *s)
         while (merge_with_neighbours(s, g) || merge_with_siblings(s, g))
             ;
     }
+    for (int g = 0; g < s->group_count && !s->unfused; g++)
+        while (s->groups[g].kind == CG_GROUP_REDUCE && merge_with_reduction(s, g))
+            ;
     return s->context->failures == failures;
 }

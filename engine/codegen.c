@@ -73,7 +73,7 @@ static int64_t parts_of(const cg_generator *g, bool *cut)
 /* Combining elements, one operation for each. */
 static double flop_of_folding(const cg_generator *g, double elements)
 {
-    return cg_is_floating(cg_reduction_dtype(g)) ? elements : 0;
+    return cg_is_floating(cg_reduction_dtype(g)) ? elements * g->lowered->fold_count : 0;
 }
 
 /* Parts are kept as they are in registers. */
@@ -92,8 +92,9 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     cg_start_kernel(g);
     g->cut = true;
     if (g->by_columns) g->grain = CG_COLUMNS_AT_ONCE;
-    cg_add_scratch(g, dtype, parts * elements * (int64_t)cg_dtype_bytes(dtype));
-    g->bytes = cg_tensor_bytes(g, true, false) + parts * elements * (int64_t)cg_dtype_bytes(dtype);
+    const int64_t bytes = l->fold_count * parts * elements * (int64_t)cg_dtype_bytes(dtype);
+    cg_add_scratch(g, dtype, bytes);
+    g->bytes = cg_tensor_bytes(g, true, false) + bytes;
     g->flop = cg_flop_of_terms(l, true, false) +
               flop_of_folding(g, (double)cg_extent_product(l->extent, l->outer_count + l->inner_count));
     /* What the group stores is left to the second step. */
@@ -103,6 +104,7 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     cg_add_axis_fields(g);
     cg_field_integer(g, cg_index_field(g), "piece", 0, piece);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
+    if (l->fold_count > 1) cg_field_integer(g, 'i', "parts", 0, parts);
     cg_text_add(&g->body, "    const %s part_number = CG_TURN(2);\n", cg_index_type(g));
     print_loops(g, g->by_columns ? cg_print_column_part : cg_print_partial,
                 cg_extent_product(&l->extent[l->outer_count + 1], l->inner_count - 1) * piece * cg_cost_of_terms(l));
@@ -122,7 +124,8 @@ static bool generate_join(cg_generator *g, int64_t parts)
     const int64_t elements = cg_extent_product(l->extent, l->outer_count);
     cg_start_kernel(g);
     cg_add_scratch(g, parts_dtype(g), 0); /* the parts: the same memory as the step before */
-    g->bytes = cg_tensor_bytes(g, false, true) + parts * elements * (int64_t)cg_dtype_bytes(parts_dtype(g));
+    g->bytes = cg_tensor_bytes(g, false, true) +
+               l->fold_count * parts * elements * (int64_t)cg_dtype_bytes(parts_dtype(g));
     g->flop = cg_flop_of_terms(l, false, true) + flop_of_folding(g, (double)(parts * elements));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);

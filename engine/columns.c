@@ -34,24 +34,32 @@ static void print_put(cg_generator *g, cg_text *out, const char *name, const cha
 static void print_rows(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const int row = g->lowered->inner_count - 1;
-    char deeper[CG_INDENT + 4], value[16];
+    char deeper[CG_INDENT + 4], value[16], part[16], parts[16];
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    snprintf(value, sizeof value, "v%d", g->lowered->folds[0].value);
-    print_take(g, out, "part", "parts", lanes, indent);
+    for (CG_EACH_FOLD(g))
+        print_take(g, out, cg_fold_name("part", g->fold, part), cg_fold_name("parts", g->fold, parts), lanes, indent);
     cg_text_add(out, "%sfor (%s r%d = top; r%d < bottom; r%d++) {\n", indent, cg_index_type(g), row, row, row);
     cg_print_terms(g, out, true, lanes, deeper);
-    cg_print_combine(g, out, "part", value, lanes, deeper);
+    for (CG_EACH_FOLD(g)) {
+        snprintf(value, sizeof value, "v%d", g->lowered->folds[g->fold].value);
+        cg_print_combine(g, out, cg_fold_name("part", g->fold, part), value, lanes, deeper);
+    }
     cg_text_add(out, "%s}\n", indent);
-    print_put(g, out, "part", "parts", lanes, indent);
+    for (CG_EACH_FOLD(g))
+        print_put(g, out, cg_fold_name("part", g->fold, part), cg_fold_name("parts", g->fold, parts), lanes, indent);
 }
 
 /* Sums and those of a block of rows begin as the identity. */
 static void print_start(cg_generator *g, cg_text *out, const char *array, int lanes, const char *indent)
 {
-    char type[16], declaration[48];
-    snprintf(declaration, sizeof declaration, "const %s none", cg_vector_type(cg_reduction_dtype(g), lanes, type));
-    cg_print_identity(g, out, declaration, lanes, indent);
-    print_put(g, out, "none", array, lanes, indent);
+    char type[16], declaration[48], none[16], name[16];
+    for (CG_EACH_FOLD(g)) {
+        cg_fold_name("none", g->fold, none);
+        snprintf(declaration, sizeof declaration, "const %s %s", cg_vector_type(cg_reduction_dtype(g), lanes, type),
+                 none);
+        cg_print_identity(g, out, declaration, lanes, indent);
+        print_put(g, out, none, cg_fold_name(array, g->fold, name), lanes, indent);
+    }
 }
 
 static void print_start_of_sums(cg_generator *g, cg_text *out, int lanes, const char *indent)
@@ -66,10 +74,16 @@ static void print_start_of_parts(cg_generator *g, cg_text *out, int lanes, const
 
 static void print_join_of_parts(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_take(g, out, "core", "sums", lanes, indent);
-    print_take(g, out, "part", "parts", lanes, indent);
-    cg_print_combine(g, out, "core", "part", lanes, indent);
-    print_put(g, out, "core", "sums", lanes, indent);
+    char core[16], part[16], sums[16], parts[16];
+    for (CG_EACH_FOLD(g)) {
+        cg_fold_name("core", g->fold, core);
+        cg_fold_name("part", g->fold, part);
+        cg_fold_name("sums", g->fold, sums);
+        print_take(g, out, core, sums, lanes, indent);
+        print_take(g, out, part, cg_fold_name("parts", g->fold, parts), lanes, indent);
+        cg_print_combine(g, out, core, part, lanes, indent);
+        print_put(g, out, core, sums, lanes, indent);
+    }
 }
 
 /* A loop over the columns at hand, in a scope of its own. */
@@ -102,26 +116,37 @@ static void print_blocks_of_rows(cg_generator *g, cg_text *out, const char *inde
 }
 
 /* What is done with the sum of a column, or of `lanes` columns: the bodies that cg_print_columns takes. */
+static void print_cores(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    char core[16], sums[16];
+    for (CG_EACH_FOLD(g))
+        print_take(g, out, cg_fold_name("core", g->fold, core), cg_fold_name("sums", g->fold, sums), lanes, indent);
+}
+
 void cg_print_column_result(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_take(g, out, "core", "sums", lanes, indent);
+    print_cores(g, out, lanes, indent);
     cg_print_outer(g, out, lanes, indent);
 }
 
 void cg_print_column_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    print_take(g, out, "core", "sums", lanes, indent);
+    print_cores(g, out, lanes, indent);
     cg_print_part(g, out, lanes, indent);
 }
 
 void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const char *indent)
 {
     const char *type = cg_index_type(g), *number = cg_register_type(cg_reduction_dtype(g));
-    char deeper[CG_INDENT];
+    char deeper[CG_INDENT], sums[16], parts[16];
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    cg_text_add(out, "%s%s sums[%d], parts[%d];\n", indent, number, CG_COLUMNS_AT_ONCE, CG_COLUMNS_AT_ONCE);
-    cg_text_add(out, "%sfor (%s left = begin; left < end; left += %d) {\n", indent, type, CG_COLUMNS_AT_ONCE);
-    cg_text_add(out, "%sconst %s right = min((%s)(left + %d), end);\n", deeper, type, type, CG_COLUMNS_AT_ONCE);
+    int columns = CG_COLUMNS_AT_ONCE;
+    while (columns * g->lowered->fold_count > CG_COLUMNS_AT_ONCE) columns /= 2; /* the cache holds as much as before */
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s %s[%d], %s[%d];\n", indent, number, cg_fold_name("sums", g->fold, sums), columns,
+                    cg_fold_name("parts", g->fold, parts), columns);
+    cg_text_add(out, "%sfor (%s left = begin; left < end; left += %d) {\n", indent, type, columns);
+    cg_text_add(out, "%sconst %s right = min((%s)(left + %d), end);\n", deeper, type, type, columns);
     cg_text_add(out, "%sconst int together = right - left < %d ? %d : %d;\n", deeper, SHORT, ROWS_AT_ONCE_SHORT,
                 ROWS_AT_ONCE);
     print_each_column(g, out, print_start_of_sums, deeper);

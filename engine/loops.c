@@ -362,8 +362,10 @@ void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *inde
     char deeper[CG_INDENT], variable[16];
     print_declarations(g, out, "core", lanes, indent);
     if (l->inner_count == 0) { /* every folded axis has size 1 */
+        char core[16];
         cg_print_terms(g, out, true, lanes, indent);
-        cg_text_add(out, "%score = v%d;\n", indent, l->folds[0].value);
+        for (CG_EACH_FOLD(g))
+            cg_text_add(out, "%s%s = v%d;\n", indent, cg_fold_name("core", g->fold, core), l->folds[g->fold].value);
         return;
     }
     cg_text_add(out, "%s{\n", indent);
@@ -396,15 +398,32 @@ static void print_element(cg_generator *g, cg_text *out, const char *indent)
     cg_text_append(out, ";\n");
 }
 
-/* Stores one part of each result in the scratch buffer: parts[part_number][element]. */
+/* Where a part of the reduction being written lies in the scratch buffer: parts[reduction][part][element]. */
+static void print_part_number(const cg_generator *g, cg_text *out, const char *part)
+{
+    if (g->fold == 0)
+        cg_text_add(out, "%s * args.elements0 + element", part);
+    else
+        cg_text_add(out, "(%s + %d * args.parts0) * args.elements0 + element", part, g->fold);
+}
+
+/* Stores one part of each result in the scratch buffer. */
 void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
+    char core[16];
     print_element(g, out, indent);
-    if (lanes > 1)
-        cg_text_add(out, "%svstore%d(core, 0, t%d + part_number * args.elements0 + element);\n", indent, lanes,
-                    g->scratch_tensor);
-    else
-        cg_text_add(out, "%st%d[part_number * args.elements0 + element] = core;\n", indent, g->scratch_tensor);
+    for (CG_EACH_FOLD(g)) {
+        cg_fold_name("core", g->fold, core);
+        if (lanes > 1)
+            cg_text_add(out, "%svstore%d(%s, 0, t%d + ", indent, lanes, core, g->scratch_tensor);
+        else
+            cg_text_add(out, "%st%d[", indent, g->scratch_tensor);
+        print_part_number(g, out, "part_number");
+        if (lanes > 1)
+            cg_text_append(out, ");\n");
+        else
+            cg_text_add(out, "] = %s;\n", core);
+    }
 }
 
 void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
@@ -416,19 +435,23 @@ void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *inde
 /* The second step of a cut reduction: folds the parts, then everything that follows. */
 void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
-    char deeper[48];
+    char deeper[48], type[16], core[16], part[16];
     snprintf(deeper, sizeof deeper, "%s    ", indent);
-    print_declaration(g, out, "core", lanes, indent);
+    print_declarations(g, out, "core", lanes, indent);
     print_element(g, out, indent);
     cg_text_add(out, "%sfor (int p = 0; p < args.parts0; p++) {\n", indent);
-    char type[16];
-    if (lanes > 1)
-        cg_text_add(out, "%sconst %s part = vload%d(0, t%d + p * args.elements0 + element);\n", deeper,
-                    cg_vector_type(cg_reduction_dtype(g), lanes, type), lanes, g->scratch_tensor);
-    else
-        cg_text_add(out, "%sconst %s part = t%d[p * args.elements0 + element];\n", deeper,
-                    cg_register_type(cg_reduction_dtype(g)), g->scratch_tensor);
-    cg_print_combine(g, out, "core", "part", lanes, deeper);
+    for (CG_EACH_FOLD(g)) {
+        cg_fold_name("part", g->fold, part);
+        if (lanes > 1)
+            cg_text_add(out, "%sconst %s %s = vload%d(0, t%d + ", deeper,
+                        cg_vector_type(cg_reduction_dtype(g), lanes, type), part, lanes, g->scratch_tensor);
+        else
+            cg_text_add(out, "%sconst %s %s = t%d[", deeper, cg_register_type(cg_reduction_dtype(g)), part,
+                        g->scratch_tensor);
+        print_part_number(g, out, "p");
+        cg_text_append(out, lanes > 1 ? ");\n" : "];\n");
+        cg_print_combine(g, out, cg_fold_name("core", g->fold, core), part, lanes, deeper);
+    }
     cg_text_add(out, "%s}\n", indent);
     cg_print_outer(g, out, lanes, indent);
 }

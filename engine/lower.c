@@ -325,7 +325,7 @@ static bool is_own(const cg_lowered *l, int position)
 static bool is_out_of_reach(const cg_lowered *l, int position, const access *at, bool inner)
 {
     const cg_entry *item = &l->schedule->items[position];
-    if (!is_over_rows(l)) return false;
+    if (!is_over_rows(l) && l->group->fold_count == 0) return false;
     if (item->kind == CG_ITEM_ALIAS)
         return is_own(l, cg_entry_storage(l->schedule, item->stored ? item->node->inputs[0]->position : position));
     if (!is_own(l, position)) return false;
@@ -549,7 +549,8 @@ static void lower_reduction(cg_lowered *l)
 {
     const cg_node *node = l->schedule->items[l->group->anchor].node;
     const access at = reduction_access(l, node);
-    fold_add(l, l->group->anchor, &at);
+    if (l->group->fold_count == 0) fold_add(l, l->group->anchor, &at);
+    for (int i = 0; i < l->group->fold_count; i++) fold_add(l, l->group->folds[i], &at);
 }
 
 /* The axes of a product are its batch axes, then rows and columns, whatever their size. */
