@@ -2,7 +2,8 @@
  * transposed ones, numbers left out, messages. */
 #include "oracle.h"
 
-#include <clgrad/convolution.h>
+#include <clgrad/convolution_layers.h>
+#include <clgrad/variable.h>
 
 static void open_cases(void)
 {
@@ -177,6 +178,69 @@ START_TEST(bad_input)
 }
 END_TEST
 
+/* Keras: Conv2D(filters, (3, 5)) on 4 channels draws the kernel within sqrt(6 / (4 * 15 + filters * 15)). */
+START_TEST(layers_have_keras_variables)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_conv *conv = cg_conv_new(model, "c", 4, 8, CG_SHAPE(3, 5), .stride = {2}, .padding = CG_PADDING_SAME);
+    cg_conv *depthwise = cg_conv_new(model, "d", 8, 8, CG_SHAPE(3, 3), .groups = 8, .no_bias = true);
+    cg_transposed_conv *up = cg_transposed_conv_new(model, "u", 8, 2, CG_SHAPE(2, 2), .stride = {2});
+    ck_assert_msg(conv && depthwise && up, "%s", cg_message(cg));
+    ck_assert_str_eq(cg_shape_text(cg, cg_variable_shape(cg_conv_kernel(conv))), "[8,4,3,5]");
+    ck_assert_str_eq(cg_shape_text(cg, cg_variable_shape(cg_conv_bias(conv))), "[8]");
+    ck_assert_str_eq(cg_shape_text(cg, cg_variable_shape(cg_conv_kernel(depthwise))), "[8,1,3,3]");
+    ck_assert_str_eq(cg_shape_text(cg, cg_variable_shape(cg_transposed_conv_kernel(up))), "[8,2,2,2]");
+    ck_assert_str_eq(cg_variable_name(cg_transposed_conv_bias(up)), "u/bias");
+    ck_assert_ptr_null(cg_conv_bias(depthwise));
+    const double limit = sqrt(6.0 / (4 * 15 + 8 * 15));
+    const double largest = cg_item(cg_max(cg_abs(cg_value(cg_conv_kernel(conv)))));
+    ck_assert_double_le(largest, limit);
+    ck_assert_double_gt(largest, 0.98 * limit);
+    cg_tensor y = cg_transposed_conv_call(up, cg_conv_call(depthwise, cg_conv_call(conv, iota(CG_SHAPE(2, 4, 9, 9)))));
+    ck_assert_str_eq(cg_shape_text(cg, cg_shape_of(y)), "[2,2,6,6]");
+    cg_model_free(model);
+}
+END_TEST
+
+/* The layer is the op on its variables, and the bias goes to its output. */
+START_TEST(layers_compute)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_conv *conv = cg_conv_new(model, "c", 1, 2, CG_SHAPE(2), .initializer = CG_ALL_ONES);
+    ck_assert(cg_assign(cg_conv_bias(conv), tensor_of(ARRAY(CG_F32, CG_SHAPE(2), 10, 20))));
+    cg_tensor x = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 3), 1, 2, 3));
+    expect_array(cg_conv_call(conv, x), ARRAY(CG_F32, CG_SHAPE(1, 2, 2), 13, 15, 23, 25));
+    cg_transposed_conv *up = cg_transposed_conv_new(model, "u", 1, 1, CG_SHAPE(2), .stride = {2},
+                                                    .initializer = CG_ALL_ONES);
+    ck_assert(cg_assign(cg_transposed_conv_bias(up), tensor_of(ARRAY(CG_F32, CG_SHAPE(1), 0.5))));
+    expect_array(cg_transposed_conv_call(up, x), ARRAY(CG_F32, CG_SHAPE(1, 1, 6), 1.5, 1.5, 2.5, 2.5, 3.5, 3.5));
+    ck_assert(cg_is_null(cg_conv_call(NULL, x)) && cg_is_null(cg_transposed_conv_call(NULL, x)));
+    cg_model_free(model);
+}
+END_TEST
+
+static void expect_refused(const void *layer, const char *message)
+{
+    ck_assert_ptr_null(layer);
+    ck_assert_str_eq(cg_message(cg), message);
+    cg_clear_error(cg);
+}
+
+START_TEST(bad_layers)
+{
+    cg_model *model = cg_model_new(cg);
+    expect_refused(cg_conv_new(model, "c", 4, 6, CG_SHAPE(3, 3), .groups = 4),
+                   "c: 4 groups do not divide 4 channels and 6 outputs");
+    expect_refused(cg_conv_new(model, "c", 4, 6, CG_SHAPE(3, 0)),
+                   "c: a kernel [3,0] does not have one to three positive extents");
+    expect_refused(cg_transposed_conv_new(model, "u", 4, 6, CG_SHAPE(1, 1, 1, 1)),
+                   "u: a kernel [1,1,1,1] does not have one to three positive extents");
+    expect_refused(cg_conv_new(model, "c", 0, 6, CG_SHAPE(3)), "layer: \"c\" has 0 inputs and 6 outputs");
+    ck_assert_int_eq(cg_model_count(model), 0);
+    cg_model_free(model);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("convolution");
@@ -191,6 +255,9 @@ int main(void)
     tcase_add_test(tests, transposed_ones_are_adjoint);
     tcase_add_test(tests, integers_and_halves_are_taken);
     tcase_add_test(tests, bad_input);
+    tcase_add_test(tests, layers_have_keras_variables);
+    tcase_add_test(tests, layers_compute);
+    tcase_add_test(tests, bad_layers);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
 }

@@ -8,6 +8,7 @@
 #include <clgrad/autodiff.h>
 #include <clgrad/context.h>
 #include <clgrad/convolution.h>
+#include <clgrad/convolution_layers.h>
 #include <clgrad/data.h>
 #include <clgrad/dot.h>
 #include <clgrad/dropout.h>

@@ -1,0 +1,114 @@
+/* What the programs that learn the MNIST digits share: their options, the data, and one pass over it. A program brings
+ * its network, which turns images [batch, 784] into logits [batch, 10]. */
+#ifndef DIGITS_H
+#define DIGITS_H
+
+#include <clgrad/clgrad.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct settings {
+    const char *data, *device;
+    int epochs, batch, seed;
+} settings;
+
+typedef cg_tensor (*forward_pass)(const void *network, cg_tensor images);
+
+/* False when the options are not understood. */
+static inline bool read_options(int argc, char **argv, settings *s)
+{
+    for (int i = 1; i < argc; i += 2) {
+        const char *name = argv[i], *value = argv[i + 1]; /* NULL after the last */
+        const char **text = !strcmp(name, "--data") ? &s->data : !strcmp(name, "--device") ? &s->device : NULL;
+        int *number = !strcmp(name, "--epochs") ? &s->epochs : !strcmp(name, "--batch") ? &s->batch : NULL;
+        if (!strcmp(name, "--seed")) number = &s->seed;
+        if (!value || (!text && !number)) return false;
+        if (text) *text = value;
+        if (number) *number = atoi(value);
+    }
+    return s->epochs > 0 && s->batch > 0;
+}
+
+static inline int print_usage(const char *program)
+{
+    printf("usage: %s [--data DIR] [--epochs N] [--batch N] [--seed N] [--device NAME]\n", program);
+    return 2;
+}
+
+static inline cg_dataset *open_mnist(cg_context *cg, const char *folder, const char *part)
+{
+    char images[4096], labels[4096];
+    snprintf(images, sizeof images, "%s/%s-images-idx3-ubyte.gz", folder, part);
+    snprintf(labels, sizeof labels, "%s/%s-labels-idx1-ubyte.gz", folder, part);
+    return cg_idx_dataset(cg, images, labels, .flatten = true);
+}
+
+/* One pass over a loader's data: updates the network if there is an optimizer. Results: mean loss and accuracy. */
+static inline void run_epoch(cg_context *cg, forward_pass forward, const void *network, cg_loader *loader,
+                             cg_optimizer *opt, cg_average **averages, cg_progress *progress, double *results)
+{
+    cg_batch batch;
+    cg_training(cg, opt != NULL);
+    for (int i = 0; i < 2; i++) cg_average_reset(averages[i]);
+    while (cg_loader_next(loader, &batch)) {
+        cg_scope scope = cg_scope_begin(cg); /* its end runs the step and frees every temporary */
+        cg_tensor logits = forward(network, batch.x);
+        cg_tensor loss = cg_softmax_cross_entropy(logits, batch.y);
+        cg_average_add(averages[0], loss, (double)batch.count);
+        cg_average_add(averages[1], cg_accuracy(logits, batch.y), (double)batch.count);
+        if (opt) cg_minimize(opt, loss); /* adds the penalties, differentiates, updates: not waited for */
+        cg_scope_end(scope);
+        if (opt) cg_progress_step(progress, batch.count, averages[0], averages[1]);
+    }
+    for (int i = 0; i < 2; i++) results[i] = cg_average_read(averages[i]);
+}
+
+/* Trains for so many epochs, the learning rate falling from `rate` to 0; writes NAME.safetensors and NAME.svg and
+ * prints the curves. Returns the program's exit status. */
+static inline int learn_digits(cg_context *cg, const settings *s, const char *name, cg_model *model, cg_optimizer *opt,
+                               double rate, forward_pass forward, const void *network)
+{
+    char weights[64], figure[64];
+    cg_dataset *train_data = open_mnist(cg, s->data, "train"), *test_data = open_mnist(cg, s->data, "t10k");
+    cg_loader *train = cg_loader_new(train_data, .batch_size = s->batch, .scale = 1.0 / 255, .shuffle = true,
+                                     .seed = (uint64_t)s->seed);
+    cg_loader *test = cg_loader_new(test_data, .batch_size = 1000, .scale = 1.0 / 255);
+    cg_average *averages[] = {cg_average_new(cg, "loss"), cg_average_new(cg, "accuracy")};
+    cg_series series[] = {
+        {"train loss", "loss"}, {"train accuracy", "accuracy"}, {"test loss", "loss"}, {"test accuracy", "accuracy"}};
+    cg_curves *curves = cg_curves_new(cg, "epoch", series, 4);
+    cg_progress *progress = cg_progress_new(cg, s->epochs, train_data ? train_data->length : 0);
+
+    double results[4] = {0}; /* one per series */
+    for (int epoch = 0; epoch < s->epochs && !cg_status(cg); epoch++) {
+        cg_optimizer_set_learning_rate(opt, rate * (1 - (double)epoch / s->epochs));
+        cg_progress_begin(progress);
+        run_epoch(cg, forward, network, train, opt, averages, progress, results);
+        run_epoch(cg, forward, network, test, NULL, averages, NULL, results + 2);
+        cg_curves_add(curves, epoch + 1, results);
+        cg_progress_end(progress, "loss %.4f  accuracy %.2f %%  test loss %.4f  accuracy %.2f %%", results[0],
+                        100 * results[1], results[2], 100 * results[3]);
+    }
+    snprintf(weights, sizeof weights, "%s.safetensors", name);
+    snprintf(figure, sizeof figure, "%s.svg", name);
+    if (!cg_status(cg) && cg_model_save(model, weights) && cg_curves_svg(curves, figure)) {
+        cg_curves_table(curves, stdout);
+        printf("trained %lld weights on %s in %.1f s; wrote %s and %s\n", (long long)cg_model_size(model),
+               cg_device(cg)->name, cg_progress_seconds(progress), weights, figure);
+        printf("test accuracy: %.2f %% (%lld images)\n", 100 * results[3], (long long)test_data->length);
+    }
+    const bool failed = cg_status(cg) != CG_OK;
+    if (failed) fprintf(stderr, "%s: %s\n", name, cg_message(cg));
+    if (!train_data || !test_data) fputs("--data DIR is the folder with the four MNIST files\n", stderr);
+    cg_progress_free(progress);
+    cg_curves_free(curves);
+    for (int i = 0; i < 2; i++) cg_average_free(averages[i]);
+    cg_loader_free(train);
+    cg_loader_free(test);
+    cg_dataset_free(train_data);
+    cg_dataset_free(test_data);
+    return failed;
+}
+
+#endif
