@@ -61,7 +61,16 @@ static cg_tensor scaled(cg_tensor deviation, cg_tensor variance, const cg_tensor
     return cg_add(cg_mul(deviation, factor), parameters[1]);
 }
 
-/* The same with mean and variance over the axes. */
+/* The same with a mean that is small beside the deviation: x times a factor plus an offset, one of each per channel.
+ * Backwards, all sums then are of g and of g x. */
+static cg_tensor by_factor(cg_tensor x, cg_tensor mean, cg_tensor variance, const cg_tensor parameters[2],
+                           cg_tensor epsilon)
+{
+    cg_tensor factor = cg_mul(parameters[0], cg_reciprocal(cg_sqrt(cg_add(variance, epsilon))));
+    return cg_add(cg_mul(x, factor), cg_sub(parameters[1], cg_mul(mean, factor)));
+}
+
+/* x normalized with mean and variance over the axes. */
 static cg_tensor normalized(cg_tensor x, cg_axes axes, const cg_tensor parameters[2], cg_tensor epsilon)
 {
     cg_tensor near = without_first(x, axes);
@@ -111,9 +120,7 @@ static void batch_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_t
     cg_tensor square = cg_mean(cg_square(near), .axes = batch, .keepdims = true);
     cg_tensor variance = cg_sub(square, cg_square(mean));
     for (int i = 0; i < 2; i++) parameters[i] = along_channels(inputs[i + 1], shape, axis);
-    /* Factor and offset per channel: backwards, all sums over the batch then are of g and of g (x - first). */
-    cg_tensor factor = cg_mul(parameters[0], cg_reciprocal(cg_sqrt(cg_add(variance, inputs[3]))));
-    outputs[0] = cg_add(cg_mul(near, factor), cg_sub(parameters[1], cg_mul(mean, factor)));
+    outputs[0] = by_factor(near, mean, variance, parameters, inputs[3]);
     if (cg_size(x) > 0) mean = cg_add(mean, first_of(x, batch));
     outputs[1] = cg_reshape(mean, CG_SHAPE(shape.size[axis]));
     outputs[2] = cg_reshape(variance, CG_SHAPE(shape.size[axis]));
@@ -274,28 +281,51 @@ static bool group_norm_infer(const cg_call *call, cg_inferred *result)
     return true;
 }
 
-/* The axis of the channels becomes one of groups and one of the channels of a group; where each has but one, no other
- * axis is needed, and a single group needs none either. */
+/* A number per channel of each image, x, folded over the channels of each group: at every one of these channels again.
+ */
+static cg_tensor over_groups(cg_tensor x, int64_t groups, int axis, cg_tensor (*fold)(cg_tensor, int axis))
+{
+    const cg_shape shape = cg_shape_of(x);
+    cg_shape split = {.rank = shape.rank + 1};
+    if (groups == shape.size[axis]) return x;
+    if (groups == 1) return fold(x, axis);
+    for (int i = 0; i < split.rank; i++) split.size[i] = i <= axis ? shape.size[i] : shape.size[i - 1];
+    split.size[axis] = groups;
+    split.size[axis + 1] = shape.size[axis] / groups;
+    return cg_reshape(cg_broadcast_to(fold(cg_reshape(x, split), axis + 1), split), shape);
+}
+
+static cg_tensor mean_along(cg_tensor x, int axis)
+{
+    return cg_mean(x, .axes = CG_AXES(axis), .keepdims = true);
+}
+
+static cg_tensor first_along(cg_tensor x, int axis)
+{
+    return cg_slice_axis(x, axis, 0, 1);
+}
+
+/* As in batch_norm, with sums over space first, so that the whole of x is gone over as it is and not by groups: what
+ * follows is a factor and an offset per channel of each image, which fuses with the ops behind it. */
 static void group_norm_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
-    const cg_shape x = call->input_shapes[0];
-    const int64_t groups = call->attributes[0], axis = call->attributes[1], channels = x.size[axis];
-    const bool splits = groups > 1 && groups < channels;
-    cg_shape split = {.rank = x.rank + splits};
-    cg_axes axes = {0};
-    for (int i = 0; i < split.rank; i++) {
-        split.size[i] = i <= axis ? x.size[i] : x.size[i - splits];
-        const bool folds = i == axis ? groups == 1 : i != 0;
-        if (folds) axes.axis[axes.count++] = i;
+    const cg_shape shape = call->input_shapes[0];
+    const int64_t groups = call->attributes[0];
+    const int axis = (int)call->attributes[1];
+    cg_axes space = {0};
+    for (int i = 1; i < shape.rank; i++)
+        if (i != axis) space.axis[space.count++] = i;
+    cg_tensor x = cg_to_floating(inputs[0]), near = x, parameters[2];
+    if (cg_size(x) > 0) near = cg_sub(x, over_groups(first_of(x, space), groups, axis, first_along));
+    cg_tensor mean = near, square = cg_square(near);
+    if (space.count > 0) {
+        mean = cg_mean(near, .axes = space, .keepdims = true);
+        square = cg_mean(square, .axes = space, .keepdims = true);
     }
-    cg_shape parameter = {.rank = split.rank};
-    if (splits) split.size[axis] = groups, split.size[axis + 1] = channels / groups;
-    for (int i = 0; i < split.rank; i++) parameter.size[i] = i == axis || i == axis + splits ? split.size[i] : 1;
-    cg_tensor parameters[2];
-    for (int i = 0; i < 2; i++)
-        parameters[i] = call->input_shapes[i + 1].rank ? cg_reshape(inputs[i + 1], parameter) : inputs[i + 1];
-    cg_tensor of_groups = cg_reshape(cg_to_floating(inputs[0]), split);
-    outputs[0] = cg_reshape(normalized(of_groups, axes, parameters, inputs[3]), x);
+    mean = over_groups(mean, groups, axis, mean_along);
+    cg_tensor variance = cg_sub(over_groups(square, groups, axis, mean_along), cg_square(mean));
+    for (int i = 0; i < 2; i++) parameters[i] = along_channels(inputs[i + 1], shape, axis);
+    outputs[0] = by_factor(near, mean, variance, parameters, inputs[3]);
 }
 
 static const cg_sample group_norm_samples[] = {
