@@ -86,7 +86,7 @@ typedef struct cg_lowered {
     int tensor_count;
     cg_store stores[CG_MOST_STORES];
     int store_count, kept_count;
-    cg_fold folds[CG_MOST_FOLDS]; /* REDUCE has one */
+    cg_fold folds[CG_MOST_FOLDS]; /* REDUCE has one, or those of the group */
     int fold_count;
     int pass; /* ROWS: being lowered */
     /* CONTRACT: operands, as tensors and forms over the batch axes. */
