@@ -110,6 +110,8 @@ const char *const *bench_builtin_lines(int *count)
         "tabular",
         "logistic",
         "autoencoder",
+        "lenet",
+        "convbn",
     };
     *count = sizeof lines / sizeof *lines;
     return lines;

@@ -6,13 +6,23 @@
 
 enum { MOST_LAYERS = 4, STEPS = 10, HOST_SAMPLES = 4000 };
 
-typedef enum step_loss { CROSS_ENTROPY, SQUARED_ERROR, RECONSTRUCTION } step_loss;
+typedef enum step_loss { CROSS_ENTROPY, SQUARED_ERROR, RECONSTRUCTION, MEAN_SQUARE } step_loss;
+
+/* Dense, or with an extent a convolution of that side that keeps the picture's. */
+typedef struct step_layer {
+    int outputs, extent;
+} step_layer;
 
 struct training_step {
     const char *shape;
-    int batch, layers, widths[MOST_LAYERS + 1];
+    int batch, inputs, side; /* side: of the pictures; 0: none */
+    int layers;
+    step_layer layer[MOST_LAYERS];
     step_loss loss;
-    bool normalized; /* batch norm before, dropout after each activation */
+    bool pooled;     /* the largest of 2x2 after each convolution's activation */
+    bool normalized; /* batch norm before each activation */
+    bool dropped;    /* dropout after each activation */
+    bool activated;  /* the last layer too has batch norm and activation */
     bool sigmoid;    /* of the last layer's result */
     double penalty;  /* L1 and L2, of every kernel */
 };
@@ -24,26 +34,47 @@ typedef struct step_run {
     cg_model *model;
     cg_optimizer *optimizer;
     cg_dense *dense[MOST_LAYERS];
+    cg_conv *convs[MOST_LAYERS];
     cg_batch_norm_layer *norms[MOST_LAYERS];
     cg_tensor input, target;
     double *host; /* seconds of the calling thread, of the last HOST_SAMPLES steps */
     int steps;
 } step_run;
 
-static const struct training_step mlp = {
-    "784-512-512-10 batch=128", 128, 3, {784, 512, 512, 10}, .loss = CROSS_ENTROPY};
+static const struct training_step mlp = {"784-512-512-10 batch=128", 128, 784, 0, 3, {{512, 0}, {512, 0}, {10, 0}},
+                                         .loss = CROSS_ENTROPY};
 static const struct training_step mlp_wide = {
-    "1024-4096-4096-1024 batch=64", 64, 3, {1024, 4096, 4096, 1024}, .loss = SQUARED_ERROR};
-static const struct training_step tabular = {"30-64-64-2 batch=32", 32, 3, {30, 64, 64, 2}, .loss = CROSS_ENTROPY,
-                                             .normalized = true};
-static const struct training_step logistic = {"784-10 batch=32", 32, 1, {784, 10}, .loss = CROSS_ENTROPY};
+    "1024-4096-4096-1024 batch=64", 64, 1024, 0, 3, {{4096, 0}, {4096, 0}, {1024, 0}}, .loss = SQUARED_ERROR};
+static const struct training_step tabular = {
+    "30-64-64-2 batch=32", 32, 30, 0, 3, {{64, 0}, {64, 0}, {2, 0}}, .loss = CROSS_ENTROPY, .normalized = true,
+    .dropped = true};
+static const struct training_step logistic = {"784-10 batch=32", 32, 784, 0, 1, {{10, 0}}, .loss = CROSS_ENTROPY};
 static const struct training_step autoencoder = {"784-256-64-256-784 batch=256",
                                                  256,
+                                                 784,
+                                                 0,
                                                  4,
-                                                 {784, 256, 64, 256, 784},
+                                                 {{256, 0}, {64, 0}, {256, 0}, {784, 0}},
                                                  .loss = RECONSTRUCTION,
                                                  .sigmoid = true,
                                                  .penalty = 1e-5};
+static const struct training_step lenet = {"1x28x28-32-64-512-10 batch=128",
+                                           128,
+                                           1,
+                                           28,
+                                           4,
+                                           {{32, 5}, {64, 5}, {512, 0}, {10, 0}},
+                                           .loss = CROSS_ENTROPY,
+                                           .pooled = true};
+static const struct training_step convbn = {"3x32x32-64-64-64-64 batch=32",
+                                            32,
+                                            3,
+                                            32,
+                                            4,
+                                            {{64, 3}, {64, 3}, {64, 3}, {64, 3}},
+                                            .loss = MEAN_SQUARE,
+                                            .normalized = true,
+                                            .activated = true};
 
 const bench_kind *bench_step_kinds(int *count)
 {
@@ -53,6 +84,8 @@ const bench_kind *bench_step_kinds(int *count)
         {.family = "step", .name = "tabular", .step = &tabular},
         {.family = "step", .name = "logistic", .step = &logistic},
         {.family = "step", .name = "autoencoder", .step = &autoencoder},
+        {.family = "step", .name = "lenet", .step = &lenet},
+        {.family = "step", .name = "convbn", .step = &convbn},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;
@@ -87,31 +120,84 @@ static cg_tensor labels(step_run *run, int classes)
     return batch;
 }
 
+static int elements_of_example(const struct training_step *step)
+{
+    return step->side ? step->inputs * step->side * step->side : step->inputs;
+}
+
 static void make_minibatch(step_run *run)
 {
-    const int *widths = run->step->widths, last = widths[run->step->layers];
+    const struct training_step *step = run->step;
+    const int last = step->layer[step->layers - 1].outputs;
     cg_scope scope = cg_scope_begin(run->cg);
-    run->input = cg_keep(minibatch(run, widths[0]));
-    run->target = run->step->loss == RECONSTRUCTION  ? run->input
-                  : run->step->loss == CROSS_ENTROPY ? cg_keep(labels(run, last))
-                                                     : cg_keep(minibatch(run, last));
+    run->input = cg_keep(minibatch(run, elements_of_example(step)));
+    run->target = run->input;
+    if (step->loss == CROSS_ENTROPY) run->target = cg_keep(labels(run, last));
+    if (step->loss == SQUARED_ERROR) run->target = cg_keep(minibatch(run, last));
     cg_scope_end(scope);
+}
+
+static bool has_activation(const struct training_step *step, int layer)
+{
+    return layer + 1 < step->layers || step->activated;
+}
+
+/* The side of the pictures that a layer is given. */
+static int side_before(const struct training_step *step, int layer)
+{
+    int side = step->side;
+    for (int l = 0; step->pooled && l < layer; l++) side /= step->layer[l].extent ? 2 : 1;
+    return side;
+}
+
+/* Features of an example, or channels of its pictures, that a layer is given. */
+static int inputs_of(const struct training_step *step, int layer)
+{
+    const int inputs = layer ? step->layer[layer - 1].outputs : step->inputs;
+    const bool flattened = step->side && !step->layer[layer].extent && layer && step->layer[layer - 1].extent;
+    return flattened ? inputs * side_before(step, layer) * side_before(step, layer) : inputs;
 }
 
 static void make_network(step_run *run)
 {
-    static const char *const dense_names[] = {"fc1", "fc2", "fc3", "fc4"}, *const norm_names[] = {"bn1", "bn2", "bn3"};
+    static const char *const names[] = {"layer1", "layer2", "layer3", "layer4"};
+    static const char *const norm_names[] = {"norm1", "norm2", "norm3", "norm4"};
     const struct training_step *step = run->step;
+    const cg_penalty penalty = cg_elastic(step->penalty, step->penalty);
     run->model = cg_model_new(run->cg);
     cg_scope scope = cg_scope_begin(run->cg);
     for (int l = 0; l < step->layers; l++) {
-        run->dense[l] = cg_dense_new(run->model, dense_names[l], step->widths[l], step->widths[l + 1],
-                                     .kernel_penalty = cg_elastic(step->penalty, step->penalty), .dtype = run->dtype);
-        if (step->normalized && l + 1 < step->layers)
-            run->norms[l] = cg_batch_norm_new(run->model, norm_names[l], step->widths[l + 1], .dtype = run->dtype);
+        const int extent = step->layer[l].extent, inputs = inputs_of(step, l), outputs = step->layer[l].outputs;
+        if (extent)
+            run->convs[l] = cg_conv_new(run->model, names[l], inputs, outputs, CG_SHAPE(extent, extent),
+                                        .padding = CG_PADDING_SAME, .kernel_penalty = penalty, .dtype = run->dtype);
+        else
+            run->dense[l] = cg_dense_new(run->model, names[l], inputs, outputs, .kernel_penalty = penalty,
+                                         .dtype = run->dtype);
+        if (step->normalized && has_activation(step, l))
+            run->norms[l] = cg_batch_norm_new(run->model, norm_names[l], outputs, .axis = extent ? 1 : 0,
+                                              .dtype = run->dtype);
     }
     cg_scope_end(scope);
     run->optimizer = cg_adam_new(run->model);
+}
+
+/* The largest of each 2x2 elements. */
+static cg_tensor pool(cg_tensor x)
+{
+    const cg_shape s = cg_shape_of(x);
+    if (cg_is_null(x)) return x;
+    cg_tensor squares = cg_reshape(x, CG_SHAPE(s.size[0], s.size[1], s.size[2] / 2, 2, s.size[3] / 2, 2));
+    return cg_max(squares, .axes = CG_AXES(3, 5));
+}
+
+static cg_tensor call_layer(const step_run *run, int layer, cg_tensor x)
+{
+    const struct training_step *step = run->step;
+    const int64_t side = side_before(step, layer), inputs = inputs_of(step, layer);
+    if (!run->convs[layer]) return cg_dense_call(run->dense[layer], cg_reshape(x, CG_SHAPE(step->batch, inputs)));
+    if (layer == 0) x = cg_reshape(x, CG_SHAPE(step->batch, inputs, side, side));
+    return cg_conv_call(run->convs[layer], x);
 }
 
 static cg_tensor forward(const step_run *run)
@@ -119,20 +205,26 @@ static cg_tensor forward(const step_run *run)
     const struct training_step *step = run->step;
     cg_tensor x = run->input;
     for (int l = 0; l < step->layers; l++) {
-        x = cg_dense_call(run->dense[l], x);
-        if (l + 1 == step->layers) break;
+        x = call_layer(run, l, x);
+        if (!has_activation(step, l)) break;
         if (step->normalized) x = cg_batch_norm_call(run->norms[l], x);
         x = cg_relu(x);
-        if (step->normalized) x = cg_dropout(x, .rate = 0.2);
+        if (step->pooled && run->convs[l]) x = pool(x);
+        if (step->dropped) x = cg_dropout(x, .rate = 0.2);
     }
     return step->sigmoid ? cg_sigmoid(x) : x;
 }
 
+static cg_tensor loss_of(const step_run *run, cg_tensor result)
+{
+    if (run->step->loss == CROSS_ENTROPY) return cg_softmax_cross_entropy(result, run->target);
+    if (run->step->loss == MEAN_SQUARE) return cg_mean(cg_square(result));
+    return cg_mean_squared_error(result, run->target);
+}
+
 static void record(step_run *run)
 {
-    cg_tensor result = forward(run);
-    cg_minimize(run->optimizer, run->step->loss == CROSS_ENTROPY ? cg_softmax_cross_entropy(result, run->target)
-                                                                 : cg_mean_squared_error(result, run->target));
+    cg_minimize(run->optimizer, loss_of(run, forward(run)));
 }
 
 /* The first step, whose memory is looked at before it runs. */
@@ -165,12 +257,15 @@ static double time_block(void *user, int repetitions)
     return cg_status(run->cg) == CG_OK ? seconds_on(CLOCK_MONOTONIC) - start : -1;
 }
 
-/* Two products of each layer in the backward pass, of the first only one: nobody asks for the input's gradient. */
+/* Two products of each layer in the backward pass, of the first only one: nobody asks for the input's gradient. A
+ * convolution's are counted as they are written down, padding included. */
 static double products_flop(const struct training_step *step)
 {
     double flop = 0;
-    for (int l = 0; l < step->layers; l++)
-        flop += (l ? 3 : 2) * 2.0 * step->batch * step->widths[l] * step->widths[l + 1];
+    for (int l = 0; l < step->layers; l++) {
+        const double extent = step->layer[l].extent ? step->layer[l].extent * side_before(step, l) : 1;
+        flop += (l ? 3 : 2) * 2.0 * step->batch * inputs_of(step, l) * step->layer[l].outputs * extent * extent;
+    }
     return flop;
 }
 
@@ -178,7 +273,7 @@ static double products_flop(const struct training_step *step)
 static double step_traffic(const step_run *run)
 {
     const double weights = (double)cg_model_size(run->model);
-    const double batch = (double)run->step->batch * run->step->widths[0];
+    const double batch = (double)run->step->batch * elements_of_example(run->step);
     return (6 * weights + batch) * (double)cg_dtype_bytes(run->dtype);
 }
 
