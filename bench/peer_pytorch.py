@@ -79,23 +79,62 @@ def network_of(step):
     return torch.nn.Sequential(*layers)
 
 
+def convolutional_of(step):
+    """Convolutions that keep the picture's side, then dense layers: pairs of outputs and extent (0: dense)."""
+    layers, inputs, side = [], step["channels"], step["side"]
+    for index, (outputs, extent) in enumerate(step["layers"]):
+        if extent:
+            layers.append(torch.nn.Conv2d(inputs, outputs, extent, padding=extent // 2))
+        else:
+            if side:
+                layers.append(torch.nn.Flatten())
+                inputs, side = inputs * side * side, 0
+            layers.append(torch.nn.Linear(inputs, outputs))
+        inputs = outputs
+        if index == len(step["layers"]) - 1 and not step.get("activated"):
+            break
+        if step.get("normalized"):
+            layers.append(torch.nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
+        layers.append(torch.nn.ReLU())
+        if step.get("pooled") and extent:
+            layers.append(torch.nn.MaxPool2d(2))
+            side //= 2
+    return torch.nn.Sequential(*layers)
+
+
+def example_of(step):
+    """An input, and the targets that a loss may want."""
+    if "layers" in step:
+        classes = step["layers"][-1][0]
+        return torch.rand(step["batch"], step["channels"], step["side"], step["side"]), classes
+    return torch.rand(step["batch"], step["widths"][0]), step["widths"][-1]
+
+
+def loss_function(step, x, classes):
+    """The loss of the network's result."""
+    if step["loss"] == "mean_square":
+        return lambda result: result.square().mean()
+    if step["loss"] == "cross_entropy":
+        labels = torch.randint(0, classes, (step["batch"],))
+        return lambda result: functional.cross_entropy(result, labels)
+    target = x if step["loss"] == "reconstruction" else torch.rand(step["batch"], classes)
+    return lambda result: functional.mse_loss(result, target)
+
+
 def prepare_step(step):
     torch.manual_seed(0)
-    network = network_of(step)
+    network = convolutional_of(step) if "layers" in step else network_of(step)
     optimizer = torch.optim.Adam(network.parameters(), lr=peer_work.LEARNING_RATE,
                                  betas=(peer_work.BETA1, peer_work.BETA2), eps=peer_work.DELTA)
     kernels = [layer.weight for layer in network if isinstance(layer, torch.nn.Linear)]
-    batch, widths, penalty = step["batch"], step["widths"], step.get("penalty")
-    x = torch.rand(batch, widths[0])
-    targets = {"cross_entropy": torch.randint(0, widths[-1], (batch,)), "squared_error": torch.rand(batch, widths[-1]),
-               "reconstruction": x}
-    target = targets[step["loss"]]
-    loss_of = functional.cross_entropy if step["loss"] == "cross_entropy" else functional.mse_loss
+    penalty = step.get("penalty")
+    x, classes = example_of(step)
+    loss_of = loss_function(step, x, classes)
 
     def repeat():
         for _ in range(peer_work.STEPS):
             optimizer.zero_grad(set_to_none=True)
-            loss = loss_of(network(x), target)
+            loss = loss_of(network(x))
             if penalty:
                 loss = loss + penalty * sum(w.abs().sum() + w.square().sum() for w in kernels)
             loss.backward()

@@ -21,6 +21,10 @@ TRAINING_STEPS = {
     "logistic": {"widths": (784, 10), "batch": 32, "loss": "cross_entropy"},
     "autoencoder": {"widths": (784, 256, 64, 256, 784), "batch": 256, "loss": "reconstruction", "sigmoid": True,
                     "penalty": 1e-5},
+    "lenet": {"side": 28, "channels": 1, "layers": ((32, 5), (64, 5), (512, 0), (10, 0)), "batch": 128,
+              "loss": "cross_entropy", "pooled": True},
+    "convbn": {"side": 32, "channels": 3, "layers": ((64, 3),) * 4, "batch": 32, "loss": "mean_square",
+               "normalized": True, "activated": True},
 }
 
 

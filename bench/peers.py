@@ -24,6 +24,7 @@ import chart
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = ["mlp 784-512-512-10 batch=128", "mlp-wide 1024-4096-4096-1024 batch=64", "tabular 30-64-64-2 batch=32",
          "logistic 784-10 batch=32", "autoencoder 784-256-64-256-784 batch=256"]
+IMAGE_STEPS = ["lenet 1x28x28-32-64-512-10 batch=128", "convbn 3x32x32-64-64-64-64 batch=32"]
 PRODUCTS = [f"gemm {size} {form}" for size in ("128x128x128", "256x256x256", "512x512x512", "1024x1024x1024",
                                                "2048x2048x2048") for form in ("NN", "NT", "TN", "TT")]
 PRODUCTS += ["gemm 128x512x784 NN", "gemm 128x512x512 NN", "gemm 128x512x512 NT", "gemm 512x512x128 TN",
@@ -95,7 +96,7 @@ class Peer:
 
 def clgrad_line(case):
     """The line of a file of shapes: a training step's shape is its own."""
-    return case.split()[0] if case in STEPS else case
+    return case.split()[0] if case in STEPS + IMAGE_STEPS else case
 
 
 def measure_clgrad(program, case):
@@ -183,7 +184,8 @@ def wanted(case, peer, filters):
 def start_peers(arguments):
     """Only those that some wanted case has."""
     offers = [("openblas", [arguments.openblas], PRODUCTS),
-              ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")], STEPS + OPS),
+              ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")],
+               STEPS + IMAGE_STEPS + OPS),
               ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS),
               ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS)]
     peers = []

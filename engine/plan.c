@@ -495,17 +495,25 @@ static bool keep_first(cg_context *cg, cg_walk *w)
     return true;
 }
 
-/* Expands the walk's deferred calls; they are retained until that is done, since expanding one may release another. */
+/* Gathers the walk's deferred calls, those with or without a derivative rule of their own. */
+static void gather_calls(cg_walk *w, bool with_rule)
+{
+    w->call_count = 0;
+    for (int i = 0; i < w->count; i++)
+        if (!w->nodes[i]->buffer && cg_is_deferred(w->nodes[i]) && (w->nodes[i]->op->vjp != NULL) == with_rule) {
+            cg_node_retain(w->nodes[i]);
+            w->calls[w->call_count++] = w->nodes[i];
+        }
+}
+
+/* Expands deferred calls; they are retained until that is done, since expanding one may release another. Those that have
+ * a derivative rule come when no others are left: these may differentiate them, as cg_minimize does. */
 static bool expand_calls(cg_context *cg, cg_walk *w)
 {
     bool ok = true;
     if (!CG_GROW(cg, w->calls, w->call_capacity, w->deferred)) return false;
-    w->call_count = 0;
-    for (int i = 0; i < w->count; i++)
-        if (!w->nodes[i]->buffer && cg_is_deferred(w->nodes[i])) {
-            cg_node_retain(w->nodes[i]);
-            w->calls[w->call_count++] = w->nodes[i];
-        }
+    gather_calls(w, false);
+    if (w->call_count == 0) gather_calls(w, true);
     for (int i = 0; ok && i < w->call_count; i++) ok = cg_expand(w->calls[i]);
     while (w->call_count > 0) cg_node_release(w->calls[--w->call_count]);
     return ok;

@@ -56,6 +56,56 @@ static void check(cg_variable *v, const double *expected)
     for (int i = 0; i < N; i++) ck_assert_double_eq_tol(now[i], expected[i], 1e-5 * (1 + fabs(expected[i])));
 }
 
+static void expand_squared(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+{
+    (void)call;
+    out[0] = cg_mul(in[0], in[0]);
+}
+
+static bool infer_squared(const cg_call *call, cg_inferred *result)
+{
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+/* Not the square's derivative, so that it shows which one was taken. */
+static void vjp_squared(const cg_vjp *vjp, cg_tensor *result)
+{
+    result[0] = cg_mul(vjp->cotangents[0], cg_constant(cg, CG_F32, 10));
+}
+
+static const cg_op squared_with_rule = {.name = "squared",
+                                        .kind = CG_OP_COMPOSED,
+                                        .inputs = 1,
+                                        .infer = infer_squared,
+                                        .expand = expand_squared,
+                                        .deferred = true,
+                                        .vjp = vjp_squared};
+
+/* A deferred call's own rule is its derivative, where a gradient is asked for and inside another deferred call. */
+START_TEST(a_rule_of_its_own_comes_before_the_expansion)
+{
+    double expected[N];
+    float gradient[N];
+    cg_variable *v = variable_at_start(expected);
+    cg_tensor x = cg_value(v), y = cg_apply(&squared_with_rule, &x, 1, NULL, 0), loss = cg_sum(y), slope;
+    ck_assert_msg(cg_grad(&loss, 1, &x, 1, &slope), "%s", cg_message(cg));
+    ck_assert(cg_read_floats(slope, gradient, N));
+    for (int i = 0; i < N; i++) ck_assert_float_eq(gradient[i], 10);
+    ck_assert_double_eq(cg_item(loss), 1 + 4 + 0.25 + 9);
+    for (int step = 0; step < 3; step++) {
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor value = cg_value(v);
+        descend(v, cg_sum(cg_apply(&squared_with_rule, &value, 1, NULL, 0)), 0.1);
+        cg_scope_end(scope);
+        for (int i = 0; i < N; i++) expected[i] -= 1;
+        check(v, expected);
+    }
+    cg_variable_free(v);
+}
+END_TEST
+
 /* The gradient of sum v^3 is 3 v^2. Rates differ from step to step: numbers, not structure. */
 START_TEST(a_known_plan_is_not_expanded)
 {
@@ -690,6 +740,7 @@ int main(void)
     tcase_add_test(tests, two_steps_in_a_scope_are_as_apart);
     tcase_add_test(tests, differentiating_through_two_steps);
     tcase_add_test(tests, many_variables);
+    tcase_add_test(tests, a_rule_of_its_own_comes_before_the_expansion);
     tcase_add_test(tests, an_optimizer_without_variables_says_so);
     suite_add_tcase(suite, tests);
     return run_tests(suite);

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { COUNT = 1000 };
 
@@ -134,6 +135,14 @@ static cl_uint references(cl_mem memory)
     return count;
 }
 
+/* An implementation may let go of what a command has used a moment after the command is over. */
+static void expect_references(cl_mem memory, cl_uint count)
+{
+    for (int tries = 0; references(memory) != count && tries < 1000; tries++)
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    ck_assert_int_eq(references(memory), count);
+}
+
 static size_t alignment(void)
 {
     cl_uint bits = 0;
@@ -151,7 +160,7 @@ START_TEST(a_buffer_as_a_tensor)
     cg_tensor x = cg_wrap_buffer(cg, CG_F32, CG_SHAPE(count), memory, at, NULL);
     ck_assert_msg(!cg_is_null(x), "%s", cg_message(cg));
     ck_assert_int_eq(cg_counters_get(cg).used_bytes, used);
-    ck_assert_int_eq(references(memory), 2);
+    expect_references(memory, 2);
     cg_tensor twice = cg_add(x, x);
     ck_assert(cg_read_floats(twice, out, count));
     for (int i = 0; i < count; i++) ck_assert_float_eq(out[i], (float)(2 * (first + i)));
@@ -178,7 +187,7 @@ START_TEST(a_programs_memory_is_never_written)
         cg_scope_end(scope);
     }
     ck_assert_msg(cg_read_floats(cg_value(v), now, 8), "%s", cg_message(cg));
-    ck_assert_int_eq(references(memory), 1);
+    expect_references(memory, 1);
     ck_assert_int_eq(clEnqueueReadBuffer(cg_opencl_queue(cg), memory, CL_TRUE, 0, sizeof there, there, 0, NULL, NULL),
                      CL_SUCCESS);
     for (int i = 0; i < 8; i++) ck_assert(now[i] == (float)(i + 3) && there[i] == (float)i);
@@ -248,7 +257,7 @@ START_TEST(memory_that_does_not_fit)
     check_not_wrapped(cg_wrap_buffer(cg, CG_F32, CG_SHAPE(1), memory, 1 << 20, NULL), "the buffer has 64");
     check_not_wrapped(cg_wrap_buffer(cg, CG_F32, CG_SHAPE(4), memory, 4, NULL), "the offset is not a multiple of");
     check_not_wrapped(cg_wrap_buffer(cg, CG_F32, CG_SHAPE(-4), memory, 0, NULL), "input");
-    ck_assert_int_eq(references(memory), 1);
+    expect_references(memory, 1);
     if (!cg_device(cg)->is_gpu) {
         check_not_wrapped(cg_wrap_host(cg, CG_F32, CG_SHAPE(16), NULL, NULL), "the memory is NULL");
         check_not_wrapped(cg_wrap_host(cg, CG_F32, CG_SHAPE(16), (void *)off, NULL),
