@@ -1,6 +1,6 @@
-/* Which groups become one that goes over rows, or one reduction of several values: see chain.h. A group joins another if
- * both go over the same elements, read each other's results at the same element or row only, and no other kernel must
- * run in between. Whether that is so is found by lowering the two as one. */
+/* Which groups become one that goes over rows, or one reduction of several values: see chain.h. A group joins another
+ * if both go over the same elements, read each other's results at the same element or row only, and no other kernel
+ * must run in between. Whether that is so is found by lowering the two as one. */
 #include "engine/chain.h"
 #include "engine/lower.h"
 

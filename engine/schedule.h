@@ -63,7 +63,7 @@ typedef enum cg_group_kind {
 
 /* One kernel to be: an optional anchor (reduction, contraction or kernel op) and the maps around it. ROWS has several
  * reductions, `folds`, and maps over the rows' elements, whose shape is `row_elements`, in a number of passes; its
- * space is the rows. */
+ * space is the rows. A REDUCE that others have joined has `folds`, too, of which its anchor is the first. */
 typedef struct cg_group {
     cg_group_kind kind;
     int anchor;                   /* item, or -1 */

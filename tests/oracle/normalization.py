@@ -20,8 +20,8 @@ def statistics_and_output(t, gamma, beta, axis):
     return y, t.mean(others), t.var(others, unbiased=False)
 
 
-for shape, axis in (((7, 3), 1), ((5, 3, 4), 1), ((5, 3, 4), 2), ((3, 5, 7, 2), 1), ((2, 3, 5, 7), 3), ((1, 2, 3, 1, 5), 1),
-                    ((3, 2, 5), 0), ((2, 19, 3, 3), 1)):
+for shape, axis in (((7, 3), 1), ((5, 3, 4), 1), ((5, 3, 4), 2), ((3, 5, 7, 2), 1), ((2, 3, 5, 7), 3),
+                    ((1, 2, 3, 1, 5), 1), ((3, 2, 5), 0), ((2, 19, 3, 3), 1)):
     x, channels = draw("x", shape, -2, 3), shape[axis]
     gamma, beta = draw("gamma", (channels,), 0.5, 2), draw("beta", (channels,))
     name = f"{name_of(shape)}_axis_{axis}"
