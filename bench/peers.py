@@ -214,7 +214,7 @@ def main():
     results = []
     if not arguments.json:
         print(f"{'case':40} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
-    for case in STEPS + PRODUCTS + OPS:
+    for case in STEPS + IMAGE_STEPS + PRODUCTS + OPS:
         if not any(case in peer.cases for peer in peers):
             continue
         for result in compare(case, peers, arguments.clgrad, arguments.blocks):

@@ -255,13 +255,16 @@ static bool needs_buffer(const cg_schedule *s, const cg_entry *item)
     return false;
 }
 
-/* Would computing the item again wherever it is read cost less than storing it? */
+/* Would computing the item again wherever it is read cost less than storing it? However cheap it is, not where each of
+ * many elements is read again and again, as windows that overlap do: its operands would be read as often. */
 static bool is_worth_repeating(const cg_schedule *s, const cg_entry *item)
 {
+    enum { MANY = 1 << 16, OFTEN = 4 };
     const int64_t size = cg_nominal_size(item->node);
     int64_t elements = 0;
     for (int u = item->uses; u >= 0; u = s->uses[u].next) elements += s->uses[u].elements;
-    return item->cost <= CG_CHEAP || (elements - size) * item->cost <= WORTH_A_LAUNCH;
+    const bool often = size >= MANY && elements > OFTEN * size && cg_reads(item->node) > 1;
+    return (item->cost <= CG_CHEAP && !often) || (elements - size) * item->cost <= WORTH_A_LAUNCH;
 }
 
 static bool has_room_for_inputs(const cg_schedule *s, const cg_entry *item)

@@ -1,4 +1,5 @@
-/* Tests that ops which do the same to the same are computed once in a plan (engine/equal.c), and which ones are not. */
+/* Tests what is computed once in a plan: ops which do the same to the same (engine/equal.c), but for some; and what is
+ * read again and again (engine/schedule.c). */
 #include "semantics_support.h"
 
 enum { SIZE = 12, COUNT = SIZE * SIZE };
@@ -44,6 +45,26 @@ START_TEST(equal_chains_are_one)
     for (int i = 0; i < SIZE; i++) ck_assert_float_eq_tol(found[i], one[i] * one[i], 1e-4f * found[i]);
     ck_assert(cg_read_floats(different, found, SIZE));
     for (int i = 0; i < SIZE; i++) ck_assert_float_eq_tol(found[i], one[i] * other[i], 1e-4f * found[i]);
+}
+END_TEST
+
+/* A product of two large tensors that each of eight rows reads is stored; of small ones, computed in each row. */
+START_TEST(what_is_read_again_and_again_is_stored)
+{
+    enum { ROWS = 8, LARGE = 1 << 16, SMALL = 1 << 8 };
+    static float found[ROWS * LARGE], a[LARGE], b[LARGE], c[ROWS * LARGE];
+    const int columns[] = {SMALL, LARGE}, kernels[] = {1, 2};
+    for (int i = 0; i < 2; i++) {
+        cg_tensor x = numbers(CG_SHAPE(columns[i]), 5), y = numbers(CG_SHAPE(columns[i]), 6);
+        cg_tensor w = numbers(CG_SHAPE(ROWS, columns[i]), 7), inputs[] = {x, y, w};
+        ck_assert(cg_eval(inputs, 3));
+        cg_tensor result = cg_add(cg_mul(x, y), w);
+        ck_assert_int_eq(kernels_of(result), kernels[i]);
+        ck_assert(cg_read_floats(result, found, ROWS * columns[i]) && cg_read_floats(x, a, columns[i]));
+        ck_assert(cg_read_floats(y, b, columns[i]) && cg_read_floats(w, c, ROWS * columns[i]));
+        for (int k = 0; k < ROWS * columns[i]; k++)
+            ck_assert_float_eq_tol(found[k], a[k % columns[i]] * b[k % columns[i]] + c[k], 1e-5f);
+    }
 }
 END_TEST
 
@@ -129,6 +150,7 @@ int main(void)
     tcase_add_checked_fixture(cases, begin_test, end_test);
     tcase_add_test(cases, equal_products_are_one);
     tcase_add_test(cases, equal_chains_are_one);
+    tcase_add_test(cases, what_is_read_again_and_again_is_stored);
     tcase_add_test(cases, similar_ops_stay_apart);
     tcase_add_test(cases, random_ops_stay_apart);
     tcase_add_test(cases, equal_results);
