@@ -40,13 +40,46 @@ static void parameters_or_defaults(cg_tensor x, cg_tensor gamma, cg_tensor beta,
     result[1] = cg_is_null(beta) ? cg_constant(cg, dtype, 0) : beta;
 }
 
+/* ---- first: x; the attribute is the mask of the axes ------------------------------------------------------------- */
+
+static bool first_infer(const cg_call *call, cg_inferred *result)
+{
+    cg_shape shape = call->input_shapes[0];
+    for (int i = 0; i < shape.rank; i++)
+        if (call->attributes[0] >> i & 1) shape.size[i] = 1;
+    result->shape[0] = shape;
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static void first_move(const cg_call *call, cg_mapping *mapping)
+{
+    for (int i = 0; i < call->input_shapes[0].rank; i++) mapping->factor[i][i] = !(call->attributes[0] >> i & 1);
+}
+
+static const cg_sample first_samples[] = {
+    {.shapes = {{3, {2, 3, 4}}}, ATTRIBUTES(5), .low = -2, .high = 2},
+    {.shapes = {{2, {3, 4}}}, ATTRIBUTES(1), .dtypes = {CG_I32}, .low = -9, .high = 9},
+};
+
+/* A slice's offsets would be arguments: of a deferred call's own, they would keep its plan from being found again. */
+static const cg_op first_op = {
+    .name = "first",
+    .kind = CG_OP_MOVE,
+    .inputs = 1,
+    .infer = first_infer,
+    .move = first_move,
+    .zero_gradient = true,
+    SAMPLES(first_samples),
+};
+
 /* x minus an element of each group that is normalized together, the first. Means of what remains keep the digits that a
  * large common part would take; the result does not depend on it, so no derivative goes there. */
 static cg_tensor first_of(cg_tensor x, cg_axes axes)
 {
-    cg_tensor first = x;
-    for (int i = 0; i < axes.count; i++) first = cg_slice_axis(first, axes.axis[i], 0, 1);
-    return cg_stop_gradient(first);
+    int64_t mask = 0;
+    for (int i = 0; i < axes.count; i++) mask |= 1 << axes.axis[i];
+    return cg_apply(&first_op, &x, 1, &mask, 1);
 }
 
 static cg_tensor without_first(cg_tensor x, cg_axes axes)
@@ -302,7 +335,7 @@ static cg_tensor mean_along(cg_tensor x, int axis)
 
 static cg_tensor first_along(cg_tensor x, int axis)
 {
-    return cg_slice_axis(x, axis, 0, 1);
+    return first_of(x, CG_AXES(axis));
 }
 
 /* As in batch_norm, with sums over space first, so that the whole of x is gone over as it is and not by groups: what
@@ -383,5 +416,5 @@ cg_tensor cg_instance_norm_with(cg_tensor x, const cg_group_norm_options *option
 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
-static const cg_op *const list[] = {&batch_norm_op, &inference_op, &layer_norm_op, &group_norm_op};
+static const cg_op *const list[] = {&first_op, &batch_norm_op, &inference_op, &layer_norm_op, &group_norm_op};
 const cg_op_family cg_ops_normalization = {list, LENGTH(list)};
