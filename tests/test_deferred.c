@@ -127,6 +127,29 @@ START_TEST(a_known_plan_is_not_expanded)
 }
 END_TEST
 
+/* Once the plan of a step with a batch norm is known, its end makes no node: nothing of it is expanded. */
+START_TEST(a_known_batch_norm_is_not_expanded)
+{
+    cg_model *model = cg_model_new(cg);
+    cg_batch_norm_layer *norm = cg_batch_norm_new(model, "norm", N);
+    cg_optimizer *optimizer = cg_sgd_new(model, .learning_rate = 0.1);
+    for (int step = 0; step < 6; step++) {
+        const float x[2 * N] = {1, 2, 3, 4, (float)step, 7, -3, 5};
+        cg_scope scope = cg_scope_begin(cg);
+        cg_tensor y = cg_batch_norm_call(norm, cg_input(cg, CG_F32, CG_SHAPE(2, N), x), .mode = CG_MODE_TRAINING);
+        cg_minimize(optimizer, cg_sum(cg_square(y)));
+        const uint64_t recorded = cg->next_node;
+        cg_scope_end(scope);
+        ck_assert_msg(cg_status(cg) == CG_OK, "%s", cg_message(cg));
+        if (step == 0)
+            ck_assert_uint_gt(cg->next_node, recorded);
+        else if (step > 1)
+            ck_assert_uint_eq(cg->next_node, recorded);
+    }
+    cg_model_free(model);
+}
+END_TEST
+
 /* 3 x^2 of x, as an op that is deferred when it is applied. */
 static bool infer_tripled(const cg_call *call, cg_inferred *result)
 {
@@ -716,6 +739,7 @@ int main(void)
     TCase *tests = tcase_create("deferred calls");
     tcase_add_checked_fixture(tests, begin_test, end_test);
     tcase_add_test(tests, a_known_plan_is_not_expanded);
+    tcase_add_test(tests, a_known_batch_norm_is_not_expanded);
     tcase_add_test(tests, an_op_may_ask_to_be_deferred);
     tcase_add_test(tests, what_was_read_can_be_differentiated);
     tcase_add_test(tests, numbers_are_not_deferred);
