@@ -506,8 +506,8 @@ static void gather_calls(cg_walk *w, bool with_rule)
         }
 }
 
-/* Expands deferred calls; they are retained until that is done, since expanding one may release another. Those that have
- * a derivative rule come when no others are left: these may differentiate them, as cg_minimize does. */
+/* Expands deferred calls; they are retained until that is done, since expanding one may release another. Those that
+ * have a derivative rule come when no others are left: these may differentiate them, as cg_minimize does. */
 static bool expand_calls(cg_context *cg, cg_walk *w)
 {
     bool ok = true;
