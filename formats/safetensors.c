@@ -15,7 +15,8 @@ static const uint64_t longest_header = 100 * 1000 * 1000; /* the limit of the fo
 static const struct {
     const char *name;
     cg_dtype dtype;
-} dtypes[] = {{"F32", CG_F32}, {"F64", CG_F64}, {"I32", CG_I32}, {"U8", CG_U8}, {"BOOL", CG_BOOL}, {"F16", CG_F16}, {"BF16", CG_BF16}};
+} dtypes[] = {{"F32", CG_F32},   {"F64", CG_F64}, {"I32", CG_I32},  {"U8", CG_U8},
+              {"BOOL", CG_BOOL}, {"F16", CG_F16}, {"BF16", CG_BF16}};
 enum { DTYPES = sizeof dtypes / sizeof dtypes[0] };
 
 static const char *name_of_dtype(cg_dtype dtype)
