@@ -218,15 +218,17 @@ static bool data_infer(const cg_call *call, cg_inferred *result)
 static cg_tensor reversed(cg_tensor kernel, const geometry *g)
 {
     const cg_shape shape = cg_shape_of(kernel);
+    cg_window backwards[CG_MAX_SPATIAL];
     const int64_t outputs = shape.size[0] / g->groups;
     cg_shape apart = {.rank = g->rank + 3, .size = {g->groups, outputs, shape.size[1]}};
-    cg_axes exchanged = {.count = apart.rank, .axis = {0, 2, 1}}, spatial = {.count = g->rank};
+    cg_axes exchanged = {.count = apart.rank, .axis = {0, 2, 1}};
     for (int i = 0; i < g->rank; i++) {
-        apart.size[3 + i] = shape.size[2 + i];
+        const int64_t extent = shape.size[2 + i];
+        apart.size[3 + i] = extent;
         exchanged.axis[3 + i] = 3 + i;
-        spatial.axis[i] = 3 + i;
+        backwards[i] = (cg_window){extent, 1, extent, -1, 1, 1 - extent};
     }
-    cg_tensor turned = cg_permute(cg_flip(cg_reshape(kernel, apart), .axes = spatial), exchanged);
+    cg_tensor turned = cg_permute(cg_reshape(cg_pick(kernel, backwards, g->rank), apart), exchanged);
     cg_shape whole = {.rank = g->rank + 2, .size = {g->groups * shape.size[1], outputs}};
     memcpy(whole.size + 2, shape.size + 2, (size_t)g->rank * sizeof *whole.size);
     return cg_reshape(turned, whole);
@@ -285,22 +287,21 @@ static int64_t quotients(const cg_window *w)
 static cg_tensor unconvolve_remainder(cg_tensor cotangent, cg_tensor kernel, const geometry *g, int number)
 {
     geometry phase = *g;
-    cg_ranges every = {.count = g->rank + 2, .range = {CG_WHOLE, CG_WHOLE}};
+    cg_window every[CG_MAX_SPATIAL];
     bool any = true;
     for (int i = g->rank - 1; i >= 0; i--) {
         const cg_window *w = &g->window[i];
         const int64_t remainder = number % w->stride;
         number /= (int)w->stride;
         any &= remainder < w->extent;
-        every.range[2 + i] = CG_RANGE(remainder, CG_NONE, w->stride);
-        phase.window[i] = (cg_window){quotients(w), (w->extent - remainder + w->stride - 1) / w->stride,
-                                      w->count,     1,
-                                      w->dilation,  first_quotient(w)};
+        const int64_t extent = (w->extent - remainder + w->stride - 1) / w->stride;
+        every[i] = (cg_window){w->extent, 1, extent, w->stride, 1, -remainder};
+        phase.window[i] = (cg_window){quotients(w), extent, w->count, 1, w->dilation, first_quotient(w)};
     }
     const int64_t batch = cg_shape_of(cotangent).size[0], channels = cg_shape_of(kernel).size[1] * g->groups;
     if (!any)
         return cg_zeros(cg_context_of(kernel), shape_of(&phase, batch, channels, SIZE), .dtype = cg_dtype_of(kernel));
-    return unconvolve_unit(cotangent, cg_slice_with(kernel, every), &phase);
+    return unconvolve_unit(cotangent, cg_pick(kernel, every, g->rank), &phase);
 }
 
 enum { MOST_REMAINDERS = 64 };
@@ -322,7 +323,7 @@ static cg_tensor interleave(cg_tensor phases, const geometry *g)
     const int rank = g->rank;
     cg_shape apart = {.rank = 2 + 2 * rank}, whole = {.rank = 2 + rank, .size = {stacked.size[1], stacked.size[2]}};
     cg_axes order = {.count = apart.rank, .axis = {rank, rank + 1}};
-    cg_ranges inside = {.count = 2 + rank, .range = {CG_WHOLE, CG_WHOLE}};
+    cg_window inside[CG_MAX_SPATIAL];
     apart.size[rank] = stacked.size[1];
     apart.size[rank + 1] = stacked.size[2];
     for (int i = 0; i < rank; i++) {
@@ -333,9 +334,9 @@ static cg_tensor interleave(cg_tensor phases, const geometry *g)
         order.axis[2 + 2 * i] = rank + 2 + i;
         order.axis[3 + 2 * i] = i;
         whole.size[2 + i] = quotients(w) * w->stride;
-        inside.range[2 + i] = CG_RANGE(start, start + w->size, 1);
+        inside[i] = (cg_window){whole.size[2 + i], 1, w->size, 1, 1, -start};
     }
-    return cg_slice_with(cg_reshape(cg_permute(cg_reshape(phases, apart), order), whole), inside);
+    return cg_pick(cg_reshape(cg_permute(cg_reshape(phases, apart), order), whole), inside, rank);
 }
 
 static void data_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)

@@ -61,8 +61,9 @@ static void windows_move(const cg_call *call, cg_mapping *mapping)
         mapping->offset[lead + i] = -w.before;
         mapping->factor[lead + i][lead + i] = w.dilation;
         mapping->factor[lead + i][lead + rank + i] = w.stride;
-        const int64_t last = (w.count - 1) * w.stride + (w.extent - 1) * w.dilation - w.before;
-        mapping->guarded |= w.before > 0 || last >= w.size;
+        const int64_t way = (w.count - 1) * w.stride, reach = (w.extent - 1) * w.dilation;
+        const int64_t first = (way < 0 ? way : 0) - w.before, last = (way > 0 ? way : 0) + reach - w.before;
+        mapping->guarded |= first < 0 || last >= w.size;
     }
 }
 
@@ -74,6 +75,7 @@ static void windows_vjp(const cg_vjp *v, cg_tensor *result)
 static const cg_sample windows_samples[] = {
     {.shapes = {{2, {2, 7}}}, ATTRIBUTES(7, 3, 4, 2, 1, 1), .low = -2, .high = 2, .smooth = true},
     {.shapes = {{3, {2, 4, 5}}}, ATTRIBUTES(4, 2, 3, 1, 1, 0, 5, 2, 2, 2, 3, 1), .low = -2, .high = 2, .smooth = true},
+    {.shapes = {{2, {2, 7}}}, ATTRIBUTES(7, 2, 3, -2, 1, -5), .low = -2, .high = 2, .smooth = true},
 };
 
 static const cg_op windows_op = {
@@ -89,6 +91,13 @@ static const cg_op windows_op = {
 cg_tensor cg_windows(cg_tensor x, const cg_window *windows, int rank)
 {
     return apply(&windows_op, x, windows, rank);
+}
+
+cg_tensor cg_pick(cg_tensor x, const cg_window *windows, int rank)
+{
+    cg_shape shape = cg_shape_of(x);
+    for (int i = 0; i < rank; i++) shape.size[shape.rank - rank + i] = windows[i].count;
+    return cg_reshape(cg_windows(x, windows, rank), shape);
 }
 
 /* ---- fold_windows ------------------------------------------------------------------------------------------------ */
@@ -151,16 +160,16 @@ static const cg_op fold_op = {
               "const long base = i / (p12 * p6 * p0) * (p1 * p7 * p13);\n"
               "OUT0_T sum = 0;\n"
               "for (long a = 0; a < p1; a++) {\n"
-              "    const long u = z - a * p4;\n"
-              "    if (u < 0 || u % p3 || u / p3 >= p2) continue;\n"
+              "    const long u = (z - a * p4) / p3;\n"
+              "    if (u * p3 != z - a * p4 || u < 0 || u >= p2) continue;\n"
               "    for (long b = 0; b < p7; b++) {\n"
-              "        const long v = y - b * p10;\n"
-              "        if (v < 0 || v % p9 || v / p9 >= p8) continue;\n"
+              "        const long v = (y - b * p10) / p9;\n"
+              "        if (v * p9 != y - b * p10 || v < 0 || v >= p8) continue;\n"
               "        for (long c = 0; c < p13; c++) {\n"
-              "            const long w = x - c * p16;\n"
-              "            if (w < 0 || w % p15 || w / p15 >= p14) continue;\n"
+              "            const long w = (x - c * p16) / p15;\n"
+              "            if (w * p15 != x - c * p16 || w < 0 || w >= p14) continue;\n"
               "            const long window = base + (a * p7 + b) * p13 + c;\n"
-              "            sum += in0[((window * p2 + u / p3) * p8 + v / p9) * p14 + w / p15];\n"
+              "            sum += in0[((window * p2 + u) * p8 + v) * p14 + w];\n"
               "        }\n"
               "    }\n"
               "}\n"

@@ -5,8 +5,8 @@
 #include "ops/family.h"
 #include <clgrad/convolution.h>
 
-/* How windows lie along one axis: place p of window k is element p * stride + k * dilation - before of `size`; `extent`
- * elements per window, `count` windows. */
+/* How windows lie along one axis: element k of window p is element p * stride + k * dilation - before of `size`;
+ * `extent` elements per window, `count` windows. A stride below 0 walks backwards. */
 typedef struct cg_window {
     int64_t size, extent, count, stride, dilation, before;
 } cg_window;
@@ -14,6 +14,9 @@ enum { CG_WINDOW_NUMBERS = 6 };
 
 /* x [lead..., size...] as [lead..., extent..., count...]: a view; 0 outside x. `rank` axes have windows. */
 cg_tensor cg_windows(cg_tensor x, const cg_window *windows, int rank);
+/* The same with one element per window: [lead..., count...]. What a slice would be; but of a slice the start is an
+ * argument, and an op that makes one when it is expanded has no shortcut to its plan. */
+cg_tensor cg_pick(cg_tensor x, const cg_window *windows, int rank);
 /* Its transpose: [lead..., extent..., count...] to [lead..., size...], each element the sum of what was taken from it.
  */
 cg_tensor cg_fold_windows(cg_tensor windows_of_x, const cg_window *windows, int rank);
