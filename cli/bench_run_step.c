@@ -182,15 +182,6 @@ static void make_network(step_run *run)
     run->optimizer = cg_adam_new(run->model);
 }
 
-/* The largest of each 2x2 elements. */
-static cg_tensor pool(cg_tensor x)
-{
-    const cg_shape s = cg_shape_of(x);
-    if (cg_is_null(x)) return x;
-    cg_tensor squares = cg_reshape(x, CG_SHAPE(s.size[0], s.size[1], s.size[2] / 2, 2, s.size[3] / 2, 2));
-    return cg_max(squares, .axes = CG_AXES(3, 5));
-}
-
 static cg_tensor call_layer(const step_run *run, int layer, cg_tensor x)
 {
     const struct training_step *step = run->step;
@@ -209,7 +200,7 @@ static cg_tensor forward(const step_run *run)
         if (!has_activation(step, l)) break;
         if (step->normalized) x = cg_batch_norm_call(run->norms[l], x);
         x = cg_relu(x);
-        if (step->pooled && run->convs[l]) x = pool(x);
+        if (step->pooled && run->convs[l]) x = cg_max_pool(x, CG_SHAPE(2, 2));
         if (step->dropped) x = cg_dropout(x, .rate = 0.2);
     }
     return step->sigmoid ? cg_sigmoid(x) : x;

@@ -9,18 +9,9 @@ typedef struct network {
     cg_dense *fc1, *fc2;
 } network;
 
-/* The largest of each 2x2 elements: [batch, channels, height, width] to half the height and width. */
-static cg_tensor pool(cg_tensor x)
-{
-    const cg_shape s = cg_shape_of(x);
-    if (cg_is_null(x)) return x;
-    cg_tensor squares = cg_reshape(x, CG_SHAPE(s.size[0], s.size[1], s.size[2] / 2, 2, s.size[3] / 2, 2));
-    return cg_max(squares, .axes = CG_AXES(3, 5));
-}
-
 static cg_tensor convolve(const cg_conv *conv, const cg_batch_norm_layer *norm, cg_tensor x)
 {
-    return pool(cg_relu(cg_batch_norm_call(norm, cg_conv_call(conv, x))));
+    return cg_max_pool(cg_relu(cg_batch_norm_call(norm, cg_conv_call(conv, x))), CG_SHAPE(2, 2));
 }
 
 static cg_tensor forward(const void *layers, cg_tensor images)

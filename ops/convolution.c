@@ -19,12 +19,7 @@ enum { GEOMETRY_NUMBERS = 1 + CG_MAX_SPATIAL * CG_WINDOW_NUMBERS };
 static int write_geometry(const geometry *g, int64_t *attributes)
 {
     attributes[0] = g->groups;
-    for (int i = 0; i < g->rank; i++) {
-        const cg_window *w = &g->window[i];
-        const int64_t numbers[] = {w->size, w->extent, w->count, w->stride, w->dilation, w->before};
-        memcpy(attributes + 1 + i * CG_WINDOW_NUMBERS, numbers, sizeof numbers);
-    }
-    return 1 + g->rank * CG_WINDOW_NUMBERS;
+    return 1 + cg_write_windows(g->window, g->rank, attributes + 1);
 }
 
 static geometry geometry_of(const cg_call *call)

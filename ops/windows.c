@@ -1,29 +1,45 @@
 /* Windows that slide along the last axes of a tensor, as a view, and the sum over them, each the derivative of the
- * other. Both have the windows as attributes, all of the first axis, then all of the next. */
+ * other. Both have the windows as attributes. */
 #include "ops/windows.h"
 
 #include <string.h>
 
-static int window_rank(const cg_call *call)
+int cg_window_rank(const cg_call *call)
 {
     return call->attribute_count / CG_WINDOW_NUMBERS;
 }
 
-static cg_window window_of(const cg_call *call, int axis)
+cg_window cg_window_of(const cg_call *call, int axis)
 {
     const int64_t *a = call->attributes + axis * CG_WINDOW_NUMBERS;
     return (cg_window){a[0], a[1], a[2], a[3], a[4], a[5]};
 }
 
-static cg_tensor apply(const cg_op *op, cg_tensor x, const cg_window *windows, int rank)
+int cg_write_windows(const cg_window *windows, int rank, int64_t *attributes)
 {
-    int64_t attributes[CG_MAX_SPATIAL * CG_WINDOW_NUMBERS];
     for (int i = 0; i < rank; i++) {
         const cg_window *w = &windows[i];
         const int64_t numbers[] = {w->size, w->extent, w->count, w->stride, w->dilation, w->before};
         memcpy(attributes + i * CG_WINDOW_NUMBERS, numbers, sizeof numbers);
     }
-    return cg_apply(op, &x, 1, attributes, rank * CG_WINDOW_NUMBERS);
+    return rank * CG_WINDOW_NUMBERS;
+}
+
+void cg_window_parameters(const cg_call *call, cg_launch *launch)
+{
+    static const int64_t single[CG_WINDOW_NUMBERS] = {1, 1, 1, 1, 1, 0};
+    const int rank = cg_window_rank(call), missing = CG_MAX_SPATIAL - rank;
+    launch->parameter_count = CG_MAX_SPATIAL * CG_WINDOW_NUMBERS;
+    for (int i = 0; i < missing; i++) memcpy(launch->parameters + i * CG_WINDOW_NUMBERS, single, sizeof single);
+    memcpy(launch->parameters + missing * CG_WINDOW_NUMBERS, call->attributes,
+           (size_t)(rank * CG_WINDOW_NUMBERS) * sizeof *call->attributes);
+}
+
+static cg_tensor apply(const cg_op *op, cg_tensor x, const cg_window *windows, int rank)
+{
+    int64_t attributes[CG_MAX_SPATIAL * CG_WINDOW_NUMBERS];
+    const int count = cg_write_windows(windows, rank, attributes);
+    return cg_apply(op, &x, 1, attributes, count);
 }
 
 /* The windows that a call has, for the other op. */
@@ -38,15 +54,15 @@ static const cg_op windows_op, fold_op;
 
 static bool windows_infer(const cg_call *call, cg_inferred *result)
 {
-    const int rank = window_rank(call), lead = call->input_shapes[0].rank - rank;
+    const int rank = cg_window_rank(call), lead = call->input_shapes[0].rank - rank;
     cg_shape *out = &result->shape[0];
     if (lead < 0 || lead + 2 * rank > CG_MAX_RANK)
         return cg_op_error(call, "%s has no room for windows along %d axes", cg_input_text(call, 0), rank);
     *out = call->input_shapes[0];
     out->rank = lead + 2 * rank;
     for (int i = 0; i < rank; i++) {
-        out->size[lead + i] = window_of(call, i).extent;
-        out->size[lead + rank + i] = window_of(call, i).count;
+        out->size[lead + i] = cg_window_of(call, i).extent;
+        out->size[lead + rank + i] = cg_window_of(call, i).count;
     }
     result->dtype[0] = call->input_dtypes[0];
     return true;
@@ -54,10 +70,10 @@ static bool windows_infer(const cg_call *call, cg_inferred *result)
 
 static void windows_move(const cg_call *call, cg_mapping *mapping)
 {
-    const int rank = window_rank(call), lead = call->input_shapes[0].rank - rank;
+    const int rank = cg_window_rank(call), lead = call->input_shapes[0].rank - rank;
     for (int i = 0; i < lead; i++) mapping->factor[i][i] = 1;
     for (int i = 0; i < rank; i++) {
-        const cg_window w = window_of(call, i);
+        const cg_window w = cg_window_of(call, i);
         mapping->offset[lead + i] = -w.before;
         mapping->factor[lead + i][lead + i] = w.dilation;
         mapping->factor[lead + i][lead + rank + i] = w.stride;
@@ -104,33 +120,30 @@ cg_tensor cg_pick(cg_tensor x, const cg_window *windows, int rank)
 
 static bool fold_infer(const cg_call *call, cg_inferred *result)
 {
-    const int rank = window_rank(call), lead = call->input_shapes[0].rank - 2 * rank;
+    const int rank = cg_window_rank(call), lead = call->input_shapes[0].rank - 2 * rank;
     const cg_shape *in = &call->input_shapes[0];
     bool fits = lead >= 0;
     for (int i = 0; fits && i < rank; i++)
-        fits = in->size[lead + i] == window_of(call, i).extent && in->size[lead + rank + i] == window_of(call, i).count;
+        fits = in->size[lead + i] == cg_window_of(call, i).extent &&
+               in->size[lead + rank + i] == cg_window_of(call, i).count;
     if (!fits) return cg_op_error(call, "%s is not made of such windows", cg_input_text(call, 0));
     result->shape[0] = *in;
     result->shape[0].rank = lead + rank;
-    for (int i = 0; i < rank; i++) result->shape[0].size[lead + i] = window_of(call, i).size;
+    for (int i = 0; i < rank; i++) result->shape[0].size[lead + i] = cg_window_of(call, i).size;
     result->dtype[0] = call->input_dtypes[0];
     return true;
 }
 
-/* Always three axes, those that there are not of extent 1: p0-p5 are the numbers of the first, and so on. */
 static bool fold_launch(const cg_call *call, cg_launch *launch)
 {
-    static const int64_t single[CG_WINDOW_NUMBERS] = {1, 1, 1, 1, 1, 0};
-    const int rank = window_rank(call), missing = CG_MAX_SPATIAL - rank;
     const int64_t elements = cg_shape_size(call->input_shapes[0]);
     int64_t per_element = 1, size = 1;
-    *launch = (cg_launch){.parameter_count = CG_MAX_SPATIAL * CG_WINDOW_NUMBERS};
-    for (int i = 0; i < missing; i++) memcpy(launch->parameters + i * CG_WINDOW_NUMBERS, single, sizeof single);
-    memcpy(launch->parameters + missing * CG_WINDOW_NUMBERS, call->attributes,
-           (size_t)(rank * CG_WINDOW_NUMBERS) * sizeof *call->attributes);
-    for (int i = 0; i < rank; i++) {
-        per_element *= window_of(call, i).extent * window_of(call, i).count;
-        size *= window_of(call, i).size;
+    *launch = (cg_launch){0};
+    cg_window_parameters(call, launch);
+    for (int i = 0; i < cg_window_rank(call); i++) {
+        const cg_window w = cg_window_of(call, i);
+        per_element *= w.extent * w.count;
+        size *= w.size;
     }
     launch->items = per_element > 0 ? elements / per_element * size : 0;
     return true;

@@ -12,6 +12,15 @@ typedef struct cg_window {
 } cg_window;
 enum { CG_WINDOW_NUMBERS = 6 };
 
+/* Windows as attributes, all numbers of the first axis, then all of the next. `cg_write_windows` returns their number.
+ */
+int cg_write_windows(const cg_window *windows, int rank, int64_t *attributes);
+int cg_window_rank(const cg_call *call);
+cg_window cg_window_of(const cg_call *call, int axis);
+/* Sets a kernel's parameters: always three axes, those that there are not of extent 1: p0-p5 are the numbers of the
+ * first, and so on. */
+void cg_window_parameters(const cg_call *call, cg_launch *launch);
+
 /* x [lead..., size...] as [lead..., extent..., count...]: a view; 0 outside x. `rank` axes have windows. */
 cg_tensor cg_windows(cg_tensor x, const cg_window *windows, int rank);
 /* The same with one element per window: [lead..., count...]. What a slice would be; but of a slice the start is an

@@ -23,6 +23,7 @@
 #include <clgrad/op.h>
 #include <clgrad/ops.h>
 #include <clgrad/optimizers.h>
+#include <clgrad/pooling.h>
 #include <clgrad/profile.h>
 #include <clgrad/progress.h>
 #include <clgrad/tensor.h>

@@ -1,0 +1,549 @@
+/* Pooling. Kernels know one description of windows, cg_window along always three axes; with an extent of 0 the windows
+ * are the bins of adaptive pooling. Maxima carry the places where they were found: their derivative puts cotangents
+ * there, whose derivative takes them from there. Sums over windows and their transpose are each other's derivative;
+ * means and norms are made of them. */
+#include "ops/windows.h"
+
+#include <clgrad/pooling.h>
+#include <string.h>
+
+/* ---- Shapes and launches ----------------------------------------------------------------------------------------- */
+
+/* x [lead..., size...] gives [lead..., count...], or the other way round. */
+static bool infer_pooled(const cg_call *call, cg_inferred *result, bool backwards)
+{
+    const int rank = cg_window_rank(call), lead = call->input_shapes[0].rank - rank;
+    bool fits = lead >= 0 && rank > 0 && rank <= CG_MAX_SPATIAL;
+    result->shape[0] = call->input_shapes[0];
+    result->dtype[0] = call->input_dtypes[0];
+    for (int i = 0; fits && i < rank; i++) {
+        const cg_window w = cg_window_of(call, i);
+        fits = call->input_shapes[0].size[lead + i] == (backwards ? w.count : w.size);
+        result->shape[0].size[lead + i] = backwards ? w.size : w.count;
+    }
+    return fits || cg_op_error(call, "%s does not have the extents of such windows", cg_input_text(call, 0));
+}
+
+/* Planes, each pooled by itself; and the windows as parameters. */
+static int64_t launch_windows(const cg_call *call, cg_launch *launch)
+{
+    int64_t planes = 1;
+    for (int i = 0; i < call->input_shapes[0].rank - cg_window_rank(call); i++) planes *= call->input_shapes[0].size[i];
+    *launch = (cg_launch){0};
+    cg_window_parameters(call, launch);
+    return planes;
+}
+
+/* An item for each row of results. */
+static bool launch_rows(const cg_call *call, cg_launch *launch)
+{
+    const int64_t planes = launch_windows(call, launch);
+    launch->items = planes * launch->parameters[2] * launch->parameters[8];
+    return true;
+}
+
+static bool launch_planes(const cg_call *call, cg_launch *launch)
+{
+    launch->items = launch_windows(call, launch);
+    return true;
+}
+
+/* A loop over the elements `c` of window `o` along an axis with these numbers, from the first that is not padding. */
+#define ELEMENTS(c, o, size, extent, count, stride, dilation, before) \
+    "const long " c "_step = " extent " ? " dilation " : 1;\n" \
+    "long " c "_first = " extent " ? " o " * " stride " - " before " : " o " * " size " / " count ";\n" \
+    "const long " c "_end = min(" size ", " extent " ? " c "_first + (" extent " - 1) * " dilation " + 1\n" \
+    "    : ((" o " + 1) * " size " + " count " - 1) / " count ");\n" \
+    "if (" c "_first < 0) " c "_first += (" c "_step - 1 - " c "_first) / " c "_step * " c "_step;\n"
+#define ELEMENTS_Z ELEMENTS("z", "oz", "p0", "p1", "p2", "p3", "p4", "p5")
+#define ELEMENTS_Y ELEMENTS("y", "oy", "p6", "p7", "p8", "p9", "p10", "p11")
+#define ELEMENTS_X ELEMENTS("x", "ox", "p12", "p13", "p14", "p15", "p16", "p17")
+#define EACH(c) "for (long " c " = " c "_first; " c " < " c "_end; " c " += " c "_step)\n"
+#define ROW "const long oy = i % p8, oz = i / p8 % p2, plane = i / (p8 * p2) * (p0 * p6 * p12);\n" ELEMENTS_Z ELEMENTS_Y
+
+/* ---- put, take: elements of channels, by their places in them ---------------------------------------------------- */
+
+/* Attributes: the extents of a channel. */
+static int64_t plane_size(const cg_call *call)
+{
+    int64_t size = 1;
+    for (int i = 0; i < call->attribute_count; i++) size *= call->attributes[i];
+    return size;
+}
+
+static bool places_fit(const cg_call *call)
+{
+    if (call->input_dtypes[1] != CG_I32)
+        return cg_op_error(call, "indices are %s, not i32", cg_dtype_name(call->input_dtypes[1]));
+    if (call->input_shapes[1].rank != call->attribute_count + 2)
+        return cg_op_error(call, "%s does not have %d spatial axes", cg_input_text(call, 1), call->attribute_count);
+    for (int i = 0; i < call->attribute_count; i++)
+        if (call->attributes[i] < 1) return cg_op_error(call, "an extent of %lld", (long long)call->attributes[i]);
+    return true;
+}
+
+static bool put_infer(const cg_call *call, cg_inferred *result)
+{
+    if (!places_fit(call)) return false;
+    if (!cg_shapes_equal(call->input_shapes[0], call->input_shapes[1]))
+        return cg_op_error(call, "%s and indices %s differ", cg_input_text(call, 0), cg_input_text(call, 1));
+    result->shape[0] = call->input_shapes[0];
+    for (int i = 0; i < call->attribute_count; i++) result->shape[0].size[2 + i] = call->attributes[i];
+    result->dtype[0] = call->input_dtypes[0];
+    return true;
+}
+
+static bool take_infer(const cg_call *call, cg_inferred *result)
+{
+    const cg_shape *x = &call->input_shapes[0], *places = &call->input_shapes[1];
+    if (!places_fit(call)) return false;
+    bool fits = x->rank == places->rank && x->size[0] == places->size[0] && x->size[1] == places->size[1];
+    for (int i = 0; fits && i < call->attribute_count; i++) fits = x->size[2 + i] == call->attributes[i];
+    result->shape[0] = *places;
+    result->dtype[0] = call->input_dtypes[0];
+    return fits || cg_op_error(call, "%s does not fit indices %s", cg_input_text(call, 0), cg_input_text(call, 1));
+}
+
+/* p0: indices of a channel; p1: its elements. */
+static bool put_launch(const cg_call *call, cg_launch *launch)
+{
+    const cg_shape *places = &call->input_shapes[1];
+    const int64_t planes = places->size[0] * places->size[1], all = cg_shape_size(*places);
+    *launch = (cg_launch){planes, {planes > 0 ? all / planes : 0, plane_size(call)}, 2};
+    return true;
+}
+
+static bool take_launch(const cg_call *call, cg_launch *launch)
+{
+    put_launch(call, launch);
+    launch->items = cg_shape_size(call->input_shapes[1]);
+    return true;
+}
+
+static const cg_op put_op, take_op;
+
+static cg_tensor apply_again(const cg_op *op, const cg_vjp *v)
+{
+    return cg_apply(op, (cg_tensor[]){v->cotangents[0], v->inputs[1]}, 2, v->call->attributes,
+                    v->call->attribute_count);
+}
+
+static void put_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = apply_again(&take_op, v);
+}
+
+static void take_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = apply_again(&put_op, v);
+}
+
+static const cg_sample put_samples[] = {
+    {.shapes = {{4, {2, 1, 2, 2}}, {4, {2, 1, 2, 2}}},
+     .dtypes = {CG_F32, CG_I32},
+     ATTRIBUTES(3, 3),
+     .low = 0,
+     .high = 8,
+     .smooth = true},
+};
+static const cg_sample take_samples[] = {
+    {.shapes = {{4, {2, 1, 3, 3}}, {4, {2, 1, 2, 2}}},
+     .dtypes = {CG_F32, CG_I32},
+     ATTRIBUTES(3, 3),
+     .low = 0,
+     .high = 8,
+     .smooth = true},
+};
+
+/* An item owns a channel, so that the order of the additions is that of the indices. */
+static const cg_op put_op = {
+    .name = "max_unpool",
+    .kind = CG_OP_KERNEL,
+    .inputs = 2,
+    .infer = put_infer,
+    .reports = true,
+    .source = "__global OUT0_T *channel = out0 + i * p1;\n"
+              "for (long k = 0; k < p1; k++) channel[k] = 0;\n"
+              "for (long k = 0; k < p0; k++) {\n"
+              "    const int place = in1[i * p0 + k];\n"
+              "    if (place >= 0 && place < p1)\n"
+              "        channel[place] += in0[i * p0 + k];\n"
+              "    else\n"
+              "        { REPORT(place, p1); }\n"
+              "}\n",
+    .launch = put_launch,
+    .vjp = put_vjp,
+    SAMPLES(put_samples),
+};
+
+static const cg_op take_op = {
+    .name = "pool_take",
+    .kind = CG_OP_KERNEL,
+    .inputs = 2,
+    .infer = take_infer,
+    .reports = true,
+    .source = "const int place = in1[i];\n"
+              "OUT0_T value = 0;\n"
+              "if (place >= 0 && place < p1)\n"
+              "    value = in0[i / p0 * p1 + place];\n"
+              "else\n"
+              "    { REPORT(place, p1); }\n"
+              "out0[i] = value;\n",
+    .launch = take_launch,
+    .vjp = take_vjp,
+    SAMPLES(take_samples),
+};
+
+/* ---- max_pool: attributes are the windows; the largest and their places ------------------------------------------ */
+
+static bool max_infer(const cg_call *call, cg_inferred *result)
+{
+    if (!infer_pooled(call, result, false)) return false;
+    int64_t size = 1;
+    for (int i = 0; i < cg_window_rank(call); i++) size *= cg_window_of(call, i).size;
+    if (size > INT32_MAX) return cg_op_error(call, "%s has too many places", cg_input_text(call, 0));
+    result->shape[1] = result->shape[0];
+    result->dtype[1] = CG_I32;
+    return true;
+}
+
+static void max_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    int64_t size[CG_MAX_SPATIAL];
+    const int rank = cg_window_rank(v->call);
+    if (cg_is_null(v->cotangents[0])) return;
+    for (int i = 0; i < rank; i++) size[i] = cg_window_of(v->call, i).size;
+    result[0] = cg_apply(&put_op, (cg_tensor[]){v->cotangents[0], v->outputs[1]}, 2, size, rank);
+}
+
+/* Windows that overlap, with padding; with dilation; bins; of three axes. */
+#define WINDOW_SAMPLES(of, NAME) \
+    static const cg_sample NAME[] = { \
+        {.shapes = {{3, {2, 2, of(7, 4)}}}, ATTRIBUTES(7, 3, 4, 2, 1, 1), .low = -2, .high = 2, .smooth = true}, \
+        {.shapes = {{4, {1, 2, of(5, 3), of(5, 2)}}}, \
+         ATTRIBUTES(5, 2, 3, 1, 2, 0, 5, 2, 2, 2, 1, 0), \
+         .low = -2, \
+         .high = 2, \
+         .smooth = true}, \
+        {.shapes = {{3, {1, 2, of(7, 3)}}}, ATTRIBUTES(7, 0, 3, 1, 1, 0), .low = -2, .high = 2, .smooth = true}, \
+        {.shapes = {{5, {1, 1, of(2, 1), of(3, 2), of(4, 2)}}}, \
+         ATTRIBUTES(2, 2, 1, 1, 1, 0, 3, 2, 2, 1, 1, 0, 4, 2, 2, 2, 1, 0), \
+         .low = -2, \
+         .high = 2, \
+         .smooth = true}, \
+    }
+#define SIZE_OF(size, count) size
+#define COUNT_OF(size, count) count
+WINDOW_SAMPLES(SIZE_OF, window_samples);
+WINDOW_SAMPLES(COUNT_OF, transposed_samples);
+
+static const cg_op max_op = {
+    .name = "max_pool",
+    .kind = CG_OP_KERNEL,
+    .inputs = 1,
+    .outputs = 2,
+    .infer = max_infer,
+    .source = ROW "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    OUT0_T largest = -INFINITY;\n"
+                  "    long place = -1;\n"
+                  "    " EACH("z") "    " EACH("y") "    " EACH(
+                      "x") "    {\n"
+                           "        const long at = (z * p6 + y) * p12 + x;\n"
+                           "        const OUT0_T value = in0[plane + at];\n"
+                           "        const bool wins = place < 0 || value > largest || value != value;\n"
+                           "        largest = wins ? value : largest;\n"
+                           "        place = wins ? at : place;\n"
+                           "    }\n"
+                           "    out0[i * p14 + ox] = largest;\n"
+                           "    out1[i * p14 + ox] = (int)place;\n"
+                           "}\n",
+    .launch = launch_rows,
+    .vjp = max_vjp,
+    SAMPLES(window_samples),
+};
+
+/* ---- pool_sum, pool_spread: sums over windows, and their transpose ----------------------------------------------- */
+
+static const cg_op sum_op, spread_op;
+
+static bool sum_infer(const cg_call *call, cg_inferred *result)
+{
+    return infer_pooled(call, result, false);
+}
+
+static bool spread_infer(const cg_call *call, cg_inferred *result)
+{
+    return infer_pooled(call, result, true);
+}
+
+static void sum_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_apply(&spread_op, &v->cotangents[0], 1, v->call->attributes, v->call->attribute_count);
+}
+
+static void spread_vjp(const cg_vjp *v, cg_tensor *result)
+{
+    result[0] = cg_apply(&sum_op, &v->cotangents[0], 1, v->call->attributes, v->call->attribute_count);
+}
+
+static const cg_op sum_op = {
+    .name = "pool_sum",
+    .kind = CG_OP_KERNEL,
+    .inputs = 1,
+    .infer = sum_infer,
+    .source = ROW "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    OUT0_T sum = 0;\n"
+                  "    " EACH("z") "    " EACH("y") "    " EACH("x") "    sum += in0[plane + (z * p6 + y) * p12 + x];\n"
+                                                                     "    out0[i * p14 + ox] = sum;\n"
+                                                                     "}\n",
+    .launch = launch_rows,
+    .vjp = sum_vjp,
+    SAMPLES(window_samples),
+};
+
+/* An item owns a channel, so that the order of the additions is that of the windows. */
+static const cg_op spread_op = {
+    .name = "pool_spread",
+    .kind = CG_OP_KERNEL,
+    .inputs = 1,
+    .infer = spread_infer,
+    .source = "__global OUT0_T *channel = out0 + i * (p0 * p6 * p12);\n"
+              "__global const IN0_T *from = in0 + i * (p2 * p8 * p14);\n"
+              "for (long k = 0; k < p0 * p6 * p12; k++) channel[k] = 0;\n"
+              "for (long oz = 0; oz < p2; oz++) {\n" ELEMENTS_Z "for (long oy = 0; oy < p8; oy++) {\n" ELEMENTS_Y
+              "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    const OUT0_T value = *from++;\n"
+              "    " EACH("z") "    " EACH("y") "    " EACH("x") "    channel[(z * p6 + y) * p12 + x] += value;\n"
+                                                                 "}}}\n",
+    .launch = launch_planes,
+    .vjp = spread_vjp,
+    SAMPLES(transposed_samples),
+};
+
+/* ---- Options ----------------------------------------------------------------------------------------------------- */
+
+typedef struct request {
+    const char *op;
+    cg_tensor x;
+    int rank;
+    cg_window window[CG_MAX_SPATIAL];
+    int64_t after[CG_MAX_SPATIAL];
+} request;
+
+static bool refuse(const request *r, const char *why, int axis, int64_t number)
+{
+    cg_report(cg_context_of(r->x), CG_ERROR_ARGUMENT, r->op, "%s: spatial axis %d has %s %lld", cg_tensor_text(r->x),
+              axis, why, (long long)number);
+    return false;
+}
+
+static bool rank_fits(request *r, int given)
+{
+    r->rank = cg_shape_of(r->x).rank - 2;
+    if (r->rank >= 1 && r->rank <= CG_MAX_SPATIAL && given == r->rank) return true;
+    if (cg_shape_of(r->x).rank >= 0)
+        cg_report(cg_context_of(r->x), CG_ERROR_ARGUMENT, r->op,
+                  "%s is not [batch, channels, spatial...] with the %d spatial axes that the extents are for",
+                  cg_tensor_text(r->x), given);
+    return false;
+}
+
+/* Elements from the first to the last that a window covers. */
+static int64_t reach(const cg_window *w)
+{
+    return (w->extent - 1) * w->dilation + 1;
+}
+
+static void pad_same(cg_window *w, int64_t *after)
+{
+    w->count = (w->size + w->stride - 1) / w->stride;
+    const int64_t missing = (w->count - 1) * w->stride + reach(w) - w->size;
+    w->before = missing > 0 ? missing / 2 : 0;
+    *after = missing > 0 ? missing - w->before : 0;
+}
+
+/* Whether a window holds an element of x: those that begin in front of it may step over it. */
+static bool holds_any(const cg_window *w, int64_t number)
+{
+    int64_t place = number * w->stride - w->before;
+    if (place < 0) place += (-place + w->dilation - 1) / w->dilation * w->dilation;
+    return place < w->size && place <= number * w->stride - w->before + reach(w) - 1;
+}
+
+static bool place_window(request *r, int i, const cg_pool_options *o)
+{
+    cg_window *w = &r->window[i];
+    if (o->padding == CG_PADDING_SAME) {
+        pad_same(w, &r->after[i]);
+    } else {
+        if (o->padding == CG_PADDING_EXPLICIT) {
+            w->before = o->before[i];
+            r->after[i] = o->after[i];
+        }
+        if (w->before < 0 || r->after[i] < 0)
+            return refuse(r, "a padding of", i, w->before < 0 ? w->before : r->after[i]);
+        const int64_t room = w->size + w->before + r->after[i] - reach(w);
+        if (room < 0) return refuse(r, "fewer elements, with padding, than the window's", i, reach(w));
+        w->count = room / w->stride + 1;
+        if (o->ceil_mode && room % w->stride && w->count * w->stride < w->size + w->before) w->count++;
+    }
+    for (int64_t k = 0; k < w->count && k * w->stride < w->before; k++)
+        if (!holds_any(w, k)) return refuse(r, "nothing but padding in window", i, k);
+    if (w->count > 0 && !holds_any(w, w->count - 1)) return refuse(r, "nothing but padding in window", i, w->count - 1);
+    return true;
+}
+
+static bool place_windows(request *r, cg_shape window, const cg_pool_options *o)
+{
+    if (!rank_fits(r, window.rank)) return false;
+    for (int i = 0; i < r->rank; i++) {
+        cg_window *w = &r->window[i];
+        *w = (cg_window){.size = cg_shape_of(r->x).size[2 + i], .extent = window.size[i]};
+        w->stride = o->stride[i] ? o->stride[i] : i > 0 && o->stride[0] ? r->window[i - 1].stride : window.size[i];
+        w->dilation = o->dilation[i] ? o->dilation[i] : i > 0 ? r->window[i - 1].dilation : 1;
+        if (w->extent < 1) return refuse(r, "a window of", i, w->extent);
+        if (w->stride < 1) return refuse(r, "a stride of", i, w->stride);
+        if (w->dilation < 1) return refuse(r, "a dilation of", i, w->dilation);
+        if (w->size < 1) return refuse(r, "an extent of", i, w->size);
+        if (!place_window(r, i, o)) return false;
+    }
+    r->x = cg_to_floating(r->x);
+    return true;
+}
+
+static bool place_bins(request *r, cg_shape size)
+{
+    if (!rank_fits(r, size.rank)) return false;
+    for (int i = 0; i < r->rank; i++) {
+        r->window[i] = (cg_window){cg_shape_of(r->x).size[2 + i], 0, size.size[i], 1, 1, 0};
+        if (size.size[i] < 1) return refuse(r, "a result of", i, size.size[i]);
+        if (r->window[i].size < 1) return refuse(r, "an extent of", i, r->window[i].size);
+    }
+    r->x = cg_to_floating(r->x);
+    return true;
+}
+
+/* ---- Public functions -------------------------------------------------------------------------------------------- */
+
+static const cg_pool_options defaults;
+
+static cg_tensor max_of(const request *r, cg_tensor *indices)
+{
+    int64_t attributes[CG_MAX_SPATIAL * CG_WINDOW_NUMBERS];
+    cg_tensor outputs[2];
+    const int count = cg_write_windows(r->window, r->rank, attributes);
+    if (!cg_apply_all(&max_op, &r->x, 1, attributes, count, outputs)) return (cg_tensor){0};
+    if (indices) *indices = outputs[1];
+    return outputs[0];
+}
+
+static cg_tensor sum_of(const request *r, cg_tensor x)
+{
+    int64_t attributes[CG_MAX_SPATIAL * CG_WINDOW_NUMBERS];
+    const int count = cg_write_windows(r->window, r->rank, attributes);
+    return cg_apply(&sum_op, &x, 1, attributes, count);
+}
+
+cg_tensor cg_max_pool_indices_with(cg_tensor x, cg_shape window, cg_tensor *indices, const cg_pool_options *options)
+{
+    request r = {.op = "max_pool", .x = x};
+    if (indices) *indices = (cg_tensor){0};
+    return place_windows(&r, window, options ? options : &defaults) ? max_of(&r, indices) : (cg_tensor){0};
+}
+
+cg_tensor cg_max_pool_with(cg_tensor x, cg_shape window, const cg_pool_options *options)
+{
+    return cg_max_pool_indices_with(x, window, NULL, options);
+}
+
+cg_tensor cg_max_unpool(cg_tensor x, cg_tensor indices, cg_shape size)
+{
+    return cg_apply(&put_op, (cg_tensor[]){cg_to_floating(x), indices}, 2, size.size, size.rank);
+}
+
+/* The number of elements of each window: the sum over ones, with the padding among them if it counts. */
+static cg_tensor counts_of(const request *r, bool with_padding)
+{
+    request ones = *r;
+    cg_shape shape = {.rank = r->rank + 2, .size = {1, 1}};
+    for (int i = 0; i < r->rank; i++) {
+        cg_window *w = &ones.window[i];
+        if (with_padding) {
+            w->size += w->before + r->after[i];
+            w->before = 0;
+        }
+        shape.size[2 + i] = w->size;
+    }
+    return sum_of(&ones, cg_ones(cg_context_of(r->x), shape, .dtype = cg_dtype_of(r->x)));
+}
+
+cg_tensor cg_average_pool_with(cg_tensor x, cg_shape window, const cg_pool_options *options)
+{
+    const cg_pool_options *o = options ? options : &defaults;
+    request r = {.op = "average_pool", .x = x};
+    double extent = 1;
+    bool whole = true;
+    if (!place_windows(&r, window, o)) return (cg_tensor){0};
+    for (int i = 0; i < r.rank; i++) {
+        const cg_window *w = &r.window[i];
+        const int64_t end = (w->count - 1) * w->stride + reach(w) - w->before;
+        extent *= (double)w->extent;
+        whole &= w->before == 0 && end <= w->size;
+    }
+    cg_tensor sum = sum_of(&r, r.x);
+    if (whole) return cg_mul(sum, cg_size_scalar(cg_context_of(r.x), cg_dtype_of(r.x), 1 / extent));
+    return cg_div(sum, counts_of(&r, o->padding != CG_PADDING_SAME && !o->exclude_padding));
+}
+
+/* Where a sum is 0 its root has no derivative: 1 stands in for it. */
+cg_tensor cg_lp_pool_with(cg_tensor x, cg_shape window, double p, const cg_pool_options *options)
+{
+    request r = {.op = "lp_pool", .x = x};
+    if (!place_windows(&r, window, options ? options : &defaults)) return (cg_tensor){0};
+    cg_context *cg = cg_context_of(r.x);
+    if (!(p >= 1)) return cg_report(cg, CG_ERROR_ARGUMENT, "lp_pool", "p is %g, below 1", p);
+    cg_tensor sum = sum_of(&r, p == 2 ? cg_square(r.x) : cg_pow(cg_abs(r.x), cg_scalar(cg, p)));
+    cg_tensor any = cg_not_equal(sum, cg_literal_like(sum, 0));
+    cg_tensor safe = cg_where(any, sum, cg_literal_like(sum, 1));
+    cg_tensor root = p == 2 ? cg_sqrt(safe) : cg_pow(safe, cg_scalar(cg, 1 / p));
+    return cg_where(any, root, cg_literal_like(sum, 0));
+}
+
+cg_tensor cg_adaptive_max_pool(cg_tensor x, cg_shape size, cg_tensor *indices)
+{
+    request r = {.op = "adaptive_max_pool", .x = x};
+    if (indices) *indices = (cg_tensor){0};
+    return place_bins(&r, size) ? max_of(&r, indices) : (cg_tensor){0};
+}
+
+cg_tensor cg_adaptive_average_pool(cg_tensor x, cg_shape size)
+{
+    request r = {.op = "adaptive_average_pool", .x = x};
+    return place_bins(&r, size) ? cg_div(sum_of(&r, r.x), counts_of(&r, false)) : (cg_tensor){0};
+}
+
+/* One bin per spatial axis, and none left in the result. */
+static cg_shape single_bins(cg_tensor x)
+{
+    cg_shape one = {.rank = cg_shape_of(x).rank - 2};
+    for (int i = 0; i < one.rank; i++) one.size[i] = 1;
+    return one;
+}
+
+static cg_tensor without_places(cg_tensor pooled)
+{
+    const cg_shape shape = cg_shape_of(pooled);
+    return cg_is_null(pooled) ? pooled : cg_reshape(pooled, CG_SHAPE(shape.size[0], shape.size[1]));
+}
+
+cg_tensor cg_global_max_pool(cg_tensor x)
+{
+    return without_places(cg_adaptive_max_pool(x, single_bins(x), NULL));
+}
+
+cg_tensor cg_global_average_pool(cg_tensor x)
+{
+    return without_places(cg_adaptive_average_pool(x, single_bins(x)));
+}
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const cg_op *const list[] = {&max_op, &put_op, &take_op, &sum_op, &spread_op};
+const cg_op_family cg_ops_pooling = {list, LENGTH(list)};
