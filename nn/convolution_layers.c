@@ -33,6 +33,21 @@ typedef struct recipe {
     cg_dtype dtype;
 } recipe;
 
+/* What the two kinds of options have by the same names. */
+#define RECIPE_FROM(o) \
+    .groups = (o)->groups ? (o)->groups : 1, .extents = extents, .no_bias = (o)->no_bias, .frozen = (o)->frozen, \
+    .initializer = (o)->initializer, .bias_initializer = (o)->bias_initializer, .kernel_penalty = (o)->kernel_penalty, \
+    .bias_penalty = (o)->bias_penalty, .dtype = (o)->dtype
+#define COPY_STEPS(to, from) \
+    do { \
+        memcpy((to)->stride, (from)->stride, sizeof(to)->stride); \
+        memcpy((to)->dilation, (from)->dilation, sizeof(to)->dilation); \
+        memcpy((to)->before, (from)->before, sizeof(to)->before); \
+        memcpy((to)->after, (from)->after, sizeof(to)->after); \
+        (to)->padding = (from)->padding; \
+        (to)->groups = (from)->groups; \
+    } while (0)
+
 static bool recipe_fits(cg_model *model, const char *name, const recipe *r)
 {
     if (!cg_layer_fits(model, name, r->channels, r->outputs)) return false;
@@ -99,27 +114,11 @@ cg_conv *cg_conv_new_with(cg_model *model, const char *name, int64_t channels, i
                           const cg_conv_options *options)
 {
     const cg_conv_options *o = options ? options : CG_OPTIONS(cg_conv_options, );
-    const recipe r = {.channels = channels,
-                      .outputs = outputs,
-                      .groups = o->groups ? o->groups : 1,
-                      .extents = extents,
-                      .no_bias = o->no_bias,
-                      .frozen = o->frozen,
-                      .initializer = o->initializer,
-                      .bias_initializer = o->bias_initializer,
-                      .kernel_penalty = o->kernel_penalty,
-                      .bias_penalty = o->bias_penalty,
-                      .dtype = o->dtype};
+    const recipe r = {.channels = channels, .outputs = outputs, RECIPE_FROM(o)};
     if (!recipe_fits(model, name, &r)) return NULL;
     cg_conv *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
-    cg_convolution_options *call = &layer->options;
-    memcpy(call->stride, o->stride, sizeof call->stride);
-    memcpy(call->dilation, o->dilation, sizeof call->dilation);
-    memcpy(call->before, o->before, sizeof call->before);
-    memcpy(call->after, o->after, sizeof call->after);
-    call->padding = o->padding;
-    call->groups = r.groups;
+    COPY_STEPS(&layer->options, o);
     if (add_weights(model, name, &r, &layer->weights)) return layer;
     cg_part_free(&layer->part);
     return NULL;
@@ -147,29 +146,12 @@ cg_transposed_conv *cg_transposed_conv_new_with(cg_model *model, const char *nam
                                                 cg_shape extents, const cg_transposed_conv_options *options)
 {
     const cg_transposed_conv_options *o = options ? options : CG_OPTIONS(cg_transposed_conv_options, );
-    const recipe r = {.channels = channels,
-                      .outputs = outputs,
-                      .groups = o->groups ? o->groups : 1,
-                      .extents = extents,
-                      .transposed = true,
-                      .no_bias = o->no_bias,
-                      .frozen = o->frozen,
-                      .initializer = o->initializer,
-                      .bias_initializer = o->bias_initializer,
-                      .kernel_penalty = o->kernel_penalty,
-                      .bias_penalty = o->bias_penalty,
-                      .dtype = o->dtype};
+    const recipe r = {.channels = channels, .outputs = outputs, .transposed = true, RECIPE_FROM(o)};
     if (!recipe_fits(model, name, &r)) return NULL;
     cg_transposed_conv *layer = cg_part_new(model, sizeof *layer, NULL);
     if (!layer) return NULL;
-    cg_transposed_convolution_options *call = &layer->options;
-    memcpy(call->stride, o->stride, sizeof call->stride);
-    memcpy(call->dilation, o->dilation, sizeof call->dilation);
-    memcpy(call->before, o->before, sizeof call->before);
-    memcpy(call->after, o->after, sizeof call->after);
-    memcpy(call->output_padding, o->output_padding, sizeof call->output_padding);
-    call->padding = o->padding;
-    call->groups = r.groups;
+    COPY_STEPS(&layer->options, o);
+    memcpy(layer->options.output_padding, o->output_padding, sizeof layer->options.output_padding);
     if (add_weights(model, name, &r, &layer->weights)) return layer;
     cg_part_free(&layer->part);
     return NULL;
