@@ -9,8 +9,11 @@
  * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
+ *                           GATHERED_A, GATHERED_B
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
- *                           LEADING_B, ROWS, BATCHES
+ *                           LEADING_B, ROWS, BATCHES, STRETCHES, STRETCH_A, STRETCH_B
+ * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
+ * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
@@ -55,7 +58,7 @@
 #define PACKED_B_SIZE (COLUMNS * STRIP_DEPTH)
 /* Rows of A that are used by several strips are packed: too many rows at a power-of-two stride would evict each other.
  * When A is stored [K,M], several tiles at once, for it is read along M. */
-#define PACK_A (COLUMNS > STRIP)
+#define PACK_A (GATHERED_A || COLUMNS > STRIP)
 #define PACKED_TILES (TRANSPOSED_A ? 8 : 1)
 #define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : DEPTH + LANES)
 #define PACKED_TILE_SIZE (TILE_ROWS * (DEPTH + LANES))
@@ -72,7 +75,7 @@
 
 /* Asks for what the next panel will be packed from while this one is multiplied. Only B stored [K,N] needs it: its rows
  * are too far apart for the processor to foresee. */
-#if TRANSPOSED_B
+#if TRANSPOSED_B || GATHERED_B
 #define FETCH(p)
 #else
 #define FETCH(p) CG_FETCH(p)
@@ -245,34 +248,53 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
     const int blocks = max(1, (SIZE_K + DEPTH - 1) / DEPTH), block_depth = (SIZE_K + blocks - 1) / blocks;
     /* Full strips, up to this column, are read in place by the first tile, which packs them for the others, if those
      * are worth it. */
-    const int direct = TRANSPOSED_B ? 0 : columns / STRIP * STRIP;
+    const int direct = TRANSPOSED_B || GATHERED_B ? 0 : columns / STRIP * STRIP;
     const bool packs = bottom - top >= ROWS_WORTH_PACKING;
     /* Full strips are finished by the tiles themselves where the epilogue is short. */
     const int full = columns / STRIP * STRIP, finished = SHORT_EPILOGUE ? full : 0;
     __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
 
-    for (int block = 0; block < blocks; block++) {
-        const int k = block * block_depth, depth = min(block_depth, SIZE_K - k);
+    for (int block = 0; block < blocks * STRETCHES; block++) {
+        const int stretch = STRETCHES > 1 ? block / blocks : 0, k = (block - stretch * blocks) * block_depth;
+        const int depth = min(block_depth, SIZE_K - k);
+        __global const REAL *B = OPERAND_B(batch) + stretch * STRETCH_B, *next = 0;
+        const bool last = block == blocks * STRETCHES - 1;
+#if GATHERED_B
+        for (int j = 0; j < columns; j += STRIP)
+            gather_b(ARGUMENTS, B - START_B, k, depth, first_column + j, min(STRIP, columns - j),
+                     packed_b + j * STRIP_DEPTH, STRIP);
+#else
         const long offset = TRANSPOSED_B ? (long)first_column * LEADING_B + k : (long)k * LEADING_B + first_column;
         const long size_b = (long)(TRANSPOSED_B ? SIZE_N - 1 : SIZE_K - 1) * LEADING_B +
                             (TRANSPOSED_B ? SIZE_K : SIZE_N);
-        __global const REAL *B = OPERAND_B(batch) + offset;
+        B += offset;
         if (direct < columns)
             pack_columns(B + direct, LEADING_B, columns - direct, depth, size_b - offset - direct,
                          packed_b + direct * STRIP_DEPTH);
-        __global const REAL *next = B + (long)block_depth * LEADING_B;
-        const bool last = block == blocks - 1;
-        if (last) next = next_column < SIZE_N ? OPERAND_B(batch) + next_column : 0;
+        if (!last)
+            next = B + (long)block_depth * LEADING_B;
+        else if (next_column < SIZE_N)
+            next = OPERAND_B(batch) + next_column;
+#endif
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             rows = tile_rows(bottom - i);
-            __global const REAL *A = OPERAND_A(batch);
+            __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
+            int stride_a = LEADING_A;
+#if GATHERED_A
+            for (int first = 0; first < depth; first += GATHERED_COLUMNS)
+                gather_a(ARGUMENTS, A - START_A, i, rows, k + first, min(GATHERED_COLUMNS, depth - first),
+                         packed_a + first, PACKED_A_STRIDE);
+            A = packed_a;
+            stride_a = PACKED_A_STRIDE;
+#else
             A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
             if (PACK_A && rows == TILE_ROWS) {
                 if (tile % PACKED_TILES == 0)
                     pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
                 A = packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
             }
-            __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
+#endif
+            __global REAL *sums = partial + (blocks * STRETCHES > 1 ? (long)(i - top) * COLUMNS : 0);
             /* The last rows fetch the next panel; elsewhere some steps ahead helps where B is read in place. */
             const bool fetch = next && bottom - i < 2 * TILE_ROWS;
             for (int j = 0; j < columns; j += STRIP) {
@@ -280,7 +302,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 const bool in_place = j < direct && (i == top || !packs);
                 __global const REAL *strip = in_place ? B + j : packed;
                 const int stride_b = in_place ? LEADING_B : STRIP;
-                multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, LEADING_A, strip, stride_b, depth,
+                multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, stride_a, strip, stride_b, depth,
                               sums + j, block > 0, last && j < full,
                               fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
                               in_place && packs ? packed : 0);
@@ -295,7 +317,7 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
     const int top = CG_TURN(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
     const int group = (CG_TURN(2) * CG_TURNS(1) + CG_TURN(1)) * CG_TURNS(0) + CG_TURN(0);
-    const long partial_size = (long)(SIZE_K > DEPTH ? ROWS : TILE_ROWS) * COLUMNS;
+    const long partial_size = (long)(SIZE_K > DEPTH || STRETCHES > 1 ? ROWS : TILE_ROWS) * COLUMNS;
     const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
 
     const int step = CG_TURNS(1) * COLUMNS;

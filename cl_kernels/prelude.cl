@@ -61,6 +61,12 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 #define CG_JOIN_NAMES(a, b) a##b
 #define CG_JOIN(a, b) CG_JOIN_NAMES(a, b)
 
+/* (0, 1, 2, ...), as many as a vector of that type has lanes. */
+#define CG_LANE_NUMBERS(TYPE, LANES) ((CG_JOIN(TYPE, LANES))(CG_JOIN(CG_FIRST_, LANES)))
+#define CG_FIRST_4 0, 1, 2, 3
+#define CG_FIRST_8 CG_FIRST_4, 4, 5, 6, 7
+#define CG_FIRST_16 CG_FIRST_8, 8, 9, 10, 11, 12, 13, 14, 15
+
 /* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
  * the column number; doing so for every bit exchanges the two. */
 #define CG_TRANSPOSE(NAME, VECTOR, LANES)                                                                              \

@@ -11,8 +11,8 @@ enum { MOST_EXTENT = 1 << 30, MOST_OPS = 10 };
 
 static const bench_kind *find_kind(const char *name)
 {
-    const bench_kind *(*const tables[])(int *) = {bench_elementwise_kinds, bench_reduce_kinds, bench_move_kinds,
-                                                  bench_gemm_kinds, bench_step_kinds};
+    const bench_kind *(*const tables[])(int *) = {bench_elementwise_kinds, bench_reduce_kinds,      bench_move_kinds,
+                                                  bench_gemm_kinds,        bench_convolution_kinds, bench_step_kinds};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         int count;
         const bench_kind *kinds = tables[t](&count);
@@ -52,6 +52,18 @@ static const char *parse_form(bench_case *c, const char *word)
     return NULL;
 }
 
+static const char *parse_windows(bench_case *c, const char *word, const char *number)
+{
+    int *const places[] = {&c->stride, &c->padding, &c->groups};
+    static const char *const names[] = {"stride=", "padding=", "groups="};
+    for (int i = 0; i < 3; i++) {
+        if (strncmp(word, names[i], strlen(names[i])) != 0) continue;
+        *places[i] = (int)number_in(&number, i == 1 ? 0 : 1, MOST_EXTENT, '\0');
+        return *places[i] < 0 ? "stride, padding and groups must be whole numbers" : NULL;
+    }
+    return "a convolution's words are stride=, padding= and groups=";
+}
+
 static const char *parse_word(bench_case *c, const char *word)
 {
     const char *number = strchr(word, '=') ? strchr(word, '=') + 1 : "";
@@ -63,6 +75,7 @@ static const char *parse_word(bench_case *c, const char *word)
         c->ops = (int)number_in(&number, 1, MOST_OPS, '\0');
         return c->ops < 0 ? "ops must be from 1 to 10" : NULL;
     }
+    if (c->kind->words & WORD_WINDOWS) return parse_windows(c, word, number);
     if (c->kind->words & WORD_FORM) return parse_form(c, word);
     return "it ends with a word that means nothing here";
 }
@@ -96,10 +109,9 @@ const char *bench_case_parse(bench_case *c, const char *line, cg_dtype dtype)
     char copy[CASE_TEXT_BYTES];
     if (strlen(line) >= sizeof copy) return "it is too long";
     snprintf(copy, sizeof copy, "%s", line);
-    *c = (bench_case){.dtype = dtype, .axis = NO_AXIS, .ops = 1, .passes = 1};
+    *c = (bench_case){.dtype = dtype, .axis = NO_AXIS, .ops = 1, .passes = 1, .stride = 1, .groups = 1};
     const char *why = parse_words(c, copy);
-    if (!why && !c->kind->step) c->kind->describe(c);
-    return why;
+    return why || c->kind->step ? why : c->kind->describe(c);
 }
 
 void bench_case_text(const bench_case *c, char text[2 * CASE_TEXT_BYTES])

@@ -8,7 +8,7 @@
 enum { CASE_TEXT_BYTES = 96, CASE_INPUTS = 3, NO_AXIS = -1 };
 
 /* Words that may follow the shape. */
-enum { WORD_AXIS = 1, WORD_OPS = 2, WORD_FORM = 4 };
+enum { WORD_AXIS = 1, WORD_OPS = 2, WORD_FORM = 4, WORD_WINDOWS = 8 };
 
 typedef struct bench_case bench_case;
 struct training_step;
@@ -17,8 +17,8 @@ struct training_step;
 typedef struct bench_kind {
     const char *family, *name;
     int words, least_rank, most_rank;
-    /* Ops: inputs, flop, passes of the case from its extents; and the op itself. */
-    void (*describe)(bench_case *c);
+    /* Ops: inputs, flop, passes of the case from its extents, and NULL, or why there is none; and the op itself. */
+    const char *(*describe)(bench_case *c);
     cg_tensor (*record)(const bench_case *c, const cg_tensor *inputs);
     /* Where `record` is one of the library's functions as it is. */
     cg_tensor (*function)(cg_tensor x);
@@ -33,6 +33,7 @@ struct bench_case {
     int axis; /* NO_AXIS: over all elements */
     int ops;
     bool transposed[2];
+    int stride, padding, groups;
     /* What `describe` finds out. A repetition reads each input `passes` times and writes the result once. */
     cg_shape inputs[CASE_INPUTS];
     int input_count, passes;
@@ -54,6 +55,7 @@ const bench_kind *bench_elementwise_kinds(int *count);
 const bench_kind *bench_reduce_kinds(int *count);
 const bench_kind *bench_move_kinds(int *count);
 const bench_kind *bench_gemm_kinds(int *count);
+const bench_kind *bench_convolution_kinds(int *count);
 const bench_kind *bench_step_kinds(int *count);
 
 /* The built-in cases, as lines; those of DeepBench are many and long, and run only where a filter asks for them. */

@@ -46,13 +46,14 @@ static cg_tensor record_function(const bench_case *c, const cg_tensor *inputs)
     return c->kind->function(inputs[0]);
 }
 
-static void describe(bench_case *c)
+static const char *describe(bench_case *c)
 {
     const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->input_count = 1;
     c->result_size = size;
     c->flop = size * (c->ops == 10 ? 11 : c->ops);
+    return NULL;
 }
 
 const bench_kind *bench_elementwise_kinds(int *count)

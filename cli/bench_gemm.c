@@ -22,7 +22,7 @@ static cg_shape matrix(const bench_case *c, int64_t rows, int64_t columns, bool 
     return shape;
 }
 
-static void describe(bench_case *c)
+static const char *describe(bench_case *c)
 {
     const int64_t *extents = &c->extents.size[c->extents.rank - 3];
     c->inputs[0] = matrix(c, extents[0], extents[2], c->transposed[0]);
@@ -30,6 +30,7 @@ static void describe(bench_case *c)
     c->input_count = 2;
     c->result_size = elements_of(c->extents) / (double)extents[2];
     c->flop = 2 * elements_of(c->extents);
+    return NULL;
 }
 
 const bench_kind *bench_gemm_kinds(int *count)

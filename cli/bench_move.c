@@ -29,26 +29,29 @@ static cg_tensor record_bernoulli(const bench_case *c, const cg_tensor *inputs)
     return cg_bernoulli(cg_context_of(inputs[0]), c->extents, 0.3, .dtype = c->dtype);
 }
 
-static void describe_copy(bench_case *c)
+static const char *describe_copy(bench_case *c)
 {
     c->inputs[0] = c->extents;
     c->inputs[0].size[0]++;
     c->input_count = 1;
     c->result_size = elements_of(c->extents);
+    return NULL;
 }
 
-static void describe_transpose(bench_case *c)
+static const char *describe_transpose(bench_case *c)
 {
     c->inputs[0] = c->extents;
     c->input_count = 1;
     c->result_size = elements_of(c->extents);
+    return NULL;
 }
 
-static void describe_random(bench_case *c)
+static const char *describe_random(bench_case *c)
 {
     c->inputs[0] = CG_SHAPE(1);
     c->input_count = 1;
     c->result_size = elements_of(c->extents);
+    return NULL;
 }
 
 const bench_kind *bench_move_kinds(int *count)

@@ -35,17 +35,18 @@ static cg_tensor record_batch_norm(const bench_case *c, const cg_tensor *inputs)
     return cg_batch_norm(inputs[0], inputs[1], inputs[2], 1e-3).output;
 }
 
-static void describe_reduction(bench_case *c)
+static const char *describe_reduction(bench_case *c)
 {
     const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
     c->input_count = 1;
     c->result_size = c->axis == NO_AXIS ? 1 : size / (double)c->extents.size[c->axis];
     c->flop = size;
+    return NULL;
 }
 
 /* Maximum, difference, exponential, sum, quotient. */
-static void describe_softmax(bench_case *c)
+static const char *describe_softmax(bench_case *c)
 {
     const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
@@ -53,10 +54,11 @@ static void describe_softmax(bench_case *c)
     c->result_size = size;
     c->passes = 2;
     c->flop = 5 * size;
+    return NULL;
 }
 
 /* Sum, difference, square, sum, quotient, gain, offset. */
-static void describe_normalization(bench_case *c)
+static const char *describe_normalization(bench_case *c)
 {
     const double size = elements_of(c->extents);
     c->inputs[0] = c->extents;
@@ -65,6 +67,7 @@ static void describe_normalization(bench_case *c)
     c->result_size = size;
     c->passes = 2;
     c->flop = 7 * size;
+    return NULL;
 }
 
 const bench_kind *bench_reduce_kinds(int *count)

@@ -8,6 +8,7 @@ enum {
     TYPICAL_MINIBATCH = 128,
     PACK_B_ROWS = 6,          /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
     PACK_A_COLUMNS = 8,       /* packing a column of A what multiplying it by this many columns of B does */
+    GATHER_A_COLUMNS = 16,    /* gathering it */
     READ_A_COLUMNS = 2,       /* reading it in place, as a panel of one strip does, */
     COLLIDING_A_COLUMNS = 16, /* and that where its rows evict each other from the first-level cache: */
     COLLISION_BYTES = 4096,   /* they lie at multiples of the part of it that one way holds */
@@ -30,7 +31,7 @@ static int64_t scratch_per_group(const struct gemm_launch *launch, const struct 
 {
     const int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
     const int64_t packed_a = (int64_t)(shape->transposed_a ? PACKED_TILES : 1) * tile * (launch->depth + launch->lanes);
-    const int64_t partial_rows = shape->k > launch->depth ? launch->rows : tile;
+    const int64_t partial_rows = shape->k > launch->depth || shape->stretches > 1 ? launch->rows : tile;
     return packed_b + packed_a + partial_rows * launch->columns;
 }
 
@@ -38,6 +39,7 @@ static int64_t scratch_per_group(const struct gemm_launch *launch, const struct 
 static int cost_of_a(const struct gemm_launch *launch, const struct gemm_shape *shape)
 {
     const int64_t leading = (shape->transposed_a ? shape->m : shape->k) * (shape->f64 ? 8 : 4);
+    if (shape->gathered_a) return GATHER_A_COLUMNS;
     if (launch->columns > 2 * launch->lanes) return PACK_A_COLUMNS;
     return leading % COLLISION_BYTES == 0 ? COLLIDING_A_COLUMNS : READ_A_COLUMNS;
 }

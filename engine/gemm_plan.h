@@ -14,6 +14,8 @@ struct gemm_shape {
     bool transposed_a, transposed_b; /* A is stored [k,m], B is stored [n,k] */
     bool f64;
     bool m_varies, n_varies, k_varies;
+    bool gathered_a;   /* A lies as engine/operand.h says */
+    int64_t stretches; /* equal ones, into which k is cut where an operand does not have it in one; 0 is 1 */
 };
 
 struct gemm_device {

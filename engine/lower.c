@@ -568,22 +568,13 @@ static void lower_product(cg_lowered *l)
 {
     const cg_schedule *s = l->schedule;
     cg_node *node = s->items[l->group->anchor].node;
+    l->operands = cg_operands_find(s, node, l->group->gathers);
     for (int i = 0; i < 2; i++) {
-        cg_operand found = cg_operand_find(s, node, i);
-        if (found.item < 0) {
-            const cg_node *operand = node->inputs[i];
-            const int rank = operand->shape.rank;
-            found = (cg_operand){.item = operand->position, .leading = operand->shape.size[rank - 1]};
-            int64_t stride = operand->shape.size[rank - 1] * operand->shape.size[rank - 2];
-            for (int k = rank - 3; k >= 0; k--) {
-                found.batch_stride[node->shape.rank - rank + k] = operand->shape.size[k] == 1 ? 0 : stride;
-                stride *= operand->shape.size[k];
-            }
-        }
-        l->operand[i] = found;
-        l->operand_tensor[i] = cg_lowered_tensor(l, cg_entry_storage(s, found.item), (cg_dtype)node->dtype, false);
+        const cg_operand *found = &l->operands.of[i];
+        const int item = found->item >= 0 ? found->item : node->inputs[i]->position;
+        l->operand_tensor[i] = cg_lowered_tensor(l, cg_entry_storage(s, item), (cg_dtype)node->dtype, false);
         for (int k = 0, axis = 0; k < node->shape.rank - 2; k++)
-            if (node->shape.size[k] != 1) l->operand_form[i].stride[axis++] = found.batch_stride[k];
+            if (node->shape.size[k] != 1) l->operand_form[i].stride[axis++] = found->batch_stride[k];
     }
 }
 

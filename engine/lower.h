@@ -3,7 +3,7 @@
 #ifndef CLGRAD_ENGINE_LOWER_H
 #define CLGRAD_ENGINE_LOWER_H
 
-#include "engine/schedule.h"
+#include "engine/operand.h"
 
 enum { CG_AXES = 16, CG_MOST_OPERANDS = CG_MAX_MAP_INPUTS, CG_MOST_TERMS = 384, CG_MOST_GUARDS = 32 };
 enum {
@@ -90,7 +90,7 @@ typedef struct cg_lowered {
     int fold_count;
     int pass; /* ROWS: being lowered */
     /* CONTRACT: operands, as tensors and forms over the batch axes. */
-    cg_operand operand[2];
+    cg_operands operands;
     int operand_tensor[2];
     cg_form operand_form[2];
     bool failed;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 enum {
+    GATHERED_COLUMNS = 128,       /* of A, at a time */
     SHORT = 8,                    /* cost of an epilogue up to which the kernel may hold many copies of it */
     CACHED_RESULT_BYTES = 1 << 19 /* half of a second-level cache of 1 MiB */
 };
@@ -20,7 +21,8 @@ static void print_operand_macro(cg_generator *g, cg_text *out, int which, const 
 {
     const cg_lowered *l = g->lowered;
     const int axes = l->outer_count - 2;
-    cg_text_add(out, "#define %s(batch) (b%d + args.o%d", name, l->operand_tensor[which], l->operand_tensor[which]);
+    cg_text_add(out, "#define START_%c (b%d + args.o%d)\n#define %s(batch) (START_%c", "AB"[which],
+                l -> operand_tensor[which], l -> operand_tensor[which], name, "AB"[which]);
     for (int k = 0; k < axes; k++) {
         if (l->operand_form[which].stride[k] == 0) continue;
         cg_field_integer(g, 'l', which ? "sb" : "sa", k, l->operand_form[which].stride[k]);
@@ -29,7 +31,7 @@ static void print_operand_macro(cg_generator *g, cg_text *out, int which, const 
         if (k > 0) cg_text_add(out, " %% args.n%d", k);
         cg_text_add(out, " * args.%s%d", which ? "sb" : "sa", k);
     }
-    const cg_shift_sum *first = &l->operand[which].first;
+    const cg_shift_sum *first = &l->operands.of[which].first;
     if (first->base != 0 || first->count > 0) {
         cg_field_integer(g, 'l', which ? "ob" : "oa", 0, first->base);
         if (first->count > 0) cg_patch_with_sum(g, first);
@@ -145,9 +147,9 @@ static void add_product_fields(cg_generator *g, const struct gemm_shape *shape)
     g->wide = cg_needs_wide_index(l);
     cg_add_axis_fields(g);
     g->vector_axis = l->outer_count - 1;
-    cg_field_integer(g, 'i', "k", 0, shape->k);
-    cg_field_integer(g, 'i', "la", 0, l->operand[0].leading);
-    cg_field_integer(g, 'i', "lb", 0, l->operand[1].leading);
+    cg_field_integer(g, 'i', "k", 0, shape->k / l->operands.stretches);
+    cg_field_integer(g, 'i', "la", 0, l->operands.of[0].leading);
+    cg_field_integer(g, 'i', "lb", 0, l->operands.of[1].leading);
     cg_field_integer(g, 'i', "batches", 0, shape->batches);
 }
 
@@ -203,6 +205,69 @@ static bool finish_product(cg_generator *g, const struct gemm_shape *shape, prod
     return ok;
 }
 
+/* The numbers of an operand that is gathered, as cl_kernels/gather.cl wants them, and that text. */
+static void print_gather(cg_generator *g, cg_text *out, int which, int most)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_operand *o = &l->operands.of[which];
+    const char *prefix = which ? "gb" : "ga";
+    const cg_part *inner = &o->columns.of[0];
+    int changing = -1, count = 0;
+    for (int c = 0; c < o->coordinate_count; c++)
+        if (inner->step[c] != 0) changing = c;
+    const bool even = changing < 0 || inner->step[changing] == inner->stride;
+    cg_text_add(out,
+                "#define GATHER gather_%c\n#define GATHER_MOST %d\n#define GATHER_ROW_PARTS %d\n"
+                "#define GATHER_COLUMN_PARTS %d\n#define GATHER_COORDINATES %d\n#define GATHER_CHANGING %d\n"
+                "#define GATHER_STRIDE %d\n#define GATHER_NUMBERS ",
+                "ab"[which], most, o -> rows.count, o->columns.count, o->coordinate_count, changing,
+                even && inner->stride <= 2 ? (int)inner->stride : 0);
+    for (int axis = 0; axis < 2; axis++) {
+        const cg_parts *parts = axis ? &o->columns : &o->rows;
+        for (int i = 0; i < parts->count; i++) {
+            cg_field_integer(g, 'i', prefix, count++, parts->of[i].extent);
+            cg_field_integer(g, 'i', prefix, count++, parts->of[i].stride);
+            for (int c = 0; c < o->coordinate_count; c++)
+                cg_field_integer(g, 'i', prefix, count++, parts->of[i].step[c]);
+        }
+    }
+    for (int c = 0; c < o->coordinate_count; c++) {
+        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].first);
+        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].extent);
+    }
+    for (int i = 0; i < count; i++) cg_text_add(out, "%sargs.%s%d", i > 0 ? ", " : "", prefix, i);
+    const cg_entry *item = &l->schedule->items[l->tensors[l->operand_tensor[which]].item];
+    cg_field_integer(g, 'l', prefix, count, cg_shape_size(item->node->shape));
+    cg_text_add(out, "\n#define GATHER_START START_%c\n#define GATHER_ELEMENTS args.%s%d\n", "AB"[which], prefix,
+                count);
+    cg_text_append(out, cg_source_gather);
+}
+
+/* Columns gathered at a time: those of a strip; of A there is no reason to stop so early. */
+static int most_gathered(const struct gemm_launch *launch, int which)
+{
+    return which == 0 ? GATHERED_COLUMNS : launch->columns > launch->lanes ? 2 * launch->lanes : launch->lanes;
+}
+
+/* Where an operand's depth is in stretches, and what is gathered of it. */
+static void print_stretches(cg_generator *g, cg_text *out)
+{
+    const cg_operands *operands = &g->lowered->operands;
+    if (operands->stretches > 1) {
+        cg_field_integer(g, 'i', "stretches", 0, operands->stretches);
+        cg_field_integer(g, 'l', "stretch", 0, operands->of[0].stretch);
+        cg_field_integer(g, 'l', "stretch", 1, operands->of[1].stretch);
+        cg_text_append(out, "#define STRETCHES args.stretches0\n#define STRETCH_A args.stretch0\n"
+                            "#define STRETCH_B args.stretch1\n");
+    } else {
+        cg_text_append(out, "#define STRETCHES 1\n#define STRETCH_A 0\n#define STRETCH_B 0\n");
+    }
+    cg_text_add(out,
+                "#define GATHERED_A %d\n#define GATHERED_B %d\n#define GATHERED_COLUMNS %d\n"
+                "#define gather_a " CG_KERNEL_NAME "_gather_a\n#define gather_b " CG_KERNEL_NAME "_gather_b\n",
+                operands->of[0].gathered, operands->of[1].gathered, GATHERED_COLUMNS);
+}
+
 static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
 {
     cg_context *cg = g->context;
@@ -224,6 +289,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 "#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, device.registers, launch.columns, launch.depth, vectors && cg_cost_of_terms(l) <= SHORT,
                 g->scratch_tensor, g->scratch_tensor);
+    print_stretches(g, &text.macros);
     print_epilogue(g, &text.epilogues, 1);
     if (!vectors)
         print_scalar_lanes(&text.epilogues);
@@ -231,6 +297,8 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_epilogue(g, &text.epilogues, launch.lanes);
     const bool fetches = print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
+    for (int i = 0; i < 2; i++)
+        if (l->operands.of[i].gathered) print_gather(g, &text.epilogues, i, most_gathered(&launch, i));
     memcpy(g->global, launch.global, sizeof g->global);
     return finish_product(g, shape, &text, cg_source_gemm_packed, 1);
 }
@@ -312,10 +380,10 @@ static bool generate_clblast(cg_generator *g, const struct gemm_shape *shape)
                            .m = shape->m,
                            .n = shape->n,
                            .k = shape->k,
-                           .leading_a = l->operand[0].leading,
-                           .leading_b = l->operand[1].leading,
+                           .leading_a = l->operands.of[0].leading,
+                           .leading_b = l->operands.of[1].leading,
                            .batches = shape->batches,
-                           .first = {l->operand[0].first, l->operand[1].first}};
+                           .first = {l->operands.of[0].first, l->operands.of[1].first}};
     blas->offsets = cg_host_allocate(cg, (size_t)(3 * shape->batches) * sizeof *blas->offsets);
     cg_step *step = blas->offsets ? cg_step_new(g->build) : NULL;
     if (!step) {
@@ -343,7 +411,7 @@ static bool generate_clblast(cg_generator *g, const struct gemm_shape *shape)
 
 bool cg_generate_product(cg_generator *g, const cg_node *node)
 {
-    const struct gemm_shape shape = cg_product_shape(node, g->lowered->operand);
+    const struct gemm_shape shape = cg_product_shape(node, &g->lowered->operands);
     switch (g->group->product.kernel) {
     case CG_GEMM_CLBLAST:
         return generate_clblast(g, &shape);

@@ -9,6 +9,7 @@
  * A rule never makes a cycle, and every kernel stays under the caps. */
 #include "engine/chain.h"
 #include "engine/equal.h"
+#include "engine/operand.h"
 
 #include <limits.h>
 #include <string.h>
@@ -441,14 +442,21 @@ static int most_ops_after(const cg_schedule *s, const cg_node *node, const struc
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
-    const cg_operand operands[2] = {cg_operand_find(s, node, 0), cg_operand_find(s, node, 1)};
-    const struct gemm_shape shape = cg_product_shape(node, operands);
-    const cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
+    cg_operands operands = cg_operands_find(s, node, true);
+    struct gemm_shape shape = cg_product_shape(node, &operands);
+    cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
+    const bool gathers = choice.kernel == CG_GEMM_PACKED;
+    if (!gathers) { /* the others read plain matrices */
+        operands = cg_operands_find(s, node, false);
+        shape = cg_product_shape(node, &operands);
+        choice = cg_gemm_choose(s->context, node->op, &shape);
+    }
     int group;
     if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) return false;
     s->groups[group].product = choice;
+    s->groups[group].gathers = gathers;
     for (int i = 0; i < 2; i++) {
-        const int read = operands[i].item >= 0 ? operands[i].item : node->inputs[i]->position;
+        const int read = operands.of[i].item >= 0 ? operands.of[i].item : node->inputs[i]->position;
         if (!use_add(s, read, group, false, true, 0)) return false;
     }
     return true;
@@ -534,6 +542,8 @@ int cg_entry_storage(const cg_schedule *s, int item)
     return item;
 }
 
+/* --- views --- */
+
 /* Coordinates after one more view: the shifts on the way transform like the coordinates, and those of the view itself
  * move from the mapping's offsets, where they are numbers, to the list, where they are arguments. */
 void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mapping *composed, cg_axis_shifts *shifts)
@@ -552,102 +562,6 @@ void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mappin
         *own = (cg_axis_shift){.item = node->position, .attribute = j};
         own->factor[j] = 1;
     }
-}
-
-/* Follows views from the operand down to what is stored, composing their mappings. */
-static int look_through(const cg_schedule *s, const cg_node *operand, cg_mapping *total, cg_axis_shifts *shifts)
-{
-    int position = operand->position;
-    memset(total, 0, sizeof *total);
-    shifts->count = 0;
-    for (int i = 0; i < operand->shape.rank; i++) total->factor[i][i] = 1;
-    for (;;) {
-        const cg_entry *item = &s->items[position];
-        if (item->kind != CG_ITEM_VIEW || item->forced) return position;
-        cg_call_view view;
-        cg_mapping step = {0}, composed = {0};
-        cg_call_of(item->node, &view);
-        item->node->op->move(&view.call, &step);
-        if (step.guarded) return position;
-        const cg_node *input = item->node->inputs[0];
-        for (int j = 0; j < input->shape.rank; j++) {
-            composed.offset[j] = step.offset[j];
-            for (int i = 0; i < item->node->shape.rank; i++) {
-                composed.offset[j] += step.factor[j][i] * total->offset[i];
-                for (int k = 0; k < operand->shape.rank; k++)
-                    composed.factor[j][k] += step.factor[j][i] * total->factor[i][k];
-            }
-        }
-        cg_shift_coordinates(item->node, &step, &composed, shifts);
-        *total = composed;
-        position = input->position;
-    }
-}
-
-cg_operand cg_operand_find(const cg_schedule *s, const cg_node *call, int which)
-{
-    cg_operand found = {.item = -1};
-    cg_mapping mapping;
-    const cg_node *operand = call->inputs[which];
-    cg_axis_shifts shifts;
-    const int position = look_through(s, operand, &mapping, &shifts), rank = operand->shape.rank;
-    const cg_entry *base = &s->items[position];
-    if (base->kind == CG_ITEM_VALUE || (base->kind == CG_ITEM_VIEW && !base->forced)) return found;
-    int64_t stride[CG_MAX_RANK] = {0}, contiguous = 1;
-    found.first.count = shifts.count;
-    found.first.wide = true;
-    for (int i = 0; i < shifts.count; i++)
-        found.first.shifts[i] = (cg_shift){shifts.of[i].item, shifts.of[i].attribute, 0};
-    for (int j = base->node->shape.rank - 1; j >= 0; j--) {
-        for (int k = 0; k < rank; k++) stride[k] += contiguous * mapping.factor[j][k];
-        found.first.base += contiguous * mapping.offset[j];
-        for (int i = 0; i < shifts.count; i++) found.first.shifts[i].factor += contiguous * shifts.of[i].factor[j];
-        contiguous *= base->node->shape.size[j];
-    }
-    const int64_t rows = operand->shape.size[rank - 2], columns = operand->shape.size[rank - 1];
-    int64_t down = stride[rank - 2], across = stride[rank - 1];
-    if (columns == 1 && across != 1) across = 1; /* any stride will do along an axis of one */
-    if (rows == 1 && down < columns) down = columns;
-    if (across == 1 && down >= columns) {
-        found.leading = down;
-    } else if ((down == 1 && across >= rows) || (rows == 1 && across >= 1)) {
-        /* One row with gaps is one column of a matrix stored by columns. */
-        found.leading = across;
-        found.transposed = true;
-    } else {
-        return found;
-    }
-    if (found.leading > INT32_MAX) return found; /* kernels take it in 32 bits */
-    const int result_rank = call->shape.rank;
-    for (int k = 0; k < rank - 2; k++) {
-        if (stride[k] < 0) return found;
-        found.batch_stride[result_rank - rank + k] = operand->shape.size[k] == 1 ? 0 : stride[k];
-    }
-    found.item = position;
-    return found;
-}
-
-static bool varies(const cg_node *node, int axis)
-{
-    return node->batch_axis == axis;
-}
-
-struct gemm_shape cg_product_shape(const cg_node *node, const cg_operand operands[2])
-{
-    const cg_node *a = node->inputs[0], *b = node->inputs[1];
-    const int rank = node->shape.rank;
-    struct gemm_shape shape = {.m = node->shape.size[rank - 2],
-                               .n = node->shape.size[rank - 1],
-                               .k = a->shape.size[a->shape.rank - 1],
-                               .batches = 1,
-                               .transposed_a = operands[0].item >= 0 && operands[0].transposed,
-                               .transposed_b = operands[1].item >= 0 && operands[1].transposed,
-                               .f64 = node->dtype == CG_F64,
-                               .m_varies = varies(node, rank - 2),
-                               .n_varies = varies(node, rank - 1),
-                               .k_varies = varies(a, a->shape.rank - 1) || varies(b, b->shape.rank - 2)};
-    for (int i = 0; i < rank - 2; i++) shape.batches *= node->shape.size[i];
-    return shape;
 }
 
 /* --- order --- */

@@ -80,8 +80,9 @@ typedef struct cg_group {
     uint64_t visit;
     bool reports, in_place;
     cg_gemm_choice
-        product; /* CONTRACT: how it is computed. CLBlast takes no epilogue, and nothing keeps it from writing */
-    int step;    /* its place in the launch order */
+        product;  /* CONTRACT: how it is computed. CLBlast takes no epilogue, and nothing keeps it from writing */
+    bool gathers; /* CONTRACT: it may gather operands: see operand.h */
+    int step;     /* its place in the launch order */
 } cg_group;
 
 typedef struct cg_edge {
@@ -124,19 +125,6 @@ typedef struct cg_axis_shifts {
 void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mapping *composed, cg_axis_shifts *shifts);
 /* Is the start along the axis an argument? (Where the axis is taken whole, it follows from the structure.) */
 bool cg_is_shifted(const cg_node *node, int axis);
-
-/* How a matrix operand lies in a buffer: found by looking through views. `item` is -1 if it must be copied first. */
-typedef struct cg_operand {
-    int item;
-    bool transposed;
-    int64_t leading;                   /* elements from one row of the storage to the next */
-    cg_shift_sum first;                /* element */
-    int64_t batch_stride[CG_MAX_RANK]; /* per leading axis of the result */
-} cg_operand;
-cg_operand cg_operand_find(const cg_schedule *schedule, const cg_node *call, int which);
-
-/* The product of a CONTRACT node with these operands. */
-struct gemm_shape cg_product_shape(const cg_node *node, const cg_operand operands[2]);
 
 /* The buffer that an item's elements lie in: follows aliases. */
 int cg_entry_storage(const cg_schedule *schedule, int item);

@@ -388,7 +388,8 @@ static bool kernel_infer(const cg_call *call, cg_inferred *result)
     return infer_as(call, result, shape_of(&g, outputs, channels / g.groups, EXTENT));
 }
 
-/* The sums over batch and places are one matrix product, of depth batch * places. */
+/* The sums over batch and places are one matrix product, of depth batch * places. The windows are its rows, so that
+ * places, which lie side by side, are what a row goes along. */
 static void kernel_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
     const geometry g = geometry_of(call);
@@ -396,8 +397,9 @@ static void kernel_expand(const cg_call *call, const cg_tensor *inputs, cg_tenso
     geometry places = g;
     for (int i = 0; i < g.rank; i++)
         places.window[i] = (cg_window){along(&g, COUNT, i), 1, along(&g, COUNT, i), 1, 1, 0};
-    cg_tensor products = cg_matmul(rows_of(inputs[1], &places), cg_swap_axes(rows_of(inputs[0], &g), -1, -2));
-    outputs[0] = cg_reshape(products, shape_of(&g, cotangent.size[1], x.size[1] / g.groups, EXTENT));
+    cg_tensor products = cg_matmul(rows_of(inputs[0], &g), cg_swap_axes(rows_of(inputs[1], &places), -1, -2));
+    outputs[0] = cg_reshape(cg_swap_axes(products, -1, -2),
+                            shape_of(&g, cotangent.size[1], x.size[1] / g.groups, EXTENT));
 }
 
 static void kernel_vjp(const cg_vjp *v, cg_tensor *result)

@@ -1,6 +1,6 @@
 /* Tests matrix products, by each of the kernels that may compute them, against plain loops in double: all forms,
  * stacks, edge cases, error messages, and what is fused behind them. */
-#include "engine/schedule.h"
+#include "engine/operand.h"
 #include "op_support.h"
 #include <clgrad/variable.h>
 
@@ -173,7 +173,7 @@ START_TEST(operands_of_long_rows_are_copied)
             items[i].node->position = i;
         }
         const cg_schedule schedule = {.context = cg, .items = items};
-        const cg_operand operand = cg_operand_find(&schedule, items[PRODUCT].node, 0);
+        const cg_operand operand = cg_operands_find(&schedule, items[PRODUCT].node, false).of[0];
         ck_assert_int_eq(operand.item, length == longest ? MATRIX : -1);
         if (length == longest) ck_assert_int_eq(operand.leading, length);
     }
