@@ -243,7 +243,7 @@ static void redirect_uses(cg_schedule *s, int from, int to)
         cg_use *use = use_by(s, &s->items[i], from), *other = use_by(s, &s->items[i], to);
         if (!use) continue;
         if (other) {
-            other->identity &= use->identity;
+            if (use->match < other->match) other->match = use->match;
             other->needs_buffer |= use->needs_buffer;
         }
         use->group = to;

@@ -518,16 +518,35 @@ static void merge(cg_lowered *l, int axis)
     memmove(&l->extent[axis], &l->extent[axis + 1], (size_t)(CG_AXES - axis - 1) * sizeof *l->extent);
 }
 
+/* Merges what it can of the axes from `first` to the one before `end`. Returns how many there are now. */
+static int merge_between(cg_lowered *l, int first, int end)
+{
+    for (int i = end - 2; i >= first; i--) {
+        if (i + 1 >= end || !cg_can_merge(l, i)) continue;
+        merge(l, i);
+        end--;
+    }
+    return end - first;
+}
+
+/* Rows and columns of a matrix product stay apart. */
+static void merge_outer(cg_lowered *l)
+{
+    const bool product = l->group->kind == CG_GROUP_CONTRACT;
+    const int starts[] = {0, product ? l->row_axis : 0, product ? l->column_axis : 0, l->outer_count};
+    int first = 0;
+    for (int part = product ? 0 : 2; part < 3; part++) {
+        const int count = merge_between(l, first, first + starts[part + 1] - starts[part]);
+        first += count;
+        if (part == 0) l->row_axis = first;
+        if (part == 1) l->column_axis = first;
+    }
+    l->outer_count = first;
+}
+
 static void merge_axes(cg_lowered *l)
 {
-    /* Rows and columns of a matrix product stay axes of their own. */
-    const int mergeable = l->group->kind == CG_GROUP_CONTRACT ? l->outer_count - 2 : l->outer_count;
-    for (int i = mergeable - 2, count = mergeable; i >= 0; i--) {
-        if (i + 1 >= count || !cg_can_merge(l, i)) continue;
-        merge(l, i);
-        l->outer_count--;
-        count--;
-    }
+    merge_outer(l);
     for (int i = l->outer_count + l->inner_count - 2; i >= l->outer_count; i--) {
         if (!cg_can_merge(l, i)) continue;
         merge(l, i);
@@ -553,14 +572,32 @@ static void lower_reduction(cg_lowered *l)
     for (int i = 0; i < l->group->fold_count; i++) fold_add(l, l->group->folds[i], &at);
 }
 
-/* The axes of a product are its batch axes, then rows and columns, whatever their size. */
-static void product_axes(cg_lowered *l, const cg_node *node)
+/* The axes of a product are those of the group's space: for its batch axes, its rows and its columns one or more each.
+ * Rows and columns have one whatever their size. */
+static void product_axes(cg_lowered *l, const cg_node *node, const int64_t batch_stride[2][CG_MAX_RANK])
 {
-    const int rank = node->shape.rank;
-    for (int i = 0; i < rank; i++) {
-        if (i < rank - 2 && node->shape.size[i] == 1) continue;
-        add_axis(l, node->shape.size[i]);
-        l->outer_count++;
+    const cg_shape *space = &l->group->space, *shape = &node->shape;
+    for (int i = 0, k = 0; i < shape->rank; i++) {
+        const bool of_matrix = i >= shape->rank - 2;
+        const int first = l->outer_count;
+        if (i == shape->rank - 2) l->row_axis = first;
+        if (i == shape->rank - 1) l->column_axis = first;
+        for (int64_t covered = 1; covered != shape->size[i]; k++) {
+            if (space->size[k] == 1) continue;
+            l->axis_of_space[k] = l->outer_count;
+            covered *= space->size[k];
+            add_axis(l, space->size[k]);
+            l->outer_count++;
+        }
+        if (of_matrix && l->outer_count == first) {
+            add_axis(l, 1);
+            l->outer_count++;
+        }
+        for (int which = 0; which < 2 && !of_matrix; which++) {
+            int64_t stride = batch_stride[which][i];
+            for (int axis = l->outer_count - 1; axis >= first; stride *= l->extent[axis--])
+                l->operand_form[which].stride[axis] = stride;
+        }
     }
 }
 
@@ -568,14 +605,15 @@ static void lower_product(cg_lowered *l)
 {
     const cg_schedule *s = l->schedule;
     cg_node *node = s->items[l->group->anchor].node;
+    int64_t batch_stride[2][CG_MAX_RANK];
     l->operands = cg_operands_find(s, node, l->group->gathers);
     for (int i = 0; i < 2; i++) {
         const cg_operand *found = &l->operands.of[i];
         const int item = found->item >= 0 ? found->item : node->inputs[i]->position;
         l->operand_tensor[i] = cg_lowered_tensor(l, cg_entry_storage(s, item), (cg_dtype)node->dtype, false);
-        for (int k = 0, axis = 0; k < node->shape.rank - 2; k++)
-            if (node->shape.size[k] != 1) l->operand_form[i].stride[axis++] = found->batch_stride[k];
+        memcpy(batch_stride[i], found->batch_stride, sizeof batch_stride[i]);
     }
+    product_axes(l, node, batch_stride);
 }
 
 /* In a product's kernel rows and columns have axes even when they are 1; elsewhere such axes have none. */
@@ -584,11 +622,10 @@ static access member_access(const cg_lowered *l, const cg_shape *shape)
     if (l->group->kind != CG_GROUP_CONTRACT) return identity(l, shape);
     const cg_shape *space = &l->group->space;
     access at = {0};
-    for (int j = 0, i = 0, axis = 0; j < shape->rank; j++) {
+    for (int j = 0, k = 0; j < shape->rank; j++) {
         if (shape->size[j] == 1) continue;
-        for (; space->size[i] == 1; i++) axis += i >= space->rank - 2;
-        at.factor[j][axis++] = 1;
-        i++;
+        while (space->size[k] == 1) k++;
+        at.factor[j][l->axis_of_space[k++]] = 1;
     }
     return at;
 }
@@ -638,7 +675,6 @@ bool cg_lower(cg_lowered *l)
     l->memo = cg_host_allocate(l->schedule->context, CG_MOST_TERMS * sizeof *l->memo);
     if (!l->memo) return false;
     if (l->group->kind == CG_GROUP_CONTRACT) {
-        product_axes(l, l->schedule->items[l->group->anchor].node);
         lower_product(l);
     } else {
         outer_axes(l);

@@ -89,7 +89,9 @@ typedef struct cg_lowered {
     cg_fold folds[CG_MOST_FOLDS]; /* REDUCE has one, or those of the group */
     int fold_count;
     int pass; /* ROWS: being lowered */
-    /* CONTRACT: operands, as tensors and forms over the batch axes. */
+    /* CONTRACT: where the axes of rows and of columns begin, which end the outer ones; and operands, as tensors and
+     * forms over the batch axes. */
+    int row_axis, column_axis, axis_of_space[CG_MAX_RANK];
     cg_operands operands;
     int operand_tensor[2];
     cg_form operand_form[2];

@@ -20,7 +20,7 @@ static double flop_of_product(const struct gemm_shape *shape)
 static void print_operand_macro(cg_generator *g, cg_text *out, int which, const char *name)
 {
     const cg_lowered *l = g->lowered;
-    const int axes = l->outer_count - 2;
+    const int axes = l->row_axis;
     cg_text_add(out, "#define START_%c (b%d + args.o%d)\n#define %s(batch) (START_%c", "AB"[which],
                 l -> operand_tensor[which], l -> operand_tensor[which], name, "AB"[which]);
     for (int k = 0; k < axes; k++) {
@@ -40,14 +40,34 @@ static void print_operand_macro(cg_generator *g, cg_text *out, int which, const 
     cg_text_append(out, ")\n");
 }
 
+/* The coordinates along some axes that a row or a column is made of. */
+static void print_coordinates(cg_generator *g, cg_text *out, const char *of, int first, int end)
+{
+    for (int axis = first; axis < end; axis++) {
+        cg_text_add(out, "    const %s i%d = %s", cg_index_type(g), axis, of);
+        for (int inner = axis + 1; inner < end; inner++) cg_text_add(out, " / args.n%d", inner);
+        cg_text_add(out, axis > first ? " %% args.n%d;\n" : ";\n", axis);
+    }
+}
+
 /* What the functions of an epilogue begin with: its tensors, and the coordinates that its terms are forms of. */
 static void print_epilogue_head(cg_generator *g, cg_text *out)
 {
-    const int axes = g->lowered->outer_count, batch_axes = axes - 2;
+    const cg_lowered *l = g->lowered;
     cg_print_pointers(g, out);
     cg_text_add(out, "    %s rest = batch;\n", cg_index_type(g));
-    cg_print_decode(g, out, batch_axes, "    ");
-    cg_text_add(out, "    const %s i%d = row, i%d = column;\n", cg_index_type(g), axes - 2, axes - 1);
+    cg_print_decode(g, out, l->row_axis, "    ");
+    print_coordinates(g, out, "row", l->row_axis, l->column_axis);
+    print_coordinates(g, out, "column", l->column_axis, l->outer_count);
+}
+
+/* Does an epilogue have vectors of the kernel's width, along the columns? */
+static bool has_vectors(const cg_generator *g, const struct gemm_shape *shape, int lanes)
+{
+    const cg_lowered *l = g->lowered;
+    const int last = l->outer_count - 1;
+    return !shape->f64 && lanes == g->context->vector_width && !cg_has_f64(l) && l->column_axis == last &&
+           cg_allows_vectors(l, last);
 }
 
 static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
@@ -65,7 +85,8 @@ static void print_epilogue(cg_generator *g, cg_text *out, int lanes)
 /* Does that lie along the rows of a matrix? Vectors, such as a bias, are soon at hand by themselves. */
 static bool is_of_matrix(const cg_lowered *l, const cg_form *form)
 {
-    return form->stride[l->outer_count - 2] != 0 && form->stride[l->outer_count - 1] == 1;
+    return l->column_axis == l->outer_count - 1 && form->stride[l->column_axis - 1] != 0 &&
+           form->stride[l->column_axis] == 1;
 }
 
 /* A result that a core's own cache does not hold is fetched before it is replaced. */
@@ -153,10 +174,18 @@ static void add_product_fields(cg_generator *g, const struct gemm_shape *shape)
     cg_field_integer(g, 'i', "batches", 0, shape->batches);
 }
 
+/* The elements of some axes together. */
+static void print_extent(cg_text *out, const char *name, int first, int end)
+{
+    cg_text_add(out, "#define %s ((int)(args.n%d", name, first);
+    for (int axis = first + 1; axis < end; axis++) cg_text_add(out, " * args.n%d", axis);
+    cg_text_append(out, "))\n");
+}
+
 /* What every kernel of a product is told of its operands. */
 static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape)
 {
-    const int rows_axis = g->lowered->outer_count - 2, columns_axis = rows_axis + 1;
+    const cg_lowered *l = g->lowered;
     cg_text_add(out,
                 "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define epilogue_vector " CG_KERNEL_NAME
                 "_epilogue_vector\n#define epilogue_scalar " CG_KERNEL_NAME
@@ -164,10 +193,10 @@ static void print_product_macros(cg_generator *g, cg_text *out, const struct gem
                 "_epilogue_fetch\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
                 "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
                 shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b);
-    cg_text_add(out,
-                "#define SIZE_M ((int)args.n%d)\n#define SIZE_N ((int)args.n%d)\n#define SIZE_K args.k0\n"
-                "#define LEADING_A args.la0\n#define LEADING_B args.lb0\n#define BATCHES args.batches0\n",
-                rows_axis, columns_axis);
+    print_extent(out, "SIZE_M", l->row_axis, l->column_axis);
+    print_extent(out, "SIZE_N", l->column_axis, l->outer_count);
+    cg_text_append(out, "#define SIZE_K args.k0\n#define LEADING_A args.la0\n#define LEADING_B args.lb0\n"
+                        "#define BATCHES args.batches0\n");
     print_operand_macro(g, out, 0, "OPERAND_A");
     print_operand_macro(g, out, 1, "OPERAND_B");
     cg_text_append(out, "#define PARAMETERS ");
@@ -274,8 +303,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     cg_lowered *l = g->lowered;
     const struct gemm_device device = cg_gemm_device(cg);
     const struct gemm_launch launch = cg_gemm_plan_as(shape, &device, &g->group->product.division);
-    const bool vectors = !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
-                         cg_allows_vectors(l, l->outer_count - 1);
+    const bool vectors = has_vectors(g, shape, launch.lanes);
     product_text text = product_text_new(cg);
     cg_start_kernel(g);
     cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
@@ -307,13 +335,12 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
 static bool has_flat_epilogue(const cg_generator *g)
 {
     const cg_lowered *l = g->lowered;
-    return !g->wide && cg_can_merge(l, l->outer_count - 2);
+    return !g->wide && l->row_axis + 2 == l->outer_count && cg_can_merge(l, l->row_axis);
 }
 
 static bool generate_narrow(cg_generator *g, const struct gemm_shape *shape)
 {
     cg_context *cg = g->context;
-    cg_lowered *l = g->lowered;
     const struct gemm_device device = cg_gemm_device(cg);
     const struct gemm_narrow_launch launch = cg_gemm_narrow(shape, &device);
     product_text text = product_text_new(cg);
@@ -324,8 +351,7 @@ static bool generate_narrow(cg_generator *g, const struct gemm_shape *shape)
     g->lanes = launch.lanes;
     cg_field_integer(g, 'i', "rows", 0, launch.rows);
     print_product_macros(g, &text.macros, shape);
-    const bool vectors = !shape->f64 && launch.lanes == cg->vector_width && !cg_has_f64(l) &&
-                         cg_allows_vectors(l, l->outer_count - 1) && has_flat_epilogue(g);
+    const bool vectors = has_vectors(g, shape, launch.lanes) && has_flat_epilogue(g);
     cg_text_add(&text.macros,
                 "#define LANES %d\n#define COLUMNS %d\n#define VECTORS %d\n#define FLAT_EPILOGUE %d\n"
                 "#define ROWS args.rows0\n",
@@ -363,7 +389,7 @@ static bool generate_clblast(cg_generator *g, const struct gemm_shape *shape)
 {
     cg_context *cg = g->context;
     cg_lowered *l = g->lowered;
-    const int axes = l->outer_count - 2;
+    const int axes = l->row_axis;
     const int tensor_of_result = l->stores[0].tensor;
     cg_start_kernel(g);
     cg_count_bytes(g);

@@ -181,18 +181,18 @@ static bool counts_as_tensor(const cg_entry *item)
     return item->kind != CG_ITEM_VALUE;
 }
 
-static bool use_add(cg_schedule *s, int item, int group, bool identity, bool needs_buffer, int64_t elements)
+static bool use_add(cg_schedule *s, int item, int group, cg_match match, bool needs_buffer, int64_t elements)
 {
     for (int u = s->items[item].uses; u >= 0; u = s->uses[u].next) {
         cg_use *use = &s->uses[u];
         if (use->group != group) continue;
-        use->identity &= identity;
+        if (match < use->match) use->match = match;
         use->needs_buffer |= needs_buffer;
         if (elements > use->elements) use->elements = elements;
         return true;
     }
     if (!CG_GROW(s->context, s->uses, s->use_capacity, s->use_count + 1)) return false;
-    s->uses[s->use_count] = (cg_use){group, s->items[item].uses, identity, needs_buffer, elements};
+    s->uses[s->use_count] = (cg_use){group, s->items[item].uses, match, needs_buffer, elements};
     s->items[item].uses = s->use_count++;
     if (counts_as_tensor(&s->items[item])) s->groups[group].tensors++;
     return true;
@@ -227,15 +227,41 @@ static bool reads_identically(const cg_entry *item, int input)
     return true;
 }
 
+/* Does a view keep its input's elements in their order, and all of them: cut axes, or add some of extent 1? */
+static bool reads_in_order(const cg_entry *item)
+{
+    if (item->kind != CG_ITEM_VIEW) return false;
+    cg_node *node = item->node;
+    const cg_shape *in = &node->inputs[0]->shape;
+    cg_call_view view;
+    cg_mapping mapping = {0};
+    cg_call_of(node, &view);
+    node->op->move(&view.call, &mapping);
+    if (mapping.guarded || cg_shape_size(*in) != cg_shape_size(node->shape)) return false;
+    int64_t before = 1;
+    for (int k = node->shape.rank - 1; k >= 0; before *= node->shape.size[k--]) {
+        int64_t step = 0, contiguous = 1;
+        for (int j = in->rank - 1; j >= 0; contiguous *= in->size[j--]) {
+            if (mapping.offset[j] != 0) return false;
+            step += contiguous * mapping.factor[j][k];
+        }
+        if (node->shape.size[k] != 1 && step != before) return false;
+    }
+    return true;
+}
+
 /* Uses of `item` in `group` become uses of its inputs. */
-static bool pass_on(cg_schedule *s, int item, int group, bool identity, int64_t elements)
+static bool pass_on(cg_schedule *s, int item, int group, cg_match match, int64_t elements)
 {
     const cg_entry *it = &s->items[item];
     for (int i = 0; i < cg_reads(it->node); i++) {
         const int input = it->node->inputs[i]->position;
-        const bool same = identity && reads_identically(it, i);
+        const cg_match own = reads_identically(it, i) ? CG_MATCH_ELEMENTS
+                             : reads_in_order(it)     ? CG_MATCH_ORDER
+                                                      : CG_MATCH_NONE;
+        const cg_match both = own < match ? own : match;
         /* An alias is a name for a buffer, so what it names must be in one. */
-        if (!use_add(s, input, group, same, it->kind == CG_ITEM_ALIAS, elements)) return false;
+        if (!use_add(s, input, group, both, it->kind == CG_ITEM_ALIAS, elements)) return false;
     }
     return true;
 }
@@ -286,7 +312,7 @@ static bool inline_item(cg_schedule *s, int position)
         g->ops++;
         if (counts_as_tensor(&s->items[position])) g->tensors--;
         touch(s, use.group, position);
-        if (!pass_on(s, position, use.group, use.identity, use.elements)) return false;
+        if (!pass_on(s, position, use.group, use.match, use.elements)) return false;
     }
     return true;
 }
@@ -320,7 +346,7 @@ static bool can_join(cg_schedule *s, const cg_entry *item, int group)
     const cg_use *use = use_by(s, item, group);
     if (s->unfused || g->kind == CG_GROUP_KERNEL || item->node->op == NULL) return false;
     if (g->reports || item->node->op->reports) return false;
-    if (use && (!use->identity || use->needs_buffer)) return false;
+    if (use && (use->match != CG_MATCH_ELEMENTS || use->needs_buffer)) return false;
     if (!cg_same_elements(&g->space, &item->node->shape)) return false;
     if (g->member_count == CG_MOST_MEMBERS || g->ops + 1 > CG_MOST_OPS) return false;
     if (g->tensors + cg_reads(item->node) > CG_MOST_TENSORS) return false;
@@ -346,7 +372,7 @@ static int find_sibling(cg_schedule *s, const cg_entry *item)
     for (int i = 0; i < cg_reads(item->node); i++) {
         const cg_entry *input = input_of(s, item, i);
         for (int u = input->uses; u >= 0; u = s->uses[u].next)
-            if (s->uses[u].identity && can_join(s, item, s->uses[u].group)) return s->uses[u].group;
+            if (s->uses[u].match == CG_MATCH_ELEMENTS && can_join(s, item, s->uses[u].group)) return s->uses[u].group;
     }
     return -1;
 }
@@ -366,7 +392,7 @@ static bool store_item(cg_schedule *s, int position)
     if (group < 0 || !member_add(s, group, position)) return false;
     if (item->kind == CG_ITEM_VALUE) return true;
     s->groups[group].reports |= item->node->op && item->node->op->reports;
-    return pass_on(s, position, group, true, cg_nominal_size(item->node));
+    return pass_on(s, position, group, CG_MATCH_ELEMENTS, cg_nominal_size(item->node));
 }
 
 static bool decide_elementwise(cg_schedule *s, int position)
@@ -383,6 +409,29 @@ static bool decide_elementwise(cg_schedule *s, int position)
     return store_item(s, position);
 }
 
+/* Are the axes of `space` those of a product, some of them cut? */
+static bool is_cut_from(const cg_shape *space, const cg_shape *product)
+{
+    int k = 0;
+    if (cg_shape_size(*product) == 0) return false;
+    for (int i = 0; i < product->rank; i++) {
+        int64_t covered = 1;
+        while (covered < product->size[i] && k < space->rank) covered *= space->size[k++];
+        if (covered != product->size[i]) return false;
+    }
+    return true;
+}
+
+/* Can the item be the core of a group that reads it so? A product that only this group reads may be cut into the
+ * group's axes. */
+static bool can_be_core(const cg_schedule *s, const cg_entry *item, const cg_use *use)
+{
+    const cg_shape *space = &s->groups[use->group].space, *shape = &item->node->shape;
+    if (use->match == CG_MATCH_ELEMENTS) return cg_same_elements(space, shape);
+    return use->match == CG_MATCH_ORDER && item->kind == CG_ITEM_CONTRACT && item->root < 0 &&
+           use_count(s, item) == 1 && is_cut_from(space, shape);
+}
+
 /* The one map group, of at most so many ops, that can take the anchor in: reads it element by element and has no core
  * yet. */
 static int find_core(cg_schedule *s, const cg_entry *item, int most_ops)
@@ -391,9 +440,9 @@ static int find_core(cg_schedule *s, const cg_entry *item, int most_ops)
     for (int u = item->uses; u >= 0; u = s->uses[u].next) {
         const cg_use *use = &s->uses[u];
         const cg_group *g = &s->groups[use->group];
-        if (g->kind == CG_GROUP_MAP && use->identity && !use->needs_buffer && !g->reports &&
-            cg_same_elements(&g->space, &item->node->shape) && g->member_count < CG_MOST_MEMBERS &&
-            g->tensors + 2 <= CG_MOST_TENSORS && g->ops <= most_ops && !makes_cycle(s, item, use->group))
+        if (g->kind == CG_GROUP_MAP && !use->needs_buffer && !g->reports && can_be_core(s, item, use) &&
+            g->member_count < CG_MOST_MEMBERS && g->tensors + 2 <= CG_MOST_TENSORS && g->ops <= most_ops &&
+            !makes_cycle(s, item, use->group))
             return use->group;
     }
     return -1;
@@ -409,7 +458,7 @@ static bool anchor_item(cg_schedule *s, int position, cg_group_kind kind, int mo
     cg_group *g = &s->groups[*group];
     g->kind = kind;
     g->anchor = position;
-    g->space = item->node->shape;
+    if (cg_same_elements(&g->space, &item->node->shape)) g->space = item->node->shape;
     if (others) return member_add(s, *group, position);
     g->tensors--; /* it was counted as read; now it stays in a register */
     g->ops++;
@@ -423,7 +472,7 @@ static bool decide_reduce(cg_schedule *s, int position)
     int group;
     const cg_node *input = s->items[position].node->inputs[0];
     return anchor_item(s, position, CG_GROUP_REDUCE, INT_MAX, &group) &&
-           use_add(s, input->position, group, false, false, cg_nominal_size(input));
+           use_add(s, input->position, group, CG_MATCH_NONE, false, cg_nominal_size(input));
 }
 
 /* A product's epilogue runs along the rows of the result. Where those are shorter than a vector, a kernel of its own,
@@ -457,7 +506,7 @@ static bool decide_contract(cg_schedule *s, int position)
     s->groups[group].gathers = gathers;
     for (int i = 0; i < 2; i++) {
         const int read = operands.of[i].item >= 0 ? operands.of[i].item : node->inputs[i]->position;
-        if (!use_add(s, read, group, false, true, 0)) return false;
+        if (!use_add(s, read, group, CG_MATCH_NONE, true, 0)) return false;
     }
     return true;
 }
@@ -478,7 +527,7 @@ static bool decide_kernel(cg_schedule *s, int position)
         if (!order_readers(s, position, group)) return false;
     }
     for (int i = 0; i < item->node->input_count; i++)
-        if (!use_add(s, item->node->inputs[i]->position, group, false, true, 0)) return false;
+        if (!use_add(s, item->node->inputs[i]->position, group, CG_MATCH_NONE, true, 0)) return false;
     return true;
 }
 
@@ -489,7 +538,7 @@ static bool decide_output(cg_schedule *s, int position)
     const int call = item->node->inputs[0]->position;
     item->stored = true;
     for (int u = item->uses; u >= 0; u = s->uses[u].next)
-        if (!use_add(s, call, s->uses[u].group, false, false, 0)) return false;
+        if (!use_add(s, call, s->uses[u].group, CG_MATCH_NONE, false, 0)) return false;
     return true;
 }
 
@@ -571,7 +620,7 @@ void cg_shift_coordinates(const cg_node *node, const cg_mapping *step, cg_mappin
 static bool can_write_in_place(cg_schedule *s, int writer, const cg_entry *old)
 {
     const cg_use *own = old ? use_by(s, old, writer) : NULL;
-    if (own && (!own->identity || own->needs_buffer)) return false;
+    if (own && (own->match != CG_MATCH_ELEMENTS || own->needs_buffer)) return false;
     for (int u = old ? old->uses : -1; u >= 0; u = s->uses[u].next)
         if (s->uses[u].group != writer && cg_reaches(s, writer, s->uses[u].group)) return false;
     if (s->reports && s->groups[writer].product.kernel == CG_GEMM_CLBLAST) return false;

@@ -44,10 +44,17 @@ typedef struct cg_entry {
     cg_place place; /* once stored or a BUFFER */
 } cg_entry;
 
+/* How the elements of an item correspond to those of a group's output space. */
+typedef enum cg_match {
+    CG_MATCH_NONE,
+    CG_MATCH_ORDER,   /* one by one in row-major order, whatever the axes */
+    CG_MATCH_ELEMENTS /* one by one along the same axes */
+} cg_match;
+
 /* A group reading an item. */
 typedef struct cg_use {
     int group, next;
-    bool identity; /* element by element, in the group's output space */
+    cg_match match;
     bool needs_buffer;
     int64_t elements; /* at how many points it is evaluated */
 } cg_use;
