@@ -2,6 +2,7 @@
 """PyTorch's side of the comparison, on the CPU: training steps, and ops with inputs that take turns and results that
 are kept as long as clgrad's are. Each case runs on one thread or on all, whichever is faster."""
 import itertools
+import math
 import os
 import statistics
 
@@ -50,18 +51,43 @@ def op_of(name, extents, words):
 def prepare_op(name, shape):
     extents = [int(extent) for extent in shape.split()[0].split("x")]
     run = op_of(name, extents, shape.split()[1:])
-    first = torch.rand(extents) * 2 - 1
-    bytes_of_set = 2 * first.numel() * first.element_size()
-    sets = 4 if 4 * bytes_of_set < SETS_BYTES else 2
-    inputs = [first] + [torch.rand(extents) * 2 - 1 for _ in range(sets - 1)]
-    results, turns = [None] * sets, itertools.cycle(range(sets))
+    count = sets_for(2 * math.prod(extents))
+    return take_turns([(torch.rand(extents) * 2 - 1,) for _ in range(count)], run)
+
+
+def take_turns(inputs, run):
+    """Runs on each of the inputs in turn, and keeps as many results."""
+    results, turns = [None] * len(inputs), itertools.cycle(range(len(inputs)))
 
     def repeat():
         turn = next(turns)
         results[turn] = None
         with torch.no_grad():
-            results[turn] = run(inputs[turn])
+            results[turn] = run(*inputs[turn])
     return repeat, 1
+
+
+def sets_for(size):
+    return 4 if 4 * 4 * size < SETS_BYTES else 2
+
+
+def prepare_convolution(name, shape):
+    """Forward, or the gradient in the input (data) or in the kernel."""
+    words = dict(word.split("=") for word in shape.split()[1:])
+    batch, channels, height, width, outputs, *extent = (int(n) for n in shape.split()[0].split("x"))
+    stride, padding, groups = (int(words.get(key, default)) for key, default in
+                               (("stride", 1), ("padding", 0), ("groups", 1)))
+    places = [(size + 2 * padding - k) // stride + 1 for size, k in zip((height, width), extent)]
+    shapes = [(batch, channels, height, width), (outputs, channels // groups, *extent), (batch, outputs, *places)]
+    inputs = [[torch.rand(shape) * 2 - 1 for shape in shapes] for _ in range(sets_for(sum(map(math.prod, shapes))))]
+
+    def forward(x, kernel, _):
+        return functional.conv2d(x, kernel, None, stride, padding, 1, groups)
+
+    def backward(x, kernel, cotangent):
+        return torch.ops.aten.convolution_backward(cotangent, x, kernel, None, [stride] * 2, [padding] * 2, [1, 1],
+                                                   False, [0, 0], groups, [name == "data", name == "kernel", False])
+    return take_turns(inputs, forward if name == "forward" else backward)
 
 
 def network_of(step):
@@ -79,34 +105,72 @@ def network_of(step):
     return torch.nn.Sequential(*layers)
 
 
-def convolutional_of(step):
-    """Convolutions that keep the picture's side, then dense layers: pairs of outputs and extent (0: dense)."""
-    layers, inputs, side = [], step["channels"], step["side"]
-    for index, (outputs, extent) in enumerate(step["layers"]):
-        if extent:
-            layers.append(torch.nn.Conv2d(inputs, outputs, extent, padding=extent // 2))
-        else:
-            if side:
-                layers.append(torch.nn.Flatten())
-                inputs, side = inputs * side * side, 0
-            layers.append(torch.nn.Linear(inputs, outputs))
-        inputs = outputs
-        if index == len(step["layers"]) - 1 and not step.get("activated"):
-            break
-        if step.get("normalized"):
-            layers.append(torch.nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
-        layers.append(torch.nn.ReLU())
-        if step.get("pooled") and extent:
-            layers.append(torch.nn.MaxPool2d(2))
-            side //= 2
+def conv_norm(inputs, outputs, extent=3, stride=1, groups=1):
+    """A convolution that keeps the picture's size, or halves it, and batch norm."""
+    return torch.nn.Sequential(torch.nn.Conv2d(inputs, outputs, extent, stride, extent // 2, groups=groups),
+                               torch.nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01))
+
+
+class ResidualBlock(torch.nn.Module):
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.first, self.second = conv_norm(inputs, outputs, stride=stride), conv_norm(outputs, outputs)
+        self.shortcut = conv_norm(inputs, outputs, 1, stride) if stride > 1 else torch.nn.Identity()
+
+    def forward(self, x):
+        return functional.relu(self.second(functional.relu(self.first(x))) + self.shortcut(x))
+
+
+def unet_block(inputs, outputs):
+    layers = []
+    for channels in (inputs, outputs):
+        layers += [torch.nn.Conv3d(channels, outputs, 3, padding=1), torch.nn.GroupNorm(8, outputs, eps=1e-3),
+                   torch.nn.ReLU()]
     return torch.nn.Sequential(*layers)
+
+
+class UNet3d(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down = torch.nn.ModuleList([unet_block(1, 16), unet_block(16, 32)])
+        self.bottom = unet_block(32, 64)
+        self.grow = torch.nn.ModuleList([torch.nn.ConvTranspose3d(2 * n, n, 2, 2) for n in (16, 32)])
+        self.up = torch.nn.ModuleList([unet_block(2 * n, n) for n in (16, 32)])
+        self.last = torch.nn.Conv3d(16, 2, 1)
+
+    def forward(self, x):
+        level = []
+        for block in self.down:
+            level.append(block(x))
+            x = functional.max_pool3d(level[-1], 2)
+        x = self.bottom(x)
+        for i in (1, 0):
+            x = self.up[i](torch.cat([level[i], self.grow[i](x)], 1))
+        return self.last(x)
+
+
+def image_network(name):
+    """What cli/bench_networks.c has under that name."""
+    relu, pool, flat = torch.nn.ReLU(), torch.nn.MaxPool2d(2), torch.nn.Flatten()
+    if name == "lenet":
+        convs = [torch.nn.Conv2d(1, 32, 5, padding=2), relu, pool, torch.nn.Conv2d(32, 64, 5, padding=2), relu, pool]
+        return torch.nn.Sequential(*convs, flat, torch.nn.Linear(3136, 512), relu, torch.nn.Linear(512, 10))
+    if name == "convbn":
+        return torch.nn.Sequential(*itertools.chain(*((conv_norm(n, 64), relu) for n in (3, 64, 64, 64))))
+    if name == "resnet20":
+        shapes = [(16, 16, 1)] * 3 + [(16, 32, 2)] + [(32, 32, 1)] * 2 + [(32, 64, 2)] + [(64, 64, 1)] * 2
+        blocks = [ResidualBlock(*shape) for shape in shapes]
+        return torch.nn.Sequential(conv_norm(3, 16), relu, *blocks, torch.nn.AdaptiveAvgPool2d(1), flat,
+                                   torch.nn.Linear(64, 10))
+    if name == "unet3d":
+        return UNet3d()
+    return torch.nn.Sequential(conv_norm(32, 32, groups=32), relu, conv_norm(32, 64, 1), relu)
 
 
 def example_of(step):
     """An input, and the targets that a loss may want."""
-    if "layers" in step:
-        classes = step["layers"][-1][0]
-        return torch.rand(step["batch"], step["channels"], step["side"], step["side"]), classes
+    if "example" in step:
+        return torch.rand(step["batch"], *step["example"]), 10
     return torch.rand(step["batch"], step["widths"][0]), step["widths"][-1]
 
 
@@ -121,9 +185,10 @@ def loss_function(step, x, classes):
     return lambda result: functional.mse_loss(result, target)
 
 
-def prepare_step(step):
+def prepare_step(name):
     torch.manual_seed(0)
-    network = convolutional_of(step) if "layers" in step else network_of(step)
+    step = peer_work.TRAINING_STEPS[name]
+    network = image_network(name) if "example" in step else network_of(step)
     optimizer = torch.optim.Adam(network.parameters(), lr=peer_work.LEARNING_RATE,
                                  betas=(peer_work.BETA1, peer_work.BETA2), eps=peer_work.DELTA)
     kernels = [layer.weight for layer in network if isinstance(layer, torch.nn.Linear)]
@@ -157,7 +222,9 @@ def main():
 
     def measure(name, shape):
         if name in peer_work.TRAINING_STEPS:
-            repeat, steps = prepare_step(peer_work.TRAINING_STEPS[name])
+            repeat, steps = prepare_step(name)
+        elif name in ("forward", "data", "kernel"):
+            repeat, steps = prepare_convolution(name, shape)
         else:
             repeat, steps = prepare_op(name, shape)
         if (name, shape) not in threads:

@@ -21,10 +21,11 @@ TRAINING_STEPS = {
     "logistic": {"widths": (784, 10), "batch": 32, "loss": "cross_entropy"},
     "autoencoder": {"widths": (784, 256, 64, 256, 784), "batch": 256, "loss": "reconstruction", "sigmoid": True,
                     "penalty": 1e-5},
-    "lenet": {"side": 28, "channels": 1, "layers": ((32, 5), (64, 5), (512, 0), (10, 0)), "batch": 128,
-              "loss": "cross_entropy", "pooled": True},
-    "convbn": {"side": 32, "channels": 3, "layers": ((64, 3),) * 4, "batch": 32, "loss": "mean_square",
-               "normalized": True, "activated": True},
+    "lenet": {"example": (1, 28, 28), "batch": 128, "loss": "cross_entropy"},
+    "convbn": {"example": (3, 32, 32), "batch": 32, "loss": "mean_square"},
+    "resnet20": {"example": (3, 32, 32), "batch": 64, "loss": "cross_entropy"},
+    "unet3d": {"example": (1, 32, 32, 32), "batch": 2, "loss": "mean_square"},
+    "mobilenet-block": {"example": (32, 56, 56), "batch": 16, "loss": "mean_square"},
 }
 
 

@@ -24,7 +24,18 @@ import chart
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = ["mlp 784-512-512-10 batch=128", "mlp-wide 1024-4096-4096-1024 batch=64", "tabular 30-64-64-2 batch=32",
          "logistic 784-10 batch=32", "autoencoder 784-256-64-256-784 batch=256"]
-IMAGE_STEPS = ["lenet 1x28x28-32-64-512-10 batch=128", "convbn 3x32x32-64-64-64-64 batch=32"]
+IMAGE_STEPS = ["lenet 1x28x28-32-64-512-10 batch=128", "convbn 3x32x32-64-64-64-64 batch=32",
+               "resnet20 3x32x32-16-32-64-10 batch=64", "unet3d 1x32x32x32-16-32-64-2 batch=2",
+               "mobilenet-block 32x56x56-32-64 batch=16"]
+# Layers of ResNet-50, and of DeepBench's training set.
+CONVOLUTIONS = ["16x64x56x56x64x3x3 padding=1", "16x128x28x28x128x3x3 padding=1", "16x256x14x14x256x3x3 padding=1",
+                "16x512x7x7x512x3x3 padding=1", "16x64x56x56x256x1x1", "16x256x56x56x64x1x1", "16x512x28x28x128x1x1",
+                "16x1024x14x14x256x1x1", "16x512x7x7x2048x1x1", "8x3x224x224x64x7x7 stride=2 padding=3",
+                "16x128x56x56x128x3x3 stride=2 padding=1", "16x256x56x56x512x1x1 stride=2",
+                "4x1x161x700x32x20x5 stride=2", "4x32x79x341x32x10x5 stride=2", "16x1x48x480x16x3x3 padding=1",
+                "16x16x24x240x32x3x3 padding=1", "8x64x54x54x64x3x3 padding=1", "8x128x27x27x128x3x3 padding=1",
+                "8x64x112x112x128x3x3 padding=1", "8x192x28x28x32x5x5 padding=2"]
+CONVOLUTIONS = [f"{name} {shape}" for name in ("forward", "data", "kernel") for shape in CONVOLUTIONS]
 PRODUCTS = [f"gemm {size} {form}" for size in ("128x128x128", "256x256x256", "512x512x512", "1024x1024x1024",
                                                "2048x2048x2048") for form in ("NN", "NT", "TN", "TT")]
 PRODUCTS += ["gemm 128x512x784 NN", "gemm 128x512x512 NN", "gemm 128x512x512 NT", "gemm 512x512x128 TN",
@@ -185,7 +196,7 @@ def start_peers(arguments):
     """Only those that some wanted case has."""
     offers = [("openblas", [arguments.openblas], PRODUCTS),
               ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")],
-               STEPS + IMAGE_STEPS + OPS),
+               STEPS + IMAGE_STEPS + CONVOLUTIONS + OPS),
               ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS),
               ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS)]
     peers = []
@@ -214,7 +225,7 @@ def main():
     results = []
     if not arguments.json:
         print(f"{'case':40} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
-    for case in STEPS + IMAGE_STEPS + PRODUCTS + OPS:
+    for case in STEPS + IMAGE_STEPS + CONVOLUTIONS + PRODUCTS + OPS:
         if not any(case in peer.cases for peer in peers):
             continue
         for result in compare(case, peers, arguments.clgrad, arguments.blocks):

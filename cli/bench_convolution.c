@@ -1,5 +1,5 @@
-/* Convolutions along two axes, and their gradients in the input and in the kernel. BATCHxCHANNELSxHEIGHTxWIDTHxOUTPUTS
- * xROWSxCOLUMNS: the input, then how many outputs, and the kernel's extent. */
+/* Convolutions along two axes, and their gradients in the input and in the kernel. The shape is that of the input, then
+ * how many outputs, and the kernel's extent: BATCHxCHANNELSxHEIGHTxWIDTHxOUTPUTSxROWSxCOLUMNS. */
 #include "bench_case.h"
 
 static cg_tensor convolve(const bench_case *c, cg_tensor x, cg_tensor kernel)

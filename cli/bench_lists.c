@@ -172,6 +172,9 @@ const char *const *bench_builtin_lines(int *count)
         "autoencoder",
         "lenet",
         "convbn",
+        "resnet20",
+        "unet3d",
+        "mobilenet-block",
     };
     *count = sizeof lines / sizeof *lines;
     return lines;

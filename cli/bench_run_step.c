@@ -1,5 +1,6 @@
 /* Times training steps: forward, loss, backward, penalties and Adam, the minibatch already on the device, the loss read
  * every tenth step. A repetition is ten steps, as that read is the only wait. */
+#include "bench_networks.h"
 #include "bench_run.h"
 
 #include <stdlib.h>
@@ -8,21 +9,14 @@ enum { MOST_LAYERS = 4, STEPS = 10, HOST_SAMPLES = 4000 };
 
 typedef enum step_loss { CROSS_ENTROPY, SQUARED_ERROR, RECONSTRUCTION, MEAN_SQUARE } step_loss;
 
-/* Dense, or with an extent a convolution of that side that keeps the picture's. */
-typedef struct step_layer {
-    int outputs, extent;
-} step_layer;
-
+/* Dense layers, or a network of pictures. */
 struct training_step {
     const char *shape;
-    int batch, inputs, side; /* side: of the pictures; 0: none */
-    int layers;
-    step_layer layer[MOST_LAYERS];
+    int batch, inputs, layers, outputs[MOST_LAYERS];
+    const bench_network_kind *network;
     step_loss loss;
-    bool pooled;     /* the largest of 2x2 after each convolution's activation */
     bool normalized; /* batch norm before each activation */
     bool dropped;    /* dropout after each activation */
-    bool activated;  /* the last layer too has batch norm and activation */
     bool sigmoid;    /* of the last layer's result */
     double penalty;  /* L1 and L2, of every kernel */
 };
@@ -34,47 +28,38 @@ typedef struct step_run {
     cg_model *model;
     cg_optimizer *optimizer;
     cg_dense *dense[MOST_LAYERS];
-    cg_conv *convs[MOST_LAYERS];
     cg_batch_norm_layer *norms[MOST_LAYERS];
+    bench_network network;
     cg_tensor input, target;
     double *host; /* seconds of the calling thread, of the last HOST_SAMPLES steps */
     int steps;
 } step_run;
 
-static const struct training_step mlp = {"784-512-512-10 batch=128", 128, 784, 0, 3, {{512, 0}, {512, 0}, {10, 0}},
+static const struct training_step mlp = {"784-512-512-10 batch=128", 128, 784, 3, {512, 512, 10},
                                          .loss = CROSS_ENTROPY};
-static const struct training_step mlp_wide = {
-    "1024-4096-4096-1024 batch=64", 64, 1024, 0, 3, {{4096, 0}, {4096, 0}, {1024, 0}}, .loss = SQUARED_ERROR};
+static const struct training_step mlp_wide = {"1024-4096-4096-1024 batch=64", 64, 1024, 3, {4096, 4096, 1024},
+                                              .loss = SQUARED_ERROR};
 static const struct training_step tabular = {
-    "30-64-64-2 batch=32", 32, 30, 0, 3, {{64, 0}, {64, 0}, {2, 0}}, .loss = CROSS_ENTROPY, .normalized = true,
-    .dropped = true};
-static const struct training_step logistic = {"784-10 batch=32", 32, 784, 0, 1, {{10, 0}}, .loss = CROSS_ENTROPY};
+    "30-64-64-2 batch=32", 32, 30, 3, {64, 64, 2}, .loss = CROSS_ENTROPY, .normalized = true, .dropped = true};
+static const struct training_step logistic = {"784-10 batch=32", 32, 784, 1, {10}, .loss = CROSS_ENTROPY};
 static const struct training_step autoencoder = {"784-256-64-256-784 batch=256",
                                                  256,
                                                  784,
-                                                 0,
                                                  4,
-                                                 {{256, 0}, {64, 0}, {256, 0}, {784, 0}},
+                                                 {256, 64, 256, 784},
                                                  .loss = RECONSTRUCTION,
                                                  .sigmoid = true,
                                                  .penalty = 1e-5};
-static const struct training_step lenet = {"1x28x28-32-64-512-10 batch=128",
-                                           128,
-                                           1,
-                                           28,
-                                           4,
-                                           {{32, 5}, {64, 5}, {512, 0}, {10, 0}},
-                                           .loss = CROSS_ENTROPY,
-                                           .pooled = true};
-static const struct training_step convbn = {"3x32x32-64-64-64-64 batch=32",
-                                            32,
-                                            3,
-                                            32,
-                                            4,
-                                            {{64, 3}, {64, 3}, {64, 3}, {64, 3}},
-                                            .loss = MEAN_SQUARE,
-                                            .normalized = true,
-                                            .activated = true};
+static const struct training_step lenet = {
+    .shape = "1x28x28-32-64-512-10 batch=128", .batch = 128, .network = &bench_lenet, .loss = CROSS_ENTROPY};
+static const struct training_step convbn = {
+    .shape = "3x32x32-64-64-64-64 batch=32", .batch = 32, .network = &bench_convbn, .loss = MEAN_SQUARE};
+static const struct training_step resnet20 = {
+    .shape = "3x32x32-16-32-64-10 batch=64", .batch = 64, .network = &bench_resnet20, .loss = CROSS_ENTROPY};
+static const struct training_step unet3d = {
+    .shape = "1x32x32x32-16-32-64-2 batch=2", .batch = 2, .network = &bench_unet3d, .loss = MEAN_SQUARE};
+static const struct training_step mobilenet_block = {
+    .shape = "32x56x56-32-64 batch=16", .batch = 16, .network = &bench_mobilenet_block, .loss = MEAN_SQUARE};
 
 const bench_kind *bench_step_kinds(int *count)
 {
@@ -86,6 +71,9 @@ const bench_kind *bench_step_kinds(int *count)
         {.family = "step", .name = "autoencoder", .step = &autoencoder},
         {.family = "step", .name = "lenet", .step = &lenet},
         {.family = "step", .name = "convbn", .step = &convbn},
+        {.family = "step", .name = "resnet20", .step = &resnet20},
+        {.family = "step", .name = "unet3d", .step = &unet3d},
+        {.family = "step", .name = "mobilenet-block", .step = &mobilenet_block},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;
@@ -120,17 +108,25 @@ static cg_tensor labels(step_run *run, int classes)
     return batch;
 }
 
-static int elements_of_example(const struct training_step *step)
+static int64_t elements_of_example(const struct training_step *step)
 {
-    return step->side ? step->inputs * step->side * step->side : step->inputs;
+    return step->network ? cg_shape_size(step->network->example) : step->inputs;
 }
+
+enum { CLASSES = 10 };
 
 static void make_minibatch(step_run *run)
 {
     const struct training_step *step = run->step;
-    const int last = step->layer[step->layers - 1].outputs;
+    const int last = step->network ? CLASSES : step->outputs[step->layers - 1];
     cg_scope scope = cg_scope_begin(run->cg);
-    run->input = cg_keep(minibatch(run, elements_of_example(step)));
+    run->input = minibatch(run, (int)elements_of_example(step));
+    if (step->network) {
+        cg_shape shape = {.rank = step->network->example.rank + 1, .size = {step->batch}};
+        for (int i = 1; i < shape.rank; i++) shape.size[i] = step->network->example.size[i - 1];
+        run->input = cg_reshape(run->input, shape);
+    }
+    run->input = cg_keep(run->input);
     run->target = run->input;
     if (step->loss == CROSS_ENTROPY) run->target = cg_keep(labels(run, last));
     if (step->loss == SQUARED_ERROR) run->target = cg_keep(minibatch(run, last));
@@ -139,25 +135,15 @@ static void make_minibatch(step_run *run)
 
 static bool has_activation(const struct training_step *step, int layer)
 {
-    return layer + 1 < step->layers || step->activated;
+    return layer + 1 < step->layers;
 }
 
-/* The side of the pictures that a layer is given. */
-static int side_before(const struct training_step *step, int layer)
-{
-    int side = step->side;
-    for (int l = 0; step->pooled && l < layer; l++) side /= step->layer[l].extent ? 2 : 1;
-    return side;
-}
-
-/* Features of an example, or channels of its pictures, that a layer is given. */
 static int inputs_of(const struct training_step *step, int layer)
 {
-    const int inputs = layer ? step->layer[layer - 1].outputs : step->inputs;
-    const bool flattened = step->side && !step->layer[layer].extent && layer && step->layer[layer - 1].extent;
-    return flattened ? inputs * side_before(step, layer) * side_before(step, layer) : inputs;
+    return layer ? step->outputs[layer - 1] : step->inputs;
 }
 
+/* The layers of a network of pictures are made by a first forward pass. */
 static void make_network(step_run *run)
 {
     static const char *const names[] = {"layer1", "layer2", "layer3", "layer4"};
@@ -165,42 +151,32 @@ static void make_network(step_run *run)
     const struct training_step *step = run->step;
     const cg_penalty penalty = cg_elastic(step->penalty, step->penalty);
     run->model = cg_model_new(run->cg);
+    run->network = (bench_network){.model = run->model, .dtype = run->dtype};
     cg_scope scope = cg_scope_begin(run->cg);
+    if (step->network) step->network->forward(&run->network, run->input);
+    run->network.made = true;
     for (int l = 0; l < step->layers; l++) {
-        const int extent = step->layer[l].extent, inputs = inputs_of(step, l), outputs = step->layer[l].outputs;
-        if (extent)
-            run->convs[l] = cg_conv_new(run->model, names[l], inputs, outputs, CG_SHAPE(extent, extent),
-                                        .padding = CG_PADDING_SAME, .kernel_penalty = penalty, .dtype = run->dtype);
-        else
-            run->dense[l] = cg_dense_new(run->model, names[l], inputs, outputs, .kernel_penalty = penalty,
-                                         .dtype = run->dtype);
+        const int outputs = step->outputs[l];
+        run->dense[l] = cg_dense_new(run->model, names[l], inputs_of(step, l), outputs, .kernel_penalty = penalty,
+                                     .dtype = run->dtype);
         if (step->normalized && has_activation(step, l))
-            run->norms[l] = cg_batch_norm_new(run->model, norm_names[l], outputs, .axis = extent ? 1 : 0,
-                                              .dtype = run->dtype);
+            run->norms[l] = cg_batch_norm_new(run->model, norm_names[l], outputs, .dtype = run->dtype);
     }
     cg_scope_end(scope);
     run->optimizer = cg_adam_new(run->model);
 }
 
-static cg_tensor call_layer(const step_run *run, int layer, cg_tensor x)
-{
-    const struct training_step *step = run->step;
-    const int64_t side = side_before(step, layer), inputs = inputs_of(step, layer);
-    if (!run->convs[layer]) return cg_dense_call(run->dense[layer], cg_reshape(x, CG_SHAPE(step->batch, inputs)));
-    if (layer == 0) x = cg_reshape(x, CG_SHAPE(step->batch, inputs, side, side));
-    return cg_conv_call(run->convs[layer], x);
-}
-
-static cg_tensor forward(const step_run *run)
+static cg_tensor forward(step_run *run)
 {
     const struct training_step *step = run->step;
     cg_tensor x = run->input;
+    run->network.next = 0;
+    if (step->network) return step->network->forward(&run->network, x);
     for (int l = 0; l < step->layers; l++) {
-        x = call_layer(run, l, x);
+        x = cg_dense_call(run->dense[l], x);
         if (!has_activation(step, l)) break;
         if (step->normalized) x = cg_batch_norm_call(run->norms[l], x);
         x = cg_relu(x);
-        if (step->pooled && run->convs[l]) x = cg_max_pool(x, CG_SHAPE(2, 2));
         if (step->dropped) x = cg_dropout(x, .rate = 0.2);
     }
     return step->sigmoid ? cg_sigmoid(x) : x;
@@ -248,15 +224,13 @@ static double time_block(void *user, int repetitions)
     return cg_status(run->cg) == CG_OK ? seconds_on(CLOCK_MONOTONIC) - start : -1;
 }
 
-/* Two products of each layer in the backward pass, of the first only one: nobody asks for the input's gradient. A
- * convolution's are counted as they are written down, padding included. */
-static double products_flop(const struct training_step *step)
+/* Two products of each layer in the backward pass, of the first only one: nobody asks for the input's gradient. */
+static double products_flop(const step_run *run)
 {
-    double flop = 0;
-    for (int l = 0; l < step->layers; l++) {
-        const double extent = step->layer[l].extent ? step->layer[l].extent * side_before(step, l) : 1;
-        flop += (l ? 3 : 2) * 2.0 * step->batch * inputs_of(step, l) * step->layer[l].outputs * extent * extent;
-    }
+    const struct training_step *step = run->step;
+    double flop = run->network.flop;
+    for (int l = 0; l < step->layers; l++)
+        flop += (l ? 3 : 2) * 2.0 * step->batch * inputs_of(step, l) * step->outputs[l];
     return flop;
 }
 
@@ -264,7 +238,7 @@ static double products_flop(const struct training_step *step)
 static double step_traffic(const step_run *run)
 {
     const double weights = (double)cg_model_size(run->model);
-    const double batch = (double)run->step->batch * elements_of_example(run->step);
+    const double batch = (double)run->step->batch * (double)elements_of_example(run->step);
     return (6 * weights + batch) * (double)cg_dtype_bytes(run->dtype);
 }
 
@@ -274,6 +248,7 @@ static bool measure(step_run *run, bool quick, bench_result *result)
     cg_training(run->cg, true);
     make_minibatch(run);
     make_network(run);
+    result->flop = products_flop(run);
     result->traffic = step_traffic(run);
     result->step.needed = train_first(run);
     cg_wait(run->cg);
@@ -288,7 +263,7 @@ static bool measure(step_run *run, bool quick, bench_result *result)
 bool bench_run_step(cg_context *cg, const bench_case *c, bool quick, bench_result *result)
 {
     step_run run = {.cg = cg, .step = c->kind->step, .dtype = c->dtype};
-    *result = (bench_result){.flop = products_flop(run.step), .passes = 1};
+    *result = (bench_result){.passes = 1};
     run.host = cg_host_allocate(cg, HOST_SAMPLES * sizeof *run.host);
     const bool ok = run.host && measure(&run, quick, result);
     if (ok) {

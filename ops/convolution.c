@@ -138,23 +138,18 @@ static bool convolution_infer(const cg_call *call, cg_inferred *result)
            infer_as(call, result, shape_of(&g, call->input_shapes[0].size[0], call->input_shapes[1].size[0], COUNT));
 }
 
-/* A sum over each window, channel by channel: a matrix product would have one row. */
-static cg_tensor convolve_depthwise(cg_tensor x, cg_tensor kernel, const geometry *g)
+/* kernel [channels, 1, extents...] without the 1. */
+static cg_tensor channel_kernels(cg_tensor kernel, const geometry *g)
 {
-    cg_shape weights = {.rank = 1 + 2 * g->rank, .size = {g->groups}};
-    cg_axes extents = {.count = g->rank};
-    for (int i = 0; i < g->rank; i++) {
-        weights.size[1 + i] = along(g, EXTENT, i);
-        weights.size[1 + g->rank + i] = 1;
-        extents.axis[i] = 2 + i;
-    }
-    return cg_sum(cg_mul(cg_windows(x, g->window, g->rank), cg_reshape(kernel, weights)), .axes = extents);
+    cg_shape shape = {.rank = 1 + g->rank, .size = {g->groups}};
+    for (int i = 0; i < g->rank; i++) shape.size[1 + i] = along(g, EXTENT, i);
+    return cg_reshape(kernel, shape);
 }
 
 static cg_tensor convolve(cg_tensor x, cg_tensor kernel, const geometry *g)
 {
     const cg_shape shape = cg_shape_of(kernel);
-    if (is_depthwise(g, shape)) return convolve_depthwise(x, kernel, g);
+    if (is_depthwise(g, shape)) return cg_convolve_channels(x, channel_kernels(kernel, g), g->window, g->rank);
     cg_tensor products = cg_matmul(kernel_matrices(kernel, g), columns_of(x, g));
     return cg_reshape(products, shape_of(g, cg_shape_of(x).size[0], shape.size[0], COUNT));
 }
@@ -246,107 +241,33 @@ static cg_tensor unconvolve_unit(cg_tensor cotangent, cg_tensor kernel, const ge
     return convolve(cotangent, reversed(kernel, g), &back);
 }
 
-/* With dilation beside a stride: zeros between the cotangent's elements make the stride 1. */
-static cg_tensor unconvolve_spread(cg_tensor cotangent, cg_tensor kernel, const geometry *g)
+static bool has_strides(const geometry *g)
 {
-    geometry unit = *g;
-    for (int i = 0; i < g->rank; i++) {
-        const cg_window *w = &g->window[i];
-        const int axis = 2 + i;
-        cg_shape shape = cg_shape_of(cotangent);
-        cg_shape before = {.rank = shape.rank + 1}, after = before;
-        after.size[axis + 1] = w->stride - 1;
-        shape.size[axis] *= w->stride;
-        cotangent = cg_reshape(cg_pad(cg_expand_dims(cotangent, axis + 1), before, after), shape);
-        unit.window[i].stride = 1;
-        unit.window[i].count = (w->count - 1) * w->stride + 1;
-        cotangent = cg_slice_axis(cotangent, axis, 0, unit.window[i].count);
-    }
-    return unconvolve_unit(cotangent, kernel, &unit);
+    for (int i = 0; i < g->rank; i++)
+        if (g->window[i].stride != 1) return true;
+    return false;
 }
 
-/* Element x of the input, `before` added, is stride * u + r: it meets the kernel's elements k = r + stride * m at the
- * places u - m. So for each remainder r the gradient is that of a convolution of stride 1 with every stride-th element
- * of the kernel. This is the one for the remainder of each axis, over the range of u that all of them share; `number`
- * counts through the remainders. */
-static int64_t first_quotient(const cg_window *w)
+/* With strides: what each place of the cotangent gives to each element of its window, added up where windows overlap.
+ */
+static cg_tensor unconvolve_strided(cg_tensor cotangent, cg_tensor kernel, const geometry *g)
 {
-    return w->before / w->stride;
-}
-
-static int64_t quotients(const cg_window *w)
-{
-    return (w->before + w->size - 1) / w->stride - first_quotient(w) + 1;
-}
-
-static cg_tensor unconvolve_remainder(cg_tensor cotangent, cg_tensor kernel, const geometry *g, int number)
-{
-    geometry phase = *g;
-    cg_window every[CG_MAX_SPATIAL];
-    bool any = true;
-    for (int i = g->rank - 1; i >= 0; i--) {
-        const cg_window *w = &g->window[i];
-        const int64_t remainder = number % w->stride;
-        number /= (int)w->stride;
-        any &= remainder < w->extent;
-        const int64_t extent = (w->extent - remainder + w->stride - 1) / w->stride;
-        every[i] = (cg_window){w->extent, 1, extent, w->stride, 1, -remainder};
-        phase.window[i] = (cg_window){quotients(w), extent, w->count, 1, w->dilation, first_quotient(w)};
-    }
     const int64_t batch = cg_shape_of(cotangent).size[0], channels = cg_shape_of(kernel).size[1] * g->groups;
-    if (!any)
-        return cg_zeros(cg_context_of(kernel), shape_of(&phase, batch, channels, SIZE), .dtype = cg_dtype_of(kernel));
-    return unconvolve_unit(cotangent, cg_pick(kernel, every, g->rank), &phase);
-}
-
-enum { MOST_REMAINDERS = 64 };
-
-static int remainders(const geometry *g)
-{
-    int64_t count = 1;
+    const cg_shape places = CG_SHAPE(batch, g->groups, cg_shape_of(kernel).size[0] / g->groups,
+                                     product_along(g, COUNT));
+    cg_tensor shares = cg_matmul(cg_swap_axes(kernel_matrices(kernel, g), -1, -2), cg_reshape(cotangent, places));
+    cg_shape windows = {.rank = 2 + 2 * g->rank, .size = {batch, channels}};
     for (int i = 0; i < g->rank; i++) {
-        if (g->window[i].stride > 1 && g->window[i].dilation > 1) return MOST_REMAINDERS + 1;
-        count *= g->window[i].stride <= MOST_REMAINDERS ? g->window[i].stride : MOST_REMAINDERS + 1;
+        windows.size[2 + i] = along(g, EXTENT, i);
+        windows.size[2 + g->rank + i] = along(g, COUNT, i);
     }
-    return count <= MOST_REMAINDERS ? (int)count : MOST_REMAINDERS + 1;
-}
-
-/* [remainders, batch, channels, quotients...] to [batch, channels, size...]. */
-static cg_tensor interleave(cg_tensor phases, const geometry *g)
-{
-    const cg_shape stacked = cg_shape_of(phases);
-    const int rank = g->rank;
-    cg_shape apart = {.rank = 2 + 2 * rank}, whole = {.rank = 2 + rank, .size = {stacked.size[1], stacked.size[2]}};
-    cg_axes order = {.count = apart.rank, .axis = {rank, rank + 1}};
-    cg_window inside[CG_MAX_SPATIAL];
-    apart.size[rank] = stacked.size[1];
-    apart.size[rank + 1] = stacked.size[2];
-    for (int i = 0; i < rank; i++) {
-        const cg_window *w = &g->window[i];
-        const int64_t start = w->before - first_quotient(w) * w->stride;
-        apart.size[i] = w->stride;
-        apart.size[rank + 2 + i] = quotients(w);
-        order.axis[2 + 2 * i] = rank + 2 + i;
-        order.axis[3 + 2 * i] = i;
-        whole.size[2 + i] = quotients(w) * w->stride;
-        inside[i] = (cg_window){whole.size[2 + i], 1, w->size, 1, 1, -start};
-    }
-    return cg_pick(cg_reshape(cg_permute(cg_reshape(phases, apart), order), whole), inside, rank);
+    return cg_fold_windows(cg_reshape(shares, windows), g->window, g->rank);
 }
 
 static void data_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
     const geometry g = geometry_of(call);
-    const int count = remainders(&g);
-    cg_tensor phases[MOST_REMAINDERS];
-    if (count == 1) {
-        outputs[0] = unconvolve_unit(inputs[0], inputs[1], &g);
-    } else if (count > MOST_REMAINDERS) {
-        outputs[0] = unconvolve_spread(inputs[0], inputs[1], &g);
-    } else {
-        for (int i = 0; i < count; i++) phases[i] = unconvolve_remainder(inputs[0], inputs[1], &g, i);
-        outputs[0] = interleave(cg_stack(phases, count, 0), &g);
-    }
+    outputs[0] = (has_strides(&g) ? unconvolve_strided : unconvolve_unit)(inputs[0], inputs[1], &g);
 }
 
 static void data_vjp(const cg_vjp *v, cg_tensor *result)
@@ -390,16 +311,24 @@ static bool kernel_infer(const cg_call *call, cg_inferred *result)
 
 /* The sums over batch and places are one matrix product, of depth batch * places. The windows are its rows, so that
  * places, which lie side by side, are what a row goes along. */
+static cg_tensor correlate(cg_tensor x, cg_tensor cotangent, const geometry *g)
+{
+    geometry places = *g;
+    for (int i = 0; i < g->rank; i++)
+        places.window[i] = (cg_window){along(g, COUNT, i), 1, along(g, COUNT, i), 1, 1, 0};
+    return cg_swap_axes(cg_matmul(rows_of(x, g), cg_swap_axes(rows_of(cotangent, &places), -1, -2)), -1, -2);
+}
+
 static void kernel_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs)
 {
     const geometry g = geometry_of(call);
     const cg_shape x = call->input_shapes[0], cotangent = call->input_shapes[1];
-    geometry places = g;
-    for (int i = 0; i < g.rank; i++)
-        places.window[i] = (cg_window){along(&g, COUNT, i), 1, along(&g, COUNT, i), 1, 1, 0};
-    cg_tensor products = cg_matmul(rows_of(inputs[0], &g), cg_swap_axes(rows_of(inputs[1], &places), -1, -2));
-    outputs[0] = cg_reshape(cg_swap_axes(products, -1, -2),
-                            shape_of(&g, cotangent.size[1], x.size[1] / g.groups, EXTENT));
+    const cg_shape kernel = shape_of(&g, cotangent.size[1], x.size[1] / g.groups, EXTENT);
+    const cg_tensor sums = is_depthwise(&g, kernel)
+                               ? cg_sum(cg_correlate_channels(inputs[0], inputs[1], g.window, g.rank),
+                                        .axes = CG_AXES(0))
+                               : correlate(inputs[0], inputs[1], &g);
+    outputs[0] = cg_reshape(sums, kernel);
 }
 
 static void kernel_vjp(const cg_vjp *v, cg_tensor *result)

@@ -137,15 +137,16 @@ static bool fold_infer(const cg_call *call, cg_inferred *result)
 static bool fold_launch(const cg_call *call, cg_launch *launch)
 {
     const int64_t elements = cg_shape_size(call->input_shapes[0]);
-    int64_t per_element = 1, size = 1;
+    const int rank = cg_window_rank(call);
+    int64_t per_element = 1, rows = 1;
     *launch = (cg_launch){0};
     cg_window_parameters(call, launch);
-    for (int i = 0; i < cg_window_rank(call); i++) {
+    for (int i = 0; i < rank; i++) {
         const cg_window w = cg_window_of(call, i);
         per_element *= w.extent * w.count;
-        size *= w.size;
+        rows *= i < rank - 1 ? w.size : 1;
     }
-    launch->items = per_element > 0 ? elements / per_element * size : 0;
+    launch->items = per_element > 0 ? elements / per_element * rows : 0;
     return true;
 }
 
@@ -163,15 +164,16 @@ static const cg_sample fold_samples[] = {
      .smooth = true},
 };
 
-/* An element adds up what the windows over it hold, in the windows' order: no two items write the same one. */
+/* An item is a row of the result. Each element adds up what the windows over it hold, in the windows' order: no two
+ * items write the same one. */
 static const cg_op fold_op = {
     .name = "fold_windows",
     .kind = CG_OP_KERNEL,
     .inputs = 1,
     .infer = fold_infer,
-    .source = "const long x = i % p12 + p17, y = i / p12 % p6 + p11, z = i / (p12 * p6) % p0 + p5;\n"
-              "const long base = i / (p12 * p6 * p0) * (p1 * p7 * p13);\n"
-              "OUT0_T sum = 0;\n"
+    .source = "const long y = i % p6 + p11, z = i / p6 % p0 + p5, base = i / (p6 * p0) * (p1 * p7 * p13);\n"
+              "__global OUT0_T *restrict row = out0 + i * p12;\n"
+              "for (long x = 0; x < p12; x++) row[x] = 0;\n"
               "for (long a = 0; a < p1; a++) {\n"
               "    const long u = (z - a * p4) / p3;\n"
               "    if (u * p3 != z - a * p4 || u < 0 || u >= p2) continue;\n"
@@ -179,14 +181,19 @@ static const cg_op fold_op = {
               "        const long v = (y - b * p10) / p9;\n"
               "        if (v * p9 != y - b * p10 || v < 0 || v >= p8) continue;\n"
               "        for (long c = 0; c < p13; c++) {\n"
-              "            const long w = (x - c * p16) / p15;\n"
-              "            if (w * p15 != x - c * p16 || w < 0 || w >= p14) continue;\n"
-              "            const long window = base + (a * p7 + b) * p13 + c;\n"
-              "            sum += in0[((window * p2 + u) * p8 + v) * p14 + w];\n"
+              "            const long window = base + (a * p7 + b) * p13 + c, shift = c * p16 - p17;\n"
+              "            __global const IN0_T *restrict from = in0 + ((window * p2 + u) * p8 + v) * p14;\n"
+              "            long begin = 0, end = p14;\n"
+              "            while (begin < end && (begin * p15 + shift < 0 || begin * p15 + shift >= p12)) begin++;\n"
+              "            while (begin < end && ((end - 1) * p15 + shift < 0 || (end - 1) * p15 + shift >= p12)) "
+              "end--;\n"
+              "            if (p15 == 1)\n"
+              "                for (long w = begin; w < end; w++) row[w + shift] += from[w];\n"
+              "            else\n"
+              "                for (long w = begin; w < end; w++) row[w * p15 + shift] += from[w];\n"
               "        }\n"
               "    }\n"
-              "}\n"
-              "out0[i] = sum;\n",
+              "}\n",
     .launch = fold_launch,
     .vjp = fold_vjp,
     SAMPLES(fold_samples),

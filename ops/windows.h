@@ -30,4 +30,10 @@ cg_tensor cg_pick(cg_tensor x, const cg_window *windows, int rank);
  */
 cg_tensor cg_fold_windows(cg_tensor windows_of_x, const cg_window *windows, int rank);
 
+/* Of each channel by itself (depthwise.c), windows of positive strides: x [batch, channels, size...] with kernel
+ * [channels, extent...], to [batch, channels, count...]; and the gradient in that kernel, each example's share:
+ * [batch, channels, extent...]. */
+cg_tensor cg_convolve_channels(cg_tensor x, cg_tensor kernel, const cg_window *windows, int rank);
+cg_tensor cg_correlate_channels(cg_tensor x, cg_tensor cotangent, const cg_window *windows, int rank);
+
 #endif
