@@ -191,7 +191,7 @@ def prepare_step(name):
     network = image_network(name) if "example" in step else network_of(step)
     optimizer = torch.optim.Adam(network.parameters(), lr=peer_work.LEARNING_RATE,
                                  betas=(peer_work.BETA1, peer_work.BETA2), eps=peer_work.DELTA)
-    kernels = [layer.weight for layer in network if isinstance(layer, torch.nn.Linear)]
+    kernels = [layer.weight for layer in network.modules() if isinstance(layer, torch.nn.Linear)]
     penalty = step.get("penalty")
     x, classes = example_of(step)
     loss_of = loss_function(step, x, classes)
