@@ -142,6 +142,16 @@ bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const
                (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
 }
 
+/* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. Less for
+ * less, in few steps, as kernels are built for each. */
+static int choose_depth(const struct gemm_shape *shape)
+{
+    const int64_t k = cg_gemm_typical(shape).k / cg_larger(1, shape->stretches);
+    int depth = shape->f64 ? 512 : 1024;
+    while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH && !shape->k_varies) depth /= 4;
+    return depth;
+}
+
 struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gemm_device *device)
 {
     return cg_gemm_plan_as(shape, device, &(struct gemm_division){0});
@@ -150,8 +160,7 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gem
 struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
                                    const struct gemm_division *division)
 {
-    /* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
-    struct gemm_launch launch = {.depth = shape->f64 ? 512 : 1024,
+    struct gemm_launch launch = {.depth = choose_depth(shape),
                                  .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
     if (division->depth > 0) launch.depth = division->depth;
     launch.columns = division->columns > 0 ? division->columns : choose_columns(launch, *shape, device);

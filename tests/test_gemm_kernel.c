@@ -362,11 +362,11 @@ START_TEST(every_form_in_f64)
 }
 END_TEST
 
-/* Where the extents are fixed, few columns get a narrow strip. */
+/* Where their number is fixed, few columns get a narrow strip. */
 START_TEST(few_columns_get_a_narrow_strip)
 {
     static const int extents[][3] = {{128, 10, 512}, {37, 1, 700}, {512, 4, 13}, {1, 16, 1}, {3, 12, 40}};
-    struct gemm_shape shape = {.batches = 1, .transposed_b = _i, .m_varies = true};
+    struct gemm_shape shape = {.batches = 1, .transposed_b = _i, .m_varies = true, .k_varies = true};
     cl_kernel kernel = NULL;
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2];

@@ -1,0 +1,232 @@
+/* Tests how convolutions run: on shapes large enough for every part of the kernels that gather windows, against sums in
+ * double on the host, whichever kernel multiplies; and what of them shares a kernel. What they mean is tested against
+ * another library in test_oracle_convolution.c. */
+#define _GNU_SOURCE
+#include "op_support.h"
+
+#include <clgrad/convolution.h>
+
+/* Of x, batch and channels; along the axes size, extent, stride, dilation, before and after. */
+typedef struct geometry {
+    int64_t batch, channels, outputs, groups;
+    int rank;
+    int64_t axis[CG_MAX_SPATIAL][6];
+} geometry;
+
+static const geometry geometries[] = {
+    {2, 130, 29, 1, 2, {{9, 3, 1, 1, 1, 1}, {37, 3, 1, 1, 1, 1}}}, /* deeper than a block of the packed kernel */
+    {2, 5, 26, 1, 2, {{40, 5, 2, 1, 2, 2}, {71, 3, 2, 1, 1, 0}}},  /* strides of 2, by vectors and at the edges */
+    {1, 3, 13, 1, 2, {{66, 7, 2, 1, 3, 3}, {64, 7, 2, 1, 3, 2}}},  /* as the first layer of a residual network */
+    {3, 4, 8, 1, 1, {{1000, 9, 1, 3, 12, 12}}},                    /* one long row */
+    {2, 4, 8, 1, 1, {{500, 4, 3, 1, 0, 0}}},                       /* a stride that has no vectors */
+    {2, 3, 33, 1, 3, {{6, 3, 1, 1, 1, 1}, {9, 3, 1, 1, 1, 1}, {10, 3, 1, 1, 1, 1}}},
+    {2, 8, 20, 2, 3, {{5, 2, 2, 1, 1, 0}, {9, 3, 1, 2, 2, 1}, {11, 3, 2, 1, 0, 1}}},
+    {2, 12, 24, 3, 2, {{14, 3, 1, 1, 1, 1}, {14, 5, 1, 1, 2, 2}}},  /* groups; rows shorter than a vector */
+    {20, 6, 7, 1, 2, {{5, 3, 1, 1, 1, 1}, {4, 3, 1, 1, 1, 1}}},     /* short stretches of the depth */
+    {3, 16, 20, 1, 2, {{12, 1, 2, 1, 0, 0}, {33, 1, 2, 1, 0, 0}}},  /* every second element */
+    {2, 40, 17, 1, 2, {{30, 1, 1, 1, 0, 0}, {30, 1, 1, 1, 0, 0}}},  /* products without windows */
+    {2, 3, 2, 1, 2, {{3, 3, 1, 1, 1, 1}, {2, 2, 1, 1, 0, 0}}},      /* rows too short to be gathered */
+    {2, 19, 19, 19, 2, {{20, 3, 1, 1, 1, 1}, {35, 3, 1, 1, 1, 1}}}, /* each channel by itself */
+    {2, 5, 5, 5, 2, {{21, 3, 2, 1, 1, 1}, {40, 5, 2, 1, 2, 2}}},
+    {2, 3, 3, 3, 3, {{5, 3, 1, 1, 1, 1}, {6, 2, 1, 2, 1, 1}, {9, 3, 2, 1, 1, 1}}},
+};
+enum { GEOMETRIES = sizeof geometries / sizeof *geometries };
+enum { SIZE_OF, EXTENT, STRIDE, DILATION, BEFORE, AFTER };
+
+static int64_t places_along(const geometry *g, int axis)
+{
+    const int64_t *a = g->axis[axis];
+    return (a[SIZE_OF] + a[BEFORE] + a[AFTER] - (a[EXTENT] - 1) * a[DILATION] - 1) / a[STRIDE] + 1;
+}
+
+static cg_shape shape_of(const geometry *g, int64_t first, int64_t second, int which)
+{
+    cg_shape shape = {.rank = 2 + g->rank, .size = {first, second}};
+    for (int i = 0; i < g->rank; i++) shape.size[2 + i] = which < 0 ? places_along(g, i) : g->axis[i][which];
+    return shape;
+}
+
+/* x, kernel, cotangent; and by the definition: the result, and the gradients of <result, cotangent>. */
+typedef struct problem {
+    cg_shape shape[3];
+    float *given[3];
+    double *expected[3];
+} problem;
+
+enum { X, KERNEL, COTANGENT };
+
+static float *random_floats(cg_shape shape, unsigned seed)
+{
+    const int64_t count = cg_shape_size(shape);
+    float *values = test_memory((size_t)count * sizeof *values);
+    for (int64_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        values[i] = (float)(seed >> 8) / (float)(1 << 23) - 1;
+    }
+    return values;
+}
+
+/* Adds what one product contributes to the result and to both gradients. */
+static void add_product(const problem *p, int64_t x, int64_t kernel, int64_t place)
+{
+    p->expected[COTANGENT][place] += (double)p->given[X][x] * p->given[KERNEL][kernel];
+    p->expected[X][x] += (double)p->given[KERNEL][kernel] * p->given[COTANGENT][place];
+    p->expected[KERNEL][kernel] += (double)p->given[X][x] * p->given[COTANGENT][place];
+}
+
+/* Goes through the spatial axes from `axis` on. The three indices are those of what lies in front. */
+static void add_windows(const geometry *g, const problem *p, int axis, int64_t x, int64_t kernel, int64_t place)
+{
+    if (axis == g->rank) {
+        add_product(p, x, kernel, place);
+        return;
+    }
+    const int64_t *a = g->axis[axis];
+    for (int64_t w = 0; w < places_along(g, axis); w++)
+        for (int64_t k = 0; k < a[EXTENT]; k++) {
+            const int64_t at = w * a[STRIDE] + k * a[DILATION] - a[BEFORE];
+            if (at < 0 || at >= a[SIZE_OF]) continue;
+            add_windows(g, p, axis + 1, x * a[SIZE_OF] + at, kernel * a[EXTENT] + k, place * places_along(g, axis) + w);
+        }
+}
+
+static problem problem_of(const geometry *g)
+{
+    problem p = {.shape = {shape_of(g, g->batch, g->channels, SIZE_OF),
+                           shape_of(g, g->outputs, g->channels / g->groups, EXTENT),
+                           shape_of(g, g->batch, g->outputs, -1)}};
+    const int64_t channels = g->channels / g->groups, outputs = g->outputs / g->groups;
+    for (int i = 0; i < 3; i++) {
+        p.given[i] = random_floats(p.shape[i], (unsigned)i + 7);
+        p.expected[i] = test_memory((size_t)cg_shape_size(p.shape[i]) * sizeof *p.expected[i]);
+    }
+    for (int64_t n = 0; n < g->batch; n++)
+        for (int64_t o = 0; o < g->outputs; o++)
+            for (int64_t c = 0; c < channels; c++)
+                add_windows(g, &p, 0, n * g->channels + o / outputs * channels + c, o * channels + c,
+                            n * g->outputs + o);
+    return p;
+}
+
+/* Within 1e-5 of the largest value. */
+static void expect_sums(cg_tensor found, cg_shape shape, const double *expected)
+{
+    const size_t count = (size_t)cg_shape_size(shape);
+    float *values = test_memory(count * sizeof *values);
+    double largest = 0;
+    ck_assert_msg(cg_shapes_equal(cg_shape_of(found), shape), "%s", cg_tensor_text(found));
+    ck_assert_msg(cg_read_floats(found, values, count), "%s", cg_message(cg));
+    for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
+    for (size_t i = 0; i < count; i++)
+        ck_assert_msg(fabs(values[i] - expected[i]) <= 1e-5 * largest, "element %zu: %g instead of %g, of up to %g", i,
+                      values[i], expected[i], largest);
+}
+
+static cg_tensor convolve(const geometry *g, cg_tensor x, cg_tensor kernel)
+{
+    cg_convolution_options options = {.padding = CG_PADDING_EXPLICIT, .groups = g->groups};
+    for (int i = 0; i < g->rank; i++) {
+        options.stride[i] = g->axis[i][STRIDE];
+        options.dilation[i] = g->axis[i][DILATION];
+        options.before[i] = g->axis[i][BEFORE];
+        options.after[i] = g->axis[i][AFTER];
+    }
+    return cg_convolution_with(x, kernel, &options);
+}
+
+static void check_geometry(const geometry *g, cg_dtype dtype)
+{
+    const problem p = problem_of(g);
+    cg_tensor in[3], gradients[2];
+    for (int i = 0; i < 3; i++) in[i] = cg_cast(cg_input(cg, CG_F32, p.shape[i], p.given[i]), dtype);
+    const cg_tensor y = convolve(g, in[X], in[KERNEL]);
+    ck_assert_msg(cg_grad(&y, 1, in, 2, gradients, .cotangents = &in[COTANGENT]), "%s", cg_message(cg));
+    expect_sums(cg_cast(y, CG_F32), p.shape[COTANGENT], p.expected[COTANGENT]);
+    expect_sums(cg_cast(gradients[X], CG_F32), p.shape[X], p.expected[X]);
+    expect_sums(cg_cast(gradients[KERNEL], CG_F32), p.shape[KERNEL], p.expected[KERNEL]);
+}
+
+START_TEST(convolutions_of_all_sizes_are_sums_over_windows)
+{
+    static const char *const kernels[] = {"packed", "tiled"};
+    for (int k = 0; k < 2; k++) {
+        setenv("CLGRAD_GEMM", kernels[k], 1);
+        open_context();
+        check_geometry(&geometries[_i], CG_F32);
+        if (k == 0 && has_f64()) check_geometry(&geometries[_i], CG_F64);
+        close_context();
+        unsetenv("CLGRAD_GEMM");
+    }
+}
+END_TEST
+
+/* ---- What shares a kernel ---------------------------------------------------------------------------------------- */
+
+static cg_tensor evaluated(cg_shape shape, int salt)
+{
+    const cg_tensor x = cg_input(cg, CG_F32, shape, random_floats(shape, (unsigned)salt));
+    ck_assert(cg_eval(&x, 1));
+    return x;
+}
+
+/* In so many bytes at most, with the result. */
+static void expect_one_kernel(cg_tensor y, int64_t most_bytes)
+{
+    const bool cpu = !cg_device(cg)->is_gpu;
+    ck_assert_msg(cg_eval(&y, 1), "%s", cg_message(cg));
+    const cg_counters counters = cg_counters_get(cg);
+    if (cpu) ck_assert_int_eq(counters.last_plan_kernels, 1);
+    if (cpu) ck_assert_int_le(counters.last_plan_peak_bytes, most_bytes);
+}
+
+/* The windows would be nine times as large as x. */
+START_TEST(a_convolution_with_bias_and_activation_is_one_kernel)
+{
+    enum { BATCH = 8, CHANNELS = 16, SIDE = 64, OUTPUTS = 24, BYTES_OF_CHANNEL = BATCH * SIDE * SIDE * 4 };
+    open_context();
+    const cg_tensor x = evaluated(CG_SHAPE(BATCH, CHANNELS, SIDE, SIDE), 1),
+                    kernel = evaluated(CG_SHAPE(OUTPUTS, CHANNELS, 3, 3), 2),
+                    bias = evaluated(CG_SHAPE(OUTPUTS, 1, 1), 3),
+                    residual = evaluated(CG_SHAPE(BATCH, OUTPUTS, SIDE, SIDE), 4);
+    const cg_tensor y = cg_convolution(x, kernel, .padding = CG_PADDING_SAME);
+    expect_one_kernel(cg_relu(cg_add(cg_add(y, bias), residual)), (CHANNELS + OUTPUTS) * BYTES_OF_CHANNEL);
+    close_context();
+}
+END_TEST
+
+/* What follows a product may see its rows and columns cut into several axes, and use these in ways of their own. */
+START_TEST(a_product_runs_behind_cut_axes)
+{
+    enum { HEADS = 3, WIDTH = 10, ROWS = 14, DEPTH = 20, COUNT_OF = ROWS * HEADS * WIDTH };
+    float a[ROWS * DEPTH], b[DEPTH * HEADS * WIDTH], scale[HEADS], shift[2 * WIDTH], found[COUNT_OF];
+    open_context();
+    const cg_tensor x = evaluated(CG_SHAPE(ROWS, DEPTH), 1), w = evaluated(CG_SHAPE(DEPTH, HEADS * WIDTH), 2),
+                    s = evaluated(CG_SHAPE(HEADS, 1), 3), t = evaluated(CG_SHAPE(2, 1, 1, WIDTH), 4);
+    const cg_tensor cut = cg_reshape(cg_matmul(x, w), CG_SHAPE(2, ROWS / 2, HEADS, WIDTH));
+    const cg_tensor y = cg_add(cg_mul(cut, s), t);
+    expect_one_kernel(y, 1 << 20);
+    ck_assert(cg_read_floats(x, a, ROWS * DEPTH) && cg_read_floats(w, b, DEPTH * HEADS * WIDTH) &&
+              cg_read_floats(s, scale, HEADS) && cg_read_floats(t, shift, 2 * WIDTH) &&
+              cg_read_floats(y, found, COUNT_OF));
+    for (int i = 0; i < COUNT_OF; i++) {
+        const int row = i / (HEADS * WIDTH), column = i % (HEADS * WIDTH);
+        double sum = 0;
+        for (int k = 0; k < DEPTH; k++) sum += (double)a[row * DEPTH + k] * b[k * HEADS * WIDTH + column];
+        const double expected = sum * scale[column / WIDTH] + shift[row / (ROWS / 2) * WIDTH + column % WIDTH];
+        ck_assert_float_eq_tol(found[i], (float)expected, 1e-4f);
+    }
+    close_context();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("convolution_kernels");
+    TCase *sizes = tcase_create("sizes"), *plans = tcase_create("plans");
+    tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, GEOMETRIES);
+    tcase_add_test(plans, a_convolution_with_bias_and_activation_is_one_kernel);
+    tcase_add_test(plans, a_product_runs_behind_cut_axes);
+    suite_add_tcase(suite, sizes);
+    suite_add_tcase(suite, plans);
+    return run_suite(suite);
+}
