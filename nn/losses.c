@@ -1,191 +1,215 @@
-/* Losses and metrics, composed of public ops in the forms that neither overflow nor lose the derivative. The running
- * averages keep their sum in a variable, so adding to them is part of the step's plan. */
-#include <clgrad/losses.h>
+/* Losses that are no cross-entropies: of differences, of margins, and those along axes, which compare vectors, regions
+ * or distributions. All are composed of public ops in forms that overflow for nothing finite and keep the derivative
+ * where a root or a logarithm has none. */
+#include "nn/loss.h"
+#include "nn/options.h"
 
-#include <clgrad/ops.h>
-#include <clgrad/variable.h>
 #include <math.h>
-#include <string.h>
 
-static bool either_null(cg_tensor a, cg_tensor b)
+static const cg_axes all_axes = {0}, last_axis = {1, {-1}};
+
+/* ---- Differences ------------------------------------------------------------------------------------------------- */
+
+/* prediction - target; null after reporting. */
+static cg_tensor begin_difference(cg_loss *loss)
 {
-    return cg_is_null(a) || cg_is_null(b);
+    if (cg_is_null(loss->prediction)) return loss->prediction;
+    if (!cg_is_floating(cg_dtype_of(loss->prediction))) loss->prediction = cg_cast(loss->prediction, CG_F32);
+    if (!cg_loss_begin(loss, 0, all_axes, "prediction and target must have one shape")) return (cg_tensor){0};
+    return cg_sub(loss->prediction, loss->target);
 }
 
-static cg_tensor report_shapes(const char *loss, cg_tensor a, cg_tensor b, const char *wanted)
+cg_tensor cg_mean_squared_error_with(cg_tensor prediction, cg_tensor target, const cg_loss_options *options)
 {
-    return cg_report(cg_context_of(a), CG_ERROR_ARGUMENT, loss, "%s %s against %s %s: %s",
-                     cg_dtype_name(cg_dtype_of(a)), cg_tensor_text(a), cg_dtype_name(cg_dtype_of(b)), cg_tensor_text(b),
-                     wanted);
+    cg_loss loss = cg_loss_of("mean_squared_error", options, prediction, target);
+    return cg_loss_end(&loss, cg_square(begin_difference(&loss)));
 }
 
-static cg_tensor as_dtype_of(cg_tensor x, cg_tensor other)
+cg_tensor cg_mean_absolute_error_with(cg_tensor prediction, cg_tensor target, const cg_loss_options *options)
 {
-    return cg_dtype_of(x) == cg_dtype_of(other) ? x : cg_cast(x, cg_dtype_of(other));
+    cg_loss loss = cg_loss_of("mean_absolute_error", options, prediction, target);
+    return cg_loss_end(&loss, cg_abs(begin_difference(&loss)));
 }
 
-cg_tensor cg_mean_squared_error(cg_tensor prediction, cg_tensor target)
+/* With c the difference limited to [-delta, delta], both pieces are c (d - c / 2). */
+cg_tensor cg_huber_loss_with(cg_tensor prediction, cg_tensor target, double delta, const cg_loss_options *options)
 {
-    if (either_null(prediction, target)) return (cg_tensor){0};
-    if (!cg_shapes_equal(cg_shape_of(prediction), cg_shape_of(target)))
-        return report_shapes("mean_squared_error", prediction, target, "prediction and target must have one shape");
-    return cg_mean(cg_square(cg_sub(prediction, as_dtype_of(target, prediction))));
+    cg_loss loss = cg_loss_of("huber_loss", options, prediction, target);
+    cg_tensor difference = begin_difference(&loss);
+    if (cg_is_null(difference)) return difference;
+    if (!(delta > 0 && isfinite(delta)))
+        return cg_report(cg_context_of(difference), CG_ERROR_ARGUMENT, loss.name,
+                         "delta is %g; it must be finite and above 0", delta);
+    cg_tensor near = cg_clip(difference, -delta, delta);
+    cg_tensor half = cg_loss_literal(near, 0.5);
+    return cg_loss_end(&loss, cg_mul(near, cg_sub(difference, cg_mul(half, near))));
 }
 
-/* max(x,0) is written as (x + |x|) / 2, whose derivative at 0 is 1/2, so that the loss's is sigmoid(0) - y there. */
-cg_tensor cg_binary_cross_entropy(cg_tensor logits, cg_tensor targets)
+/* -log(1 - tanh(d)^2) / 2 up to a difference of 1, |d| + log(1 + e^(-2 |d|)) - log(2) beyond: the one would lose large
+ * differences, the other small ones. */
+cg_tensor cg_log_cosh_loss_with(cg_tensor prediction, cg_tensor target, const cg_loss_options *options)
 {
-    if (either_null(logits, targets)) return (cg_tensor){0};
-    if (!cg_shapes_equal(cg_shape_of(logits), cg_shape_of(targets)) || !cg_is_floating(cg_dtype_of(logits)))
-        return report_shapes("binary_cross_entropy", logits, targets,
-                             "logits must be floating, and targets have their shape");
-    cg_context *cg = cg_context_of(logits);
-    cg_tensor half = cg_constant(cg, cg_dtype_of(logits), 0.5), one = cg_constant(cg, cg_dtype_of(logits), 1);
-    cg_tensor size = cg_abs(logits);
-    cg_tensor positive = cg_mul(half, cg_add(logits, size));
-    cg_tensor tail = cg_log(cg_add(one, cg_exp(cg_neg(size))));
-    cg_tensor product = cg_mul(logits, as_dtype_of(targets, logits));
-    return cg_mean(cg_add(cg_sub(positive, product), tail));
+    cg_loss loss = cg_loss_of("log_cosh_loss", options, prediction, target);
+    cg_tensor difference = begin_difference(&loss);
+    if (cg_is_null(difference)) return difference;
+    cg_tensor size = cg_abs(difference);
+    cg_tensor near = cg_mul(cg_loss_literal(size, -0.5),
+                            cg_log1p(cg_neg(cg_square(cg_tanh(cg_clip(difference, -1, 1))))));
+    cg_tensor tail = cg_log1p(cg_exp(cg_mul(cg_loss_literal(size, -2), size)));
+    cg_tensor far = cg_add(size, cg_sub(tail, cg_loss_literal(size, 0.6931471805599453)));
+    return cg_loss_end(&loss, cg_where(cg_less_equal(size, cg_loss_literal(size, 1)), near, far));
 }
 
-static const char *const wanted_labels = "for scores [..., classes] labels are class numbers, i32 or u8 [...], or "
-                                         "probabilities [..., classes]";
+/* ---- Margins ----------------------------------------------------------------------------------------------------- */
 
-typedef enum label_kind { LABELS_WRONG, LABELS_SPARSE, LABELS_DENSE } label_kind;
-
-static label_kind kind_of_labels(cg_tensor scores, cg_tensor labels)
+/* What is missing of a margin of 1 on the right side; null after reporting. */
+static cg_tensor begin_hinge(cg_loss *loss)
 {
-    cg_shape s = cg_shape_of(scores), l = cg_shape_of(labels);
-    if (s.rank < 1) return LABELS_WRONG;
-    if (cg_shapes_equal(s, l)) return LABELS_DENSE;
-    s.rank--;
-    bool whole = cg_dtype_of(labels) == CG_I32 || cg_dtype_of(labels) == CG_U8;
-    return cg_shapes_equal(s, l) && whole ? LABELS_SPARSE : LABELS_WRONG;
+    if (!cg_loss_begin_binary(loss, 0, "scores must be floating, and targets have their shape")) return (cg_tensor){0};
+    cg_tensor x = loss->prediction, one = cg_loss_literal(x, 1), zero = cg_loss_literal(x, 0);
+    cg_tensor side = cg_where(cg_greater(loss->target, zero), x, cg_neg(x));
+    return cg_relu(cg_sub(one, side));
 }
 
-/* logsumexp(x) - x[label]. A choice by `where` rather than a product keeps logits of -inf, as masks use them, out. */
-static void expand_sparse(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+cg_tensor cg_hinge_loss_with(cg_tensor scores, cg_tensor targets, const cg_loss_options *options)
 {
-    const cg_shape shape = call->input_shapes[0];
-    cg_tensor logits = in[0], zero = cg_constant(call->context, call->input_dtypes[0], 0);
-    cg_tensor is_label = cg_named(cg_one_hot(in[1], shape.size[shape.rank - 1], .dtype = CG_BOOL),
-                                  "softmax_cross_entropy labels");
-    cg_tensor score = cg_sum(cg_where(is_label, logits, zero), .axes = CG_AXES(-1));
-    out[0] = cg_mean(cg_sub(cg_logsumexp(logits, .axes = CG_AXES(-1)), score));
+    cg_loss loss = cg_loss_of("hinge_loss", options, scores, targets);
+    return cg_loss_end(&loss, begin_hinge(&loss));
 }
 
-static void expand_dense(const cg_call *call, const cg_tensor *in, cg_tensor *out)
+cg_tensor cg_squared_hinge_loss_with(cg_tensor scores, cg_tensor targets, const cg_loss_options *options)
 {
-    (void)call;
-    cg_tensor product = cg_mul(as_dtype_of(in[1], in[0]), cg_log_softmax(in[0], -1));
-    out[0] = cg_neg(cg_mean(cg_sum(product, .axes = CG_AXES(-1))));
+    cg_loss loss = cg_loss_of("squared_hinge_loss", options, scores, targets);
+    return cg_loss_end(&loss, cg_square(begin_hinge(&loss)));
 }
 
-static bool infer_loss(const cg_call *call, cg_inferred *result)
+cg_tensor cg_categorical_hinge_loss_with(cg_tensor scores, cg_tensor labels, const cg_loss_options *options)
 {
-    result->shape[0] = CG_RANK0;
-    result->dtype[0] = call->input_dtypes[0];
-    return true;
+    cg_loss loss = cg_loss_of("categorical_hinge_loss", options, scores, labels);
+    if (!cg_loss_begin_labels(&loss, 0)) return (cg_tensor){0};
+    cg_tensor one = cg_loss_literal(scores, 1);
+    cg_tensor y = loss.target;
+    if (loss.labels == CG_LABELS_SPARSE) y = cg_cast(cg_loss_one_hot(&loss), cg_dtype_of(scores));
+    cg_tensor right = cg_sum(cg_mul(y, scores), .axes = CG_AXES(-1));
+    cg_tensor wrong = cg_max(cg_mul(cg_sub(one, y), scores), .axes = CG_AXES(-1));
+    return cg_loss_end(&loss, cg_relu(cg_add(one, cg_sub(wrong, right))));
 }
 
-/* One for each kind of labels. */
-static const cg_op cross_entropies[] = {
-    [LABELS_SPARSE] = {.name = "softmax_cross_entropy",
-                       .kind = CG_OP_COMPOSED,
-                       .inputs = 2,
-                       .infer = infer_loss,
-                       .expand = expand_sparse,
-                       .deferred = true},
-    [LABELS_DENSE] = {.name = "softmax_cross_entropy",
-                      .kind = CG_OP_COMPOSED,
-                      .inputs = 2,
-                      .infer = infer_loss,
-                      .expand = expand_dense,
-                      .deferred = true},
-};
-
-cg_tensor cg_softmax_cross_entropy(cg_tensor logits, cg_tensor labels)
+/* The squared length along axes, at least a number above 0, so that its root has a derivative. */
+static cg_tensor squared_length(cg_tensor x, cg_axes axes, double least)
 {
-    if (either_null(logits, labels)) return (cg_tensor){0};
-    if (!cg_is_floating(cg_dtype_of(logits)))
-        return report_shapes("softmax_cross_entropy", logits, labels, "logits must be floating");
-    label_kind kind = kind_of_labels(logits, labels);
-    if (kind == LABELS_WRONG) return report_shapes("softmax_cross_entropy", logits, labels, wanted_labels);
-    return cg_apply(&cross_entropies[kind], (cg_tensor[]){logits, labels}, 2, NULL, 0);
+    return cg_maximum(cg_sum(cg_square(x), .axes = axes), cg_loss_literal(x, least));
 }
 
-cg_tensor cg_accuracy(cg_tensor scores, cg_tensor labels)
+/* PyTorch's distance: what it adds to the differences keeps that of a point from itself away from 0. */
+static cg_tensor distance(const cg_loss *loss, cg_tensor from, cg_tensor to)
 {
-    if (either_null(scores, labels)) return (cg_tensor){0};
-    label_kind kind = kind_of_labels(scores, labels);
-    if (kind == LABELS_WRONG) return report_shapes("accuracy", scores, labels, wanted_labels);
-    if (kind == LABELS_DENSE) labels = cg_argmax(labels, .axes = CG_AXES(-1));
-    return cg_mean(cg_cast(cg_equal(cg_argmax(scores, .axes = CG_AXES(-1)), labels), CG_F32));
+    cg_tensor difference = cg_add(cg_sub(from, to), cg_loss_literal(from, 1e-6));
+    return cg_sqrt(squared_length(difference, loss->axes, 1e-30));
 }
 
-struct cg_average {
-    cg_context *context;
-    cg_variable *sum;
-    double weight;
-};
-
-/* The sum starts from a stored zero rather than a literal, so that the first step's plan is that of every other. */
-static bool set_zero(cg_average *average)
+cg_tensor cg_triplet_margin_loss_with(cg_tensor anchor, cg_tensor positive, cg_tensor negative, double margin,
+                                      const cg_loss_options *options)
 {
-    const float zero = 0;
-    cg_scope scope = cg_scope_local(average->context);
-    bool done = cg_assign(average->sum, cg_input(average->context, CG_F32, CG_RANK0, &zero));
-    cg_scope_end(scope);
-    average->weight = 0;
-    return done;
+    cg_loss loss = cg_loss_of("triplet_margin_loss", options, anchor, positive);
+    static const char *const wanted = "anchor, positive and negative must have one shape, the anchor floating";
+    if (cg_is_null(negative) || !cg_loss_begin(&loss, 0, last_axis, wanted)) return (cg_tensor){0};
+    if (!cg_shapes_equal(cg_shape_of(anchor), cg_shape_of(negative)))
+        return cg_loss_report(loss.name, anchor, negative, wanted);
+    if (!cg_number_fits(cg_context_of(anchor), loss.name, "margin", margin, 0, INFINITY)) return (cg_tensor){0};
+    cg_tensor away = distance(&loss, anchor, cg_cast(negative, cg_dtype_of(anchor)));
+    cg_tensor excess = cg_sub(distance(&loss, anchor, loss.target), away);
+    return cg_loss_end(&loss, cg_relu(cg_add(excess, cg_loss_number(anchor, margin))));
 }
 
-cg_average *cg_average_new(cg_context *cg, const char *name)
+/* ---- Along axes -------------------------------------------------------------------------------------------------- */
+
+static cg_tensor sum_over(const cg_loss *loss, cg_tensor x)
 {
-    if (!cg) return NULL;
-    cg_average *average = cg_host_allocate(cg, sizeof *average);
-    if (!average) return NULL;
-    average->context = cg;
-    average->sum = cg_variable_new(cg, name, CG_F32, CG_RANK0);
-    if (average->sum && set_zero(average)) return average;
-    cg_average_free(average);
-    return NULL;
+    return cg_sum(x, .axes = loss->axes);
 }
 
-void cg_average_free(cg_average *average)
+/* What keeps quotients of sums that may be 0 finite, and probabilities off 0: Keras's epsilon. */
+static const double epsilon = 1e-7;
+
+/* 1 - (shared + e) / (all + e). */
+static cg_tensor end_overlap(const cg_loss *loss, cg_tensor shared, cg_tensor all)
 {
-    if (!average) return;
-    cg_variable_free(average->sum);
-    cg_host_free(average->context, average);
+    cg_tensor e = cg_loss_literal(shared, epsilon);
+    return cg_loss_end(loss, cg_sub(cg_loss_literal(shared, 1), cg_div(cg_add(shared, e), cg_add(all, e))));
 }
 
-bool cg_average_add(cg_average *average, cg_tensor value, double weight)
+static const char *const wanted_overlap = "probabilities must be floating, and targets have their shape";
+
+cg_tensor cg_dice_loss_with(cg_tensor probabilities, cg_tensor targets, const cg_loss_options *options)
 {
-    if (!average || cg_is_null(value)) return false;
-    if (cg_shape_of(value).rank != 0) {
-        cg_report(average->context, CG_ERROR_ARGUMENT, "average", "\"%s\" averages scalars, not %s",
-                  cg_variable_name(average->sum), cg_tensor_text(value));
-        return false;
-    }
-    /* The zero may have been dropped together with a failed step. */
-    if (!cg_variable_has_value(average->sum) && !cg_variable_lost(average->sum) && !set_zero(average)) return false;
-    if (cg_dtype_of(value) != CG_F32) value = cg_cast(value, CG_F32);
-    cg_tensor part = cg_mul(value, cg_scalar(average->context, weight));
-    if (!cg_assign(average->sum, cg_add(cg_value(average->sum), part))) return false;
-    average->weight += weight;
-    return true;
+    cg_loss loss = cg_loss_of("dice_loss", options, probabilities, targets);
+    if (!cg_loss_begin(&loss, CG_LOSS_HAS_AXES, all_axes, wanted_overlap)) return (cg_tensor){0};
+    cg_tensor shared = sum_over(&loss, cg_mul(loss.target, probabilities));
+    cg_tensor all = cg_add(sum_over(&loss, loss.target), sum_over(&loss, probabilities));
+    return end_overlap(&loss, cg_mul(cg_loss_literal(shared, 2), shared), all);
 }
 
-double cg_average_read(cg_average *average)
+cg_tensor cg_tversky_loss_with(cg_tensor probabilities, cg_tensor targets, double alpha, double beta,
+                               const cg_loss_options *options)
 {
-    if (!average || average->weight <= 0) return NAN;
-    cg_scope scope = cg_scope_local(average->context);
-    double sum = cg_item(cg_value(average->sum));
-    cg_scope_end(scope);
-    return sum / average->weight;
+    cg_loss loss = cg_loss_of("tversky_loss", options, probabilities, targets);
+    if (!cg_loss_begin(&loss, CG_LOSS_HAS_AXES, all_axes, wanted_overlap)) return (cg_tensor){0};
+    cg_context *cg = cg_context_of(probabilities);
+    if (!cg_number_fits(cg, loss.name, "alpha", alpha, 0, INFINITY) ||
+        !cg_number_fits(cg, loss.name, "beta", beta, 0, INFINITY))
+        return (cg_tensor){0};
+    cg_tensor p = probabilities, y = loss.target, one = cg_loss_literal(p, 1);
+    cg_tensor shared = sum_over(&loss, cg_mul(y, p));
+    cg_tensor wrong = sum_over(&loss, cg_mul(cg_sub(one, y), p)), missed = sum_over(&loss, cg_mul(y, cg_sub(one, p)));
+    cg_tensor price = cg_add(cg_mul(cg_loss_number(p, alpha), wrong), cg_mul(cg_loss_number(p, beta), missed));
+    return end_overlap(&loss, shared, cg_add(shared, price));
 }
 
-void cg_average_reset(cg_average *average)
+cg_tensor cg_kl_divergence_with(cg_tensor probabilities, cg_tensor targets, const cg_loss_options *options)
 {
-    if (average) set_zero(average);
+    cg_loss loss = cg_loss_of("kl_divergence", options, probabilities, targets);
+    if (!cg_loss_begin(&loss, CG_LOSS_HAS_AXES, last_axis, wanted_overlap)) return (cg_tensor){0};
+    cg_tensor y = cg_clip(loss.target, epsilon, 1), p = cg_clip(probabilities, epsilon, 1);
+    return cg_loss_end(&loss, sum_over(&loss, cg_mul(y, cg_sub(cg_log(y), cg_log(p)))));
+}
+
+/* Whether a tensor of the second Gaussian goes with the first one. */
+static bool prior_fits(const cg_loss *loss, cg_tensor prior)
+{
+    const cg_shape shape = cg_shape_of(prior);
+    if (shape.rank == 0 || cg_shapes_equal(shape, cg_shape_of(loss->prediction))) return true;
+    cg_loss_report(loss->name, loss->prediction, prior, "a prior must have the shape of the mean or rank 0");
+    return false;
+}
+
+/* e^r - 1 - r with r = v - v' keeps its digits where the variances are nearly the same. */
+cg_tensor cg_gaussian_kl_divergence_with(cg_tensor mean, cg_tensor log_variance, cg_tensor prior_mean,
+                                         cg_tensor prior_log_variance, const cg_loss_options *options)
+{
+    cg_loss loss = cg_loss_of("gaussian_kl_divergence", options, mean, log_variance);
+    if (cg_is_null(prior_mean) || cg_is_null(prior_log_variance) ||
+        !cg_loss_begin(&loss, CG_LOSS_HAS_AXES, last_axis,
+                       "the mean must be floating, and the logarithm of the variance have its shape") ||
+        !prior_fits(&loss, prior_mean) || !prior_fits(&loss, prior_log_variance))
+        return (cg_tensor){0};
+    const cg_dtype dtype = cg_dtype_of(mean);
+    cg_tensor prior = cg_cast(prior_log_variance, dtype), ratio = cg_sub(loss.target, prior);
+    cg_tensor square = cg_square(cg_sub(mean, cg_cast(prior_mean, dtype)));
+    cg_tensor spread = cg_sub(cg_expm1(ratio), ratio);
+    cg_tensor terms = cg_add(spread, cg_mul(square, cg_exp(cg_neg(prior))));
+    return cg_loss_end(&loss, cg_mul(cg_loss_literal(mean, 0.5), sum_over(&loss, terms)));
+}
+
+cg_tensor cg_cosine_loss_with(cg_tensor prediction, cg_tensor target, const cg_loss_options *options)
+{
+    cg_loss loss = cg_loss_of("cosine_loss", options, prediction, target);
+    if (!cg_loss_begin(&loss, CG_LOSS_HAS_AXES, last_axis,
+                       "the prediction must be floating, and the target have its shape"))
+        return (cg_tensor){0};
+    const double least = 1e-14;
+    cg_tensor product = sum_over(&loss, cg_mul(prediction, loss.target));
+    cg_tensor one = cg_rsqrt(squared_length(prediction, loss.axes, least));
+    cg_tensor other = cg_rsqrt(squared_length(loss.target, loss.axes, least));
+    return cg_loss_end(&loss, cg_neg(cg_mul(product, cg_mul(one, other))));
 }
