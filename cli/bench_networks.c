@@ -35,7 +35,8 @@ static cg_tensor conv(bench_network *n, cg_tensor x, int64_t outputs, int64_t ex
         *layer = cg_conv_new(n->model, name, in.size[1], outputs, extents, .stride = {stride},
                              .padding = CG_PADDING_SAME, .groups = groups, .dtype = n->dtype);
     x = cg_conv_call(*layer, x);
-    if (!n->made) count_product(n, 2 * elements(cg_shape_of(x)) * elements(extents) * (double)(in.size[1] / groups));
+    const int64_t channels = in.size[1] / groups;
+    if (!n->made) count_product(n, 2 * elements(cg_shape_of(x)) * elements(extents) * (double)channels);
     return x;
 }
 
