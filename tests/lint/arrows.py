@@ -49,6 +49,7 @@ FOREIGN = {
     re.compile(r"clgrad/interop\.h$"): ("engine/", "cli/device_limits.c", "examples/"),
     re.compile(r"jansson"): ("formats/", "cli/profile_read.c", "cli/profile.c"),
     re.compile(r"zlib"): ("data/", "formats/"),
+    re.compile(r"jpeglib|png\.h$"): ("examples/picture.c",),
     re.compile(r"check\.h$"): (),
 }
 
