@@ -1,40 +1,14 @@
-/* What the programs that learn the MNIST digits share: their options, the data, and one pass over it. A program brings
- * its network, which turns images [batch, 784] into logits [batch, 10]. */
+/* What the programs that learn the MNIST digits share: the data and one pass over it. A program brings its network,
+ * which turns images [batch, 784] into logits [batch, 10]. */
 #ifndef DIGITS_H
 #define DIGITS_H
 
+#include "options.h"
+
 #include <clgrad/clgrad.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef struct settings {
-    const char *data, *device;
-    int epochs, batch, seed;
-} settings;
 
 typedef cg_tensor (*forward_pass)(const void *network, cg_tensor images);
-
-/* False when the options are not understood. */
-static inline bool read_options(int argc, char **argv, settings *s)
-{
-    for (int i = 1; i < argc; i += 2) {
-        const char *name = argv[i], *value = argv[i + 1]; /* NULL after the last */
-        const char **text = !strcmp(name, "--data") ? &s->data : !strcmp(name, "--device") ? &s->device : NULL;
-        int *number = !strcmp(name, "--epochs") ? &s->epochs : !strcmp(name, "--batch") ? &s->batch : NULL;
-        if (!strcmp(name, "--seed")) number = &s->seed;
-        if (!value || (!text && !number)) return false;
-        if (text) *text = value;
-        if (number) *number = atoi(value);
-    }
-    return s->epochs > 0 && s->batch > 0;
-}
-
-static inline int print_usage(const char *program)
-{
-    printf("usage: %s [--data DIR] [--epochs N] [--batch N] [--seed N] [--device NAME]\n", program);
-    return 2;
-}
 
 static inline cg_dataset *open_mnist(cg_context *cg, const char *folder, const char *part)
 {

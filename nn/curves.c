@@ -5,6 +5,7 @@
 #include <clgrad/progress.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { NAME_LENGTH = 48, COLUMN = 10 };
@@ -99,7 +100,17 @@ void cg_curves_table(const cg_curves *curves, FILE *file)
 }
 
 /* The drawing. Lengths are in tenths of a pixel. */
-enum { PANEL = 4600, PLOT = 3600, HEIGHT = 2600, LEFT = 700, TOP = 300, BOTTOM = 600, LEGEND_LINE = 180 };
+enum {
+    PANEL = 4600,
+    PLOT = 3600,
+    HEIGHT = 2600,
+    LEFT = 700,
+    TOP = 300,
+    BOTTOM = 600,
+    LEGEND_LINE = 180,
+    LEGEND = 1500,
+    NEAR = 100
+};
 
 /* Okabe and Ito's colours, which colour-blind readers can tell apart. */
 static const char *const colours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"};
@@ -222,44 +233,67 @@ static void write_axes(cg_output_file *file, const cg_curves *curves, int first,
     write_text(file, left, TOP - 100, "start", curves->series[first].panel);
 }
 
-/* One series as lines between neighbours that both have a value, with a dot at each value. */
+/* Whether a series has a value in a row, and where it is drawn. */
+static bool place(const cg_curves *curves, int series, int row, int left, scale x, scale y, int *across, int *down)
+{
+    if (row < 0 || row >= curves->rows) return false;
+    const double *values = row_of(curves, row);
+    if (!isfinite(values[series + 1]) || !isfinite(values[0])) return false;
+    *across = place_x(x, left, values[0]), *down = place_y(y, values[series + 1]);
+    return true;
+}
+
+/* Whether a value stands so close to one beside it that a dot would only thicken the line. */
+static bool crowded(const cg_curves *curves, int series, int row, int left, scale x, scale y)
+{
+    int across, down, there, unused;
+    if (!place(curves, series, row, left, x, y, &across, &down)) return true;
+    for (int beside = row - 1; beside <= row + 1; beside += 2)
+        if (place(curves, series, beside, left, x, y, &there, &unused) && abs(there - across) < NEAR) return true;
+    return false;
+}
+
+/* One series as lines between neighbours that both have a value, with a dot at each value that stands by itself. */
 static void write_series(cg_output_file *file, const cg_curves *curves, int series, int left, scale x, scale y,
                          const char *colour)
 {
+    int across, down;
     bool drawing = false;
     cg_output_file_print(file, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"20\" d=\"", colour);
     for (int r = 0; r < curves->rows; r++) {
-        const double *row = row_of(curves, r);
-        bool finite = isfinite(row[series + 1]) && isfinite(row[0]);
-        if (finite)
-            cg_output_file_print(file, "%c%d %d", drawing ? 'L' : 'M', place_x(x, left, row[0]),
-                                 place_y(y, row[series + 1]));
-        drawing = finite;
+        const bool there = place(curves, series, r, left, x, y, &across, &down);
+        if (there) cg_output_file_print(file, "%c%d %d", drawing ? 'L' : 'M', across, down);
+        drawing = there;
     }
     cg_output_file_print(file, "\"/>\n");
     for (int r = 0; r < curves->rows; r++) {
-        const double *row = row_of(curves, r);
-        if (isfinite(row[series + 1]) && isfinite(row[0]))
-            cg_output_file_print(file, "<circle cx=\"%d\" cy=\"%d\" r=\"26\" fill=\"%s\"/>\n", place_x(x, left, row[0]),
-                                 place_y(y, row[series + 1]), colour);
+        if (crowded(curves, series, r, left, x, y)) continue;
+        place(curves, series, r, left, x, y, &across, &down);
+        cg_output_file_print(file, "<circle cx=\"%d\" cy=\"%d\" r=\"26\" fill=\"%s\"/>\n", across, down, colour);
     }
 }
 
-/* Where the legend's first line goes: above curves that fall, below curves that rise. */
-static int legend_top(const cg_curves *curves, int first)
+/* Where the legend's first line goes, at the right: at the top, or at the bottom if it hides fewer values there. */
+static int legend_top(const cg_curves *curves, int first, int left, scale x, scale y)
 {
-    if (!curves->rows || !(row_of(curves, curves->rows - 1)[first + 1] > row_of(curves, 0)[first + 1]))
-        return TOP + 120;
-    int members = 0;
+    int members = 0, hidden[2] = {0}, across, down;
     for (int i = first; i < curves->series_count; i++) members += in_panel(curves, i, first);
-    return TOP + HEIGHT - 120 - LEGEND_LINE * (members - 1);
+    const int top[] = {TOP + 120, TOP + HEIGHT - 120 - LEGEND_LINE * (members - 1)};
+    for (int i = first; i < curves->series_count; i++) {
+        for (int r = 0; r < curves->rows && in_panel(curves, i, first); r++) {
+            if (!place(curves, i, r, left, x, y, &across, &down) || across < left + PLOT - LEGEND) continue;
+            for (int j = 0; j < 2; j++)
+                hidden[j] += down > top[j] - LEGEND_LINE && down < top[j] + LEGEND_LINE * members;
+        }
+    }
+    return top[hidden[1] < hidden[0]];
 }
 
 static void write_panel(cg_output_file *file, const cg_curves *curves, int first, int left)
 {
     scale x = x_scale(curves), y = y_scale(curves, first);
     write_axes(file, curves, first, left, x, y);
-    int drawn = 0, legend = legend_top(curves, first);
+    int drawn = 0, legend = legend_top(curves, first, left, x, y);
     for (int i = first; i < curves->series_count; i++) {
         if (!in_panel(curves, i, first)) continue;
         const char *colour = colours[drawn++ % COLOURS];

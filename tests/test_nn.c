@@ -930,6 +930,39 @@ START_TEST(curves_make_an_svg)
 }
 END_TEST
 
+/* How far down in a drawing a text stands. */
+static int depth_of(const char *svg, const char *text)
+{
+    const char *at = strstr(svg, text);
+    int depth = -1;
+    while (at && at > svg && strncmp(at, "<text", 5)) at--;
+    if (at) sscanf(at, "<text x=\"%*d\" y=\"%d\"", &depth);
+    return depth;
+}
+
+START_TEST(curves_draw_crowded_values_as_lines)
+{
+    char folder[64], path[96];
+    make_temporary_folder(folder, sizeof folder);
+    snprintf(path, sizeof path, "%s/curves.svg", folder);
+    const cg_series both[] = {{"rising line", "left"}, {"falling dots", "right"}};
+    cg_curves *curves = cg_curves_new(cg, "x", both, 2);
+    for (int i = 0; i <= 100; i++) cg_curves_add(curves, i, (double[]){i, i % 25 ? NAN : 100 - i});
+    ck_assert_msg(cg_curves_svg(curves, path), "%s", cg_message(cg));
+    FILE *file = fopen(path, "r");
+    char *text = read_all(file);
+    fclose(file);
+    int dots = 0;
+    for (const char *at = text; (at = strstr(at, "<circle")); at++) dots++;
+    ck_assert_int_eq(dots, 5);
+    ck_assert_int_gt(depth_of(text, ">falling dots<"), 0);
+    ck_assert_int_gt(depth_of(text, ">rising line<"), depth_of(text, ">falling dots<")); /* out of the way */
+    unlink(path);
+    rmdir(folder);
+    cg_curves_free(curves);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("nn");
@@ -975,6 +1008,7 @@ int main(void)
     tcase_add_test(cases, progress_writes_plain_lines_to_a_file);
     tcase_add_test(cases, curves_make_a_table);
     tcase_add_test(cases, curves_make_an_svg);
+    tcase_add_test(cases, curves_draw_crowded_values_as_lines);
     suite_add_tcase(suite, cases);
     return run_suite(suite);
 }

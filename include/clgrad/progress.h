@@ -51,7 +51,8 @@ CG_API void cg_curves_free(cg_curves *curves);
 CG_API bool cg_curves_add(cg_curves *curves, double x, const double *values);
 /* One row per x, columns aligned. */
 CG_API void cg_curves_table(const cg_curves *curves, FILE *file);
-/* Panels side by side, with axes, ticks and legend. The file appears only once it is complete. */
+/* Panels side by side, with axes, ticks and legend: lines through neighbours that both have a value, and a dot at each
+ * value that has room for one. The file appears only once it is complete. */
 CG_API bool cg_curves_svg(const cg_curves *curves, const char *path);
 
 CG_END
