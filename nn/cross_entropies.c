@@ -162,3 +162,50 @@ cg_tensor cg_categorical_cross_entropy_with(cg_tensor probabilities, cg_tensor l
     if (loss.labels == CG_LABELS_DENSE) return cg_loss_end(&loss, expected(loss.target, cg_log(shares)));
     return cg_loss_end(&loss, cg_neg(cg_log(chosen(cg_loss_one_hot(&loss), shares))));
 }
+
+/* ---- For the documentation ----------------------------------------------------------------------------------------
+ */
+
+static const cg_op_function functions[] = {
+    {"binary_cross_entropy",
+     "mean",
+     {.formula = "max(x, 0) - x · y + log(1 + e^-|x|) of logits x and targets y",
+      .call = "logits, targets, .weights, .mask, .class_weights, .reduction, .label_smoothing",
+      .keras = "losses.BinaryCrossentropy (from_logits=True)",
+      .pytorch = "nn.BCEWithLogitsLoss",
+      .dtypes = "floating"}},
+    {"binary_cross_entropy_of_probabilities",
+     "mean",
+     {.formula = "-y · log(p) - (1 - y) · log(1 - p), p limited to [1e-7, 1 - 1e-7]",
+      .call = "probabilities, targets, .weights, .mask, .class_weights, .reduction, .label_smoothing",
+      .edges = "finite at 0 and 1; subgradient 0 outside the limits",
+      .keras = "losses.BinaryCrossentropy",
+      .pytorch = "nn.BCELoss (limits the logarithms to -100)",
+      .dtypes = "floating"}},
+    {"binary_focal_cross_entropy",
+     "mean",
+     {.formula = "(1 - q)^gamma · binary cross-entropy, q = y p + (1 - y) (1 - p), p = sigmoid(logits); alpha balances "
+                 "the classes",
+      .call = "logits, targets, gamma, alpha, .weights, .mask, .class_weights, .reduction, .label_smoothing",
+      .keras = "losses.BinaryFocalCrossentropy (from_logits=True)",
+      .pytorch = "torchvision.ops.sigmoid_focal_loss",
+      .dtypes = "floating"}},
+    {"softmax_cross_entropy",
+     "mean",
+     {.formula = "-Σ y · log_softmax(x) of each row; of class numbers: logsumexp(x) - x[label]",
+      .call = "logits, labels, .weights, .mask, .class_weights, .reduction, .label_smoothing",
+      .keras =
+          "losses.CategoricalCrossentropy (from_logits=True), losses.SparseCategoricalCrossentropy (from_logits=True)",
+      .pytorch = "nn.CrossEntropyLoss",
+      .dtypes = "floating"}},
+    {"categorical_cross_entropy",
+     "mean",
+     {.formula = "-Σ y · log(p / Σ p) of each row, the quotient limited to [1e-7, 1 - 1e-7]",
+      .call = "probabilities, labels, .weights, .mask, .class_weights, .reduction, .label_smoothing",
+      .edges = "finite at 0 and 1; subgradient 0 outside the limits",
+      .keras = "losses.CategoricalCrossentropy, losses.SparseCategoricalCrossentropy",
+      .pytorch = "nn.NLLLoss (of log p)",
+      .dtypes = "floating"}},
+};
+const cg_op_family cg_cross_entropies = {
+    .functions = functions, .function_count = sizeof functions / sizeof *functions, .title = "Losses"};

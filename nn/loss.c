@@ -234,3 +234,10 @@ cg_tensor cg_loss_end(const cg_loss *loss, cg_tensor losses)
     cg_tensor divisor = wide_sum(cg_broadcast_to(counted, cg_shape_of(losses)));
     return cg_cast(divided(wide_sum(weighted), divisor), cg_dtype_of(losses));
 }
+
+const cg_op_family *const *cg_loss_families(int *count)
+{
+    static const cg_op_family *const families[] = {&cg_losses, &cg_cross_entropies, &cg_metrics};
+    *count = sizeof families / sizeof *families;
+    return families;
+}

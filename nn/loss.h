@@ -54,4 +54,7 @@ cg_tensor cg_loss_report(const char *loss, cg_tensor a, cg_tensor b, const char 
 cg_label_kind cg_kind_of_labels(cg_tensor scores, cg_tensor labels);
 extern const char *const cg_labels_wanted;
 
+/* What the documentation says of them. */
+extern const cg_op_family cg_losses, cg_cross_entropies, cg_metrics;
+
 #endif

@@ -80,3 +80,22 @@ void cg_average_reset(cg_average *average)
 {
     if (average) set_zero(average);
 }
+
+/* ---- For the documentation ----------------------------------------------------------------------------------------
+ */
+
+static const cg_op_function functions[] = {
+    {"accuracy",
+     "argmax",
+     {.formula = "the share of rows whose largest score is the label's",
+      .call = "scores, labels",
+      .edges = "of equal scores the first counts",
+      .keras = "metrics.CategoricalAccuracy, metrics.SparseCategoricalAccuracy",
+      .dtypes = "any → f32"}},
+};
+const cg_op_family cg_metrics = {
+    .functions = functions,
+    .function_count = sizeof functions / sizeof *functions,
+    .title = "Metrics",
+    .introduction =
+        "What is reported rather than minimized; `cg_average` keeps running means of such numbers on the device."};

@@ -30,6 +30,7 @@ static const cg_op tanh_op = {
     .cost = 10,
     .host = tanh_host,
     .vjp = tanh_vjp,
+    .text = {.formula = "hyperbolic tangent of x", .keras = "activations.tanh, ops.tanh", .pytorch = "tanh, nn.Tanh"},
     SAMPLES(tanh_samples),
 };
 
@@ -63,6 +64,7 @@ static const cg_op sigmoid_op = {
     .cost = 14,
     .host = sigmoid_host,
     .vjp = sigmoid_vjp,
+    .text = {.formula = "1 / (1 + e^-x)", .keras = "activations.sigmoid", .pytorch = "sigmoid, nn.Sigmoid"},
     SAMPLES(sigmoid_samples),
 };
 
@@ -97,6 +99,9 @@ static const cg_op softplus_op = {
     .cost = 22,
     .host = softplus_host,
     .vjp = softplus_vjp,
+    .text = {.formula = "log(1 + e^x)",
+             .keras = "activations.softplus",
+             .pytorch = "nn.functional.softplus, nn.Softplus"},
     SAMPLES(softplus_samples),
 };
 
@@ -133,6 +138,13 @@ static const cg_op relu_op = {
     .expression = "SELECT((a > (T)(0)) | (a != a), a, (T)(0))",
     .host = relu_host,
     .vjp = relu_vjp,
+    .text = {.formula = "max_value where x ≥ max_value; x where x ≥ threshold; else negative_slope · (x - threshold). "
+                        "By default max(x, 0)",
+             .call = "x, .max_value, .has_max_value, .negative_slope, .threshold",
+             .edges = "subgradient negative_slope at threshold, 0 at max_value; without a slope 0 at -inf",
+             .keras = "activations.relu, layers.ReLU",
+             .pytorch = "relu, nn.ReLU",
+             .dtypes = "any; with arguments any → floating"},
     SAMPLES(relu_samples),
 };
 
@@ -162,6 +174,7 @@ static const cg_op threshold_op = {
     .expression = "SELECT((a >= b) | (a != a), a, (T)(0))",
     .host = threshold_host,
     .vjp = threshold_vjp,
+    .text = {.formula = "a where a ≥ b, else 0", .edges = "subgradient 0 at b; derivative in b: 0", .internal = true},
     SAMPLES(threshold_samples),
 };
 
@@ -194,6 +207,11 @@ static const cg_op leaky_op = {
     .cost = 2,
     .host = leaky_host,
     .vjp = leaky_vjp,
+    .text = {.formula = "x where x ≥ 0, else negative_slope · x",
+             .call = "x, negative_slope",
+             .edges = "subgradient negative_slope at 0",
+             .keras = "activations.leaky_relu, layers.LeakyReLU",
+             .pytorch = "nn.functional.leaky_relu, nn.LeakyReLU"},
     SAMPLES(leaky_samples),
 };
 
@@ -250,6 +268,11 @@ static const cg_op clip_op = {
     .cost = 2,
     .host = clip_host,
     .vjp = clip_vjp,
+    .text = {.formula = "x limited to [low, high]",
+             .call = "x, low, high",
+             .edges = "subgradient 1 at both bounds, 0 outside",
+             .keras = "ops.clip",
+             .pytorch = "clamp, nn.Hardtanh"},
     SAMPLES(clip_samples),
 };
 
@@ -267,4 +290,7 @@ cg_tensor cg_clip(cg_tensor x, double low, double high)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&tanh_op, &sigmoid_op, &softplus_op, &relu_op, &threshold_op, &leaky_op, &clip_op};
-const cg_op_family cg_ops_activation = {list, LENGTH(list)};
+const cg_op_family cg_ops_activation = {
+    OPS(list), .title = "Activations",
+    .introduction = "The lists of Keras and PyTorch, whole; softmax is under products. Layers of those with learned "
+                    "weights are in `activation_layers.h`."};

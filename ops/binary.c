@@ -31,6 +31,10 @@ static const cg_op add_op = {
     .expression = "a + b",
     .host = add_host,
     .vjp = add_vjp,
+    .text = {.formula = "a + b; of two bools: or",
+             .edges = "u8 wraps",
+             .keras = "ops.add, layers.Add",
+             .pytorch = "add"},
     SAMPLES(add_samples),
 };
 
@@ -62,6 +66,10 @@ static const cg_op sub_op = {
     .expression = "a - b",
     .host = sub_host,
     .vjp = sub_vjp,
+    .text = {.formula = "a - b; of two bools: exclusive or",
+             .edges = "u8 wraps",
+             .keras = "ops.subtract, layers.Subtract",
+             .pytorch = "sub"},
     SAMPLES(sub_samples),
 };
 
@@ -94,6 +102,10 @@ static const cg_op mul_op = {
     .expression = "a * b",
     .host = mul_host,
     .vjp = mul_vjp,
+    .text = {.formula = "a · b; of two bools: and",
+             .edges = "u8 wraps",
+             .keras = "ops.multiply, layers.Multiply",
+             .pytorch = "mul"},
     SAMPLES(mul_samples),
 };
 
@@ -128,6 +140,10 @@ static const cg_op div_op = {
     .cost = 4,
     .host = div_host,
     .vjp = div_vjp,
+    .text = {.formula = "a / b",
+             .edges = "infinite where b is 0, NaN for 0 / 0",
+             .keras = "ops.divide",
+             .pytorch = "div"},
     SAMPLES(div_samples),
 };
 
@@ -173,6 +189,11 @@ static const cg_op pow_op = {
     .cost = 20,
     .host = pow_host,
     .vjp = pow_vjp,
+    .text = {.formula = "a^b, with the special cases of C's pow",
+             .edges = "x^0 is 1 for every x; NaN for a < 0 with a fractional b; derivative in a: 0 where b is 0; in b: "
+                      "0 where a ≤ 0",
+             .keras = "ops.power",
+             .pytorch = "pow"},
     SAMPLES(pow_samples),
 };
 
@@ -215,6 +236,10 @@ static const cg_op maximum_op = {
     .expression = "SELECT((a > b) | (a != a), a, b)",
     .host = maximum_host,
     .vjp = maximum_vjp,
+    .text = {.formula = "the larger one; of two bools: or",
+             .edges = "ties: half of the cotangent each; NaN if either is",
+             .keras = "ops.maximum, layers.Maximum",
+             .pytorch = "maximum"},
     SAMPLES(maximum_samples),
 };
 
@@ -250,6 +275,10 @@ static const cg_op minimum_op = {
     .expression = "SELECT((a < b) | (a != a), a, b)",
     .host = minimum_host,
     .vjp = minimum_vjp,
+    .text = {.formula = "the smaller one; of two bools: and",
+             .edges = "ties: half of the cotangent each; NaN if either is",
+             .keras = "ops.minimum, layers.Minimum",
+             .pytorch = "minimum"},
     SAMPLES(minimum_samples),
 };
 
@@ -261,4 +290,6 @@ cg_tensor cg_minimum(cg_tensor a, cg_tensor b)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&add_op, &sub_op, &mul_op, &div_op, &pow_op, &maximum_op, &minimum_op};
-const cg_op_family cg_ops_binary = {list, LENGTH(list)};
+const cg_op_family cg_ops_binary = {
+    OPS(list), .title = "Elementwise, two operands",
+    .introduction = "Operands broadcast as in NumPy, and a derivative is summed back to the shape of its operand."};

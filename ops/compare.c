@@ -33,6 +33,7 @@ static const cg_op equal_op = {
     .predicate = true,
     .host = equal_host,
     .zero_gradient = true,
+    .text = {.formula = "a = b", .edges = "false with a NaN", .keras = "ops.equal", .pytorch = "eq"},
     SAMPLES(comparison_samples),
 };
 
@@ -54,6 +55,7 @@ static const cg_op not_equal_op = {
     .predicate = true,
     .host = not_equal_host,
     .zero_gradient = true,
+    .text = {.formula = "a ≠ b", .edges = "true with a NaN", .keras = "ops.not_equal", .pytorch = "ne"},
     SAMPLES(comparison_samples),
 };
 
@@ -75,6 +77,7 @@ static const cg_op less_op = {
     .predicate = true,
     .host = less_host,
     .zero_gradient = true,
+    .text = {.formula = "a < b", .edges = "false with a NaN", .keras = "ops.less", .pytorch = "lt"},
     SAMPLES(comparison_samples),
 };
 
@@ -96,6 +99,7 @@ static const cg_op less_equal_op = {
     .predicate = true,
     .host = less_equal_host,
     .zero_gradient = true,
+    .text = {.formula = "a ≤ b", .edges = "false with a NaN", .keras = "ops.less_equal", .pytorch = "le"},
     SAMPLES(comparison_samples),
 };
 
@@ -117,6 +121,7 @@ static const cg_op greater_op = {
     .predicate = true,
     .host = greater_host,
     .zero_gradient = true,
+    .text = {.formula = "a > b", .edges = "false with a NaN", .keras = "ops.greater", .pytorch = "gt"},
     SAMPLES(comparison_samples),
 };
 
@@ -138,6 +143,7 @@ static const cg_op greater_equal_op = {
     .predicate = true,
     .host = greater_equal_host,
     .zero_gradient = true,
+    .text = {.formula = "a ≥ b", .edges = "false with a NaN", .keras = "ops.greater_equal", .pytorch = "ge"},
     SAMPLES(comparison_samples),
 };
 
@@ -167,6 +173,7 @@ static const cg_op is_nan_op = {
     .predicate = true,
     .host = is_nan_host,
     .zero_gradient = true,
+    .text = {.formula = "whether x is NaN", .keras = "ops.isnan", .pytorch = "isnan"},
     SAMPLES(class_samples),
 };
 
@@ -188,6 +195,7 @@ static const cg_op is_inf_op = {
     .predicate = true,
     .host = is_inf_host,
     .zero_gradient = true,
+    .text = {.formula = "whether x is inf or -inf", .keras = "ops.isinf", .pytorch = "isinf"},
     SAMPLES(class_samples),
 };
 
@@ -209,6 +217,7 @@ static const cg_op is_finite_op = {
     .predicate = true,
     .host = is_finite_host,
     .zero_gradient = true,
+    .text = {.formula = "whether x is neither NaN nor infinite", .keras = "ops.isfinite", .pytorch = "isfinite"},
     SAMPLES(class_samples),
 };
 
@@ -238,6 +247,10 @@ static const cg_op and_op = {
     .logical = true,
     .host = and_host,
     .zero_gradient = true,
+    .text = {.formula = "whether neither a nor b is 0",
+             .edges = "NaN counts as true",
+             .keras = "ops.logical_and",
+             .pytorch = "logical_and"},
     SAMPLES(logic_samples),
 };
 
@@ -259,6 +272,10 @@ static const cg_op or_op = {
     .logical = true,
     .host = or_host,
     .zero_gradient = true,
+    .text = {.formula = "whether a or b is not 0",
+             .edges = "NaN counts as true",
+             .keras = "ops.logical_or",
+             .pytorch = "logical_or"},
     SAMPLES(logic_samples),
 };
 
@@ -280,6 +297,10 @@ static const cg_op not_op = {
     .logical = true,
     .host = not_host,
     .zero_gradient = true,
+    .text = {.formula = "whether x is 0",
+             .edges = "NaN counts as true, so false",
+             .keras = "ops.logical_not",
+             .pytorch = "logical_not"},
     SAMPLES(logic_samples),
 };
 
@@ -316,6 +337,11 @@ static const cg_op where_op = {
     .condition = true,
     .host = where_host,
     .vjp = where_vjp,
+    .text = {.formula = "yes where condition is not 0, elsewhere no",
+             .call = "condition, yes, no",
+             .edges = "the branch not taken gets a cotangent of 0, whatever its value",
+             .keras = "ops.where",
+             .pytorch = "where"},
     SAMPLES(where_samples),
 };
 
@@ -330,4 +356,6 @@ static const cg_op *const list[] = {
     &equal_op,  &not_equal_op, &less_op, &less_equal_op, &greater_op, &greater_equal_op, &is_nan_op,
     &is_inf_op, &is_finite_op, &and_op,  &or_op,         &not_op,     &where_op,
 };
-const cg_op_family cg_ops_compare = {list, LENGTH(list)};
+const cg_op_family cg_ops_compare = {
+    OPS(list), .title = "Comparison and choice",
+    .introduction = "Bools, as masks and conditions; they broadcast as arithmetic does."};

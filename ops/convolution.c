@@ -191,6 +191,13 @@ static const cg_op convolution_op = {
     .expand = convolution_expand,
     .deferred = true,
     .vjp = convolution_vjp,
+    .text = {.formula = "Σ x[n, first + c, p · stride + k · dilation - before] · kernel[o, c, k] over c, k; first is "
+                        "where the group of o begins",
+             .call = "x, kernel, .stride, .dilation, .padding, .before, .after, .groups",
+             .edges = "places outside x count as 0",
+             .keras = "ops.conv, layers.Conv2D, layers.DepthwiseConv2D",
+             .pytorch = "conv1d, conv2d, conv3d, nn.Conv2d",
+             .dtypes = "any → floating"},
     SAMPLES(convolution_samples),
 };
 
@@ -296,6 +303,7 @@ static const cg_op data_op = {
     .expand = data_expand,
     .deferred = true,
     .vjp = data_vjp,
+    .text = {.formula = "the gradient of a convolution in its input, from cotangent and kernel", .internal = true},
     SAMPLES(data_samples),
 };
 
@@ -356,6 +364,7 @@ static const cg_op kernel_op = {
     .expand = kernel_expand,
     .deferred = true,
     .vjp = kernel_vjp,
+    .text = {.formula = "the gradient of a convolution in its kernel, from input and cotangent", .internal = true},
     SAMPLES(kernel_samples),
 };
 
@@ -536,4 +545,16 @@ cg_tensor cg_transposed_convolution_with(cg_tensor x, cg_tensor kernel,
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&convolution_op, &data_op, &kernel_op};
-const cg_op_family cg_ops_convolution = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"transposed_convolution",
+     "convolution_data",
+     {.formula = "the gradient of such a convolution in its input, with x as the cotangent",
+      .call = "x, kernel, .stride, .dilation, .padding, .before, .after, .output_padding, .groups",
+      .keras = "ops.conv_transpose, layers.Conv2DTranspose",
+      .pytorch = "conv_transpose1d, conv_transpose2d, conv_transpose3d, nn.ConvTranspose2d",
+      .dtypes = "any → floating"}},
+};
+const cg_op_family cg_ops_convolution = {
+    OPS(list), FUNCTIONS(functions), .title = "Convolution",
+    .introduction = "Along one to three axes; x is [batch, channels, spatial...], the kernel is not reversed. The "
+                    "three ops of a convolution are each other's derivatives."};

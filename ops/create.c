@@ -28,3 +28,39 @@ cg_tensor cg_iota(cg_context *cg, int64_t count)
     if (count < 0) return cg_report(cg, CG_ERROR_ARGUMENT, "iota", "%lld elements", (long long)count);
     return cg_index(cg, CG_SHAPE(count));
 }
+
+/* ------------------------------------------------------------------------------------------------------------------ */
+
+static const cg_op_function functions[] = {
+    {"full",
+     NULL,
+     {.formula = "every element value; another value makes no new plan",
+      .call = "cg, shape, value, .dtype",
+      .keras = "ops.full",
+      .pytorch = "full",
+      .dtypes = "→ .dtype"}},
+    {"zeros",
+     NULL,
+     {.formula = "every element 0",
+      .call = "cg, shape, .dtype",
+      .keras = "ops.zeros",
+      .pytorch = "zeros",
+      .dtypes = "→ .dtype"}},
+    {"ones",
+     NULL,
+     {.formula = "every element 1",
+      .call = "cg, shape, .dtype",
+      .keras = "ops.ones",
+      .pytorch = "ones",
+      .dtypes = "→ .dtype"}},
+    {"iota",
+     NULL,
+     {.formula = "0, 1, ..., count - 1",
+      .call = "cg, count",
+      .keras = "ops.arange",
+      .pytorch = "arange",
+      .dtypes = "→ i32"}},
+};
+const cg_op_family cg_ops_create = {
+    FUNCTIONS(functions), .title = "Made from nothing",
+    .introduction = "Constants, which fold into the kernels that read them. No derivative flows into them."};

@@ -97,6 +97,7 @@ static const cg_op convolve_op = {
               "    }\n"
               "}\n",
     .launch = convolve_launch,
+    .text = {.formula = "a convolution of each channel by itself", .internal = true},
     SAMPLES(convolve_samples),
 };
 
@@ -161,6 +162,7 @@ static const cg_op correlate_op = {
               "}\n"
               "out0[i] = sum;\n",
     .launch = correlate_launch,
+    .text = {.formula = "its gradient in the kernel, each example's share", .internal = true},
     SAMPLES(correlate_samples),
 };
 
@@ -174,4 +176,4 @@ cg_tensor cg_correlate_channels(cg_tensor x, cg_tensor cotangent, const cg_windo
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&convolve_op, &correlate_op};
-const cg_op_family cg_ops_depthwise = {list, LENGTH(list)};
+const cg_op_family cg_ops_depthwise = {OPS(list)};

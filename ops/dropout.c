@@ -84,6 +84,11 @@ static const cg_op dropout_op = {
     .infer = dropout_infer,
     .expand = dropout_expand,
     .deferred = true,
+    .text = {.formula = "0 with probability rate, else x / (1 - rate)",
+             .call = "x, .rate, .noise_shape, .mode, .key, .has_key",
+             .edges = "a dropped unit gets a cotangent of 0; rate 1 gives zeros",
+             .keras = "layers.Dropout",
+             .pytorch = "nn.functional.dropout, nn.Dropout"},
     SAMPLES(dropout_samples),
 };
 
@@ -179,6 +184,12 @@ static const cg_op alpha_dropout_op = {
     .infer = dropout_infer,
     .expand = alpha_dropout_expand,
     .deferred = true,
+    .text = {.formula =
+                 "-1.758 with probability rate, else x; then scaled and shifted so that mean 0 and variance 1 stay",
+             .call = "x, .rate, .whole_channels, .axis, .mode, .key, .has_key",
+             .edges = "rate 1 gives zeros",
+             .keras = "layers.AlphaDropout",
+             .pytorch = "nn.functional.alpha_dropout, nn.AlphaDropout, nn.FeatureAlphaDropout (whole_channels)"},
     SAMPLES(dropout_samples),
 };
 
@@ -234,4 +245,34 @@ cg_tensor cg_gaussian_noise_with(cg_tensor x, double deviation, const cg_noise_o
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&dropout_op, &alpha_dropout_op};
-const cg_op_family cg_ops_dropout = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"spatial_dropout",
+     "dropout",
+     {.formula = "dropout of whole channels of x [batch, channels, ...]",
+      .call = "x, .rate, .axis, .mode, .key, .has_key",
+      .keras = "layers.SpatialDropout1D, layers.SpatialDropout2D, layers.SpatialDropout3D",
+      .pytorch = "nn.functional.dropout2d, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d"}},
+    {"drop_connect",
+     "dropout",
+     {.formula = "dropout of weights, for the whole batch alike", .call = "weights, .rate, .mode, .key, .has_key"}},
+    {"stochastic_depth",
+     "dropout",
+     {.formula = "dropout of a residual branch for whole examples",
+      .call = "x, .rate, .mode, .key, .has_key",
+      .pytorch = "torchvision.ops.stochastic_depth"}},
+    {"gaussian_dropout",
+     "mul",
+     {.formula = "x times a normal number of mean 1 and deviation √(rate / (1 - rate))",
+      .call = "x, .rate, .mode, .key, .has_key",
+      .keras = "layers.GaussianDropout",
+      .dtypes = "floating"}},
+    {"gaussian_noise",
+     "add",
+     {.formula = "x plus a normal number of mean 0 and deviation",
+      .call = "x, deviation, .mode, .key, .has_key",
+      .keras = "layers.GaussianNoise",
+      .dtypes = "floating"}},
+};
+const cg_op_family cg_ops_dropout = {OPS(list), FUNCTIONS(functions), .title = "Dropout",
+                                     .introduction = "x itself outside training, unless the mode says so. What a call "
+                                                     "draws is the same forwards and backwards, to every order."};

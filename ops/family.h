@@ -5,21 +5,20 @@
 
 #include <clgrad/ops.h>
 
-/* The ops of one file. */
-typedef struct cg_op_family {
-    const cg_op *const *ops;
-    int count;
-} cg_op_family;
-
 extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_binary, cg_ops_compare, cg_ops_shape,
     cg_ops_slice, cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization,
-    cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates, cg_ops_dropout, cg_ops_pooling, cg_ops_depthwise;
+    cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates, cg_ops_dropout, cg_ops_pooling, cg_ops_depthwise,
+    cg_ops_arrange, cg_ops_create;
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
 /* Fields of a descriptor. */
 #define SAMPLES(list) .samples = (list), .sample_count = LENGTH(list)
 #define ATTRIBUTES(...) .attributes = {__VA_ARGS__}, .attribute_count = LENGTH(((int64_t[]){__VA_ARGS__}))
+
+/* Fields of a family. */
+#define OPS(list) .ops = (list), .count = LENGTH(list)
+#define FUNCTIONS(list) .functions = (list), .function_count = LENGTH(list)
 
 /* Fields of a sample: one map operand, and two that broadcast against each other. */
 #define ONE_OPERAND .shapes = {{2, {3, 5}}}

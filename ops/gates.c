@@ -39,6 +39,11 @@ static const cg_op prelu_op = {
     .inputs = 2,
     .infer = prelu_infer,
     .expand = prelu_expand,
+    .text = {.formula = "x where x > 0, else slopes · x",
+             .call = "x, slopes",
+             .edges = "subgradient slopes at 0",
+             .keras = "layers.PReLU",
+             .pytorch = "nn.functional.prelu, nn.PReLU"},
     SAMPLES(prelu_samples),
 };
 
@@ -94,8 +99,8 @@ static const cg_sample gate_samples[] = {
     {.shapes = {{2, {4, 5}}}, ATTRIBUTES(0), .dtypes = {CG_I32}, .low = -3, .high = 3},
 };
 
-/* The descriptor and the function of a gate. */
-#define GATE(NAME, FUNCTION) \
+/* The descriptor, with its text, and the function of a gate. */
+#define GATE(NAME, FUNCTION, ...) \
     static void NAME##_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs) \
     { \
         gate(call, inputs, outputs, FUNCTION); \
@@ -106,6 +111,7 @@ static const cg_sample gate_samples[] = {
         .inputs = 1, \
         .infer = gate_infer, \
         .expand = NAME##_expand, \
+        .text = {__VA_ARGS__}, \
         SAMPLES(gate_samples), \
     }; \
     cg_tensor cg_##NAME(cg_tensor x, int axis) \
@@ -119,10 +125,11 @@ static cg_tensor plain_relu(cg_tensor x)
     return cg_relu(x);
 }
 
-GATE(glu, cg_sigmoid)
-GATE(reglu, plain_relu)
-GATE(geglu, cg_gelu)
-GATE(swiglu, cg_silu)
+GATE(glu, cg_sigmoid, .formula = "the first half of the axis times sigmoid of the second", .call = "x, axis",
+     .keras = "activations.glu", .pytorch = "nn.functional.glu, nn.GLU")
+GATE(reglu, plain_relu, .formula = "the first half of the axis times relu of the second", .call = "x, axis")
+GATE(geglu, cg_gelu, .formula = "the first half of the axis times gelu of the second", .call = "x, axis")
+GATE(swiglu, cg_silu, .formula = "the first half of the axis times silu of the second", .call = "x, axis")
 
 /* ---- maxout: x; the attributes are the units and the axis -------------------------------------------------------- */
 
@@ -164,6 +171,10 @@ static const cg_op maxout_op = {
     .inputs = 1,
     .infer = maxout_infer,
     .expand = maxout_expand,
+    .text = {.formula =
+                 "the largest of the pieces of each unit: element j · units + u of the axis is piece j of unit u",
+             .call = "x, units, axis",
+             .edges = "equal pieces share the cotangent equally"},
     SAMPLES(maxout_samples),
 };
 
@@ -222,6 +233,10 @@ static const cg_op sparsemax_op = {
     .inputs = 1,
     .infer = sparsemax_infer,
     .expand = sparsemax_expand,
+    .text = {.formula = "max(x - τ, 0) with the τ that makes it sum to 1 along the axis",
+             .call = "x, axis",
+             .edges = "subgradient at x = τ: as of an element that stays 0",
+             .keras = "activations.sparsemax"},
     SAMPLES(sparsemax_samples),
 };
 
@@ -234,4 +249,20 @@ cg_tensor cg_sparsemax(cg_tensor x, int axis)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&prelu_op, &glu_op, &reglu_op, &geglu_op, &swiglu_op, &maxout_op, &sparsemax_op};
-const cg_op_family cg_ops_gates = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"rrelu",
+     "prelu",
+     {.formula = "x where x > 0, else slope · x: in training with slopes drawn evenly from [lower, upper), else with "
+                 "their mean",
+      .call = "x, .lower, .upper, .mode, .key, .has_key",
+      .edges = "subgradient the slope at 0",
+      .pytorch = "nn.functional.rrelu, nn.RReLU",
+      .dtypes = "floating"}},
+    {"softmin",
+     "softmax",
+     {.formula = "softmax(-x)",
+      .call = "x, axis",
+      .edges = "as softmax",
+      .pytorch = "nn.functional.softmin, nn.Softmin"}},
+};
+const cg_op_family cg_ops_gates = {OPS(list), FUNCTIONS(functions), .title = "Activations"};

@@ -64,6 +64,11 @@ static const cg_op one_hot_op = {
     .infer = one_hot_infer,
     .expand = one_hot_expand,
     .zero_gradient = true,
+    .text = {.formula = "1 at the label, 0 elsewhere: [...] to [..., depth]",
+             .call = "labels, depth, .dtype",
+             .keras = "ops.one_hot",
+             .pytorch = "nn.functional.one_hot",
+             .dtypes = "i32, u8 → .dtype"},
     SAMPLES(one_hot_samples),
 };
 
@@ -140,6 +145,10 @@ static const cg_op gather_op = {
               "out0[i] = value;\n",
     .launch = gather_launch,
     .vjp = gather_vjp,
+    .text = {.formula = "x[.., indices[k..], ..]: the axis replaced by those of the indices, as np.take",
+             .call = "x, indices, axis",
+             .keras = "ops.take",
+             .pytorch = "index_select"},
     SAMPLES(gather_samples),
 };
 
@@ -230,6 +239,10 @@ static const cg_op scatter_op = {
               "}\n",
     .launch = scatter_launch,
     .vjp = scatter_vjp,
+    .text = {.formula = "element j of the axis is the sum of the updates whose index is j, in their order",
+             .call = "updates, indices, axis, size",
+             .keras = "ops.segment_sum",
+             .pytorch = "index_add"},
     SAMPLES(scatter_samples),
 };
 
@@ -243,4 +256,7 @@ cg_tensor cg_scatter_add(cg_tensor updates, cg_tensor indices, int axis, int64_t
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&one_hot_op, &gather_op, &scatter_op};
-const cg_op_family cg_ops_index = {list, LENGTH(list)};
+const cg_op_family cg_ops_index = {
+    OPS(list), .title = "Indices",
+    .introduction = "Indices are i32 or u8. One outside its bounds is reported at the next read or wait, and nothing "
+                    "is read or written for it. No derivative flows into indices."};

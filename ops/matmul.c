@@ -88,6 +88,10 @@ static const cg_op matmul_op = {
     .inputs = 2,
     .infer = matmul_infer,
     .vjp = matmul_vjp,
+    .text = {.formula = "[..., m, k] times [..., k, n] as np.matmul: Σ a[i, l] · b[l, j] over l",
+             .edges = "0 where k is 0",
+             .keras = "ops.matmul, layers.Dot", .dtypes = "any → floating",
+             .pytorch = "matmul"},
     SAMPLES(matmul_samples),
 };
 
@@ -150,4 +154,6 @@ cg_tensor cg_matmul(cg_tensor a, cg_tensor b)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&matmul_op};
-const cg_op_family cg_ops_matmul = {list, LENGTH(list)};
+const cg_op_family cg_ops_matmul = {OPS(list), .title = "Products and normalised exponentials",
+                                    .introduction = "Leading axes of matrices broadcast; what is around a product, "
+                                                    "such as a bias and an activation, becomes a part of it."};

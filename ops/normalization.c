@@ -70,6 +70,7 @@ static const cg_op first_op = {
     .infer = first_infer,
     .move = first_move,
     .zero_gradient = true,
+    .text = {.formula = "the first element along some axes, which stay with extent 1", .internal = true},
     SAMPLES(first_samples),
 };
 
@@ -174,6 +175,12 @@ static const cg_op batch_norm_op = {
     .infer = batch_norm_infer,
     .expand = batch_norm_expand,
     .deferred = true,
+    .text = {.formula = "gamma · (x - mean) / √(variance + epsilon) + beta, with mean and variance over all axes but "
+                        "the channels; these two as well",
+             .call = "x, gamma, beta, epsilon, .axis",
+             .edges = "of a single value per channel: beta",
+             .keras = "layers.BatchNormalization",
+             .pytorch = "nn.functional.batch_norm, nn.BatchNorm2d"},
     SAMPLES(batch_norm_samples),
 };
 
@@ -217,6 +224,10 @@ static const cg_op inference_op = {
     .infer = inference_infer,
     .expand = inference_expand,
     .deferred = true,
+    .text = {.formula = "batch_norm with a given mean and variance",
+             .call = "x, gamma, beta, mean, variance, epsilon, .axis",
+             .keras = "layers.BatchNormalization, ops.batch_normalization",
+             .pytorch = "nn.functional.batch_norm (training=False)"},
     SAMPLES(inference_samples),
 };
 
@@ -279,6 +290,11 @@ static const cg_op layer_norm_op = {
     .inputs = 4,
     .infer = layer_norm_infer,
     .expand = layer_norm_expand,
+    .text = {.formula = "gamma · (x - mean) / √(variance + epsilon) + beta, with mean and variance over axes",
+             .call = "x, .axes, .gamma, .beta, .epsilon",
+             .edges = "of a single value: beta",
+             .keras = "layers.LayerNormalization",
+             .pytorch = "nn.functional.layer_norm, nn.LayerNorm"},
     SAMPLES(layer_norm_samples),
 };
 
@@ -375,6 +391,10 @@ static const cg_op group_norm_op = {
     .inputs = 4,
     .infer = group_norm_infer,
     .expand = group_norm_expand,
+    .text = {.formula = "layer_norm with mean and variance over the channels of a group and all axes behind the batch",
+             .call = "x, groups, .gamma, .beta, .epsilon, .axis",
+             .keras = "layers.GroupNormalization",
+             .pytorch = "nn.functional.group_norm, nn.GroupNorm"},
     SAMPLES(group_norm_samples),
 };
 
@@ -417,4 +437,15 @@ cg_tensor cg_instance_norm_with(cg_tensor x, const cg_group_norm_options *option
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&first_op, &batch_norm_op, &inference_op, &layer_norm_op, &group_norm_op};
-const cg_op_family cg_ops_normalization = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"instance_norm",
+     "group_norm",
+     {.formula = "group_norm with a group for each channel",
+      .call = "x, .gamma, .beta, .epsilon, .axis",
+      .keras = "layers.GroupNormalization (groups=-1)",
+      .pytorch = "nn.functional.instance_norm, nn.InstanceNorm2d"}},
+};
+const cg_op_family cg_ops_normalization = {
+    OPS(list), FUNCTIONS(functions), .title = "Normalization",
+    .introduction =
+        "Variances are biased (divided by n) and accurate where the mean is large; epsilon is inside the root."};

@@ -173,6 +173,12 @@ static const cg_op put_op = {
               "}\n",
     .launch = put_launch,
     .vjp = put_vjp,
+    .text = {.formula = "the elements of x where indices say, in channels of extents size; zeros elsewhere",
+             .call = "x, indices, size",
+             .edges = "elements put to one place are added up",
+             .pytorch =
+                 "nn.functional.max_unpool1d, nn.functional.max_unpool2d, nn.functional.max_unpool3d, nn.MaxUnpool2d",
+             .dtypes = "any → floating"},
     SAMPLES(put_samples),
 };
 
@@ -191,6 +197,7 @@ static const cg_op take_op = {
               "out0[i] = value;\n",
     .launch = take_launch,
     .vjp = take_vjp,
+    .text = {.formula = "the elements of x from where indices say: the derivative of max_unpool", .internal = true},
     SAMPLES(take_samples),
 };
 
@@ -258,6 +265,13 @@ static const cg_op max_op = {
                            "}\n",
     .launch = launch_rows,
     .vjp = max_vjp,
+    .text = {.formula = "the largest element of each window",
+             .call = "x, window, .stride, .dilation, .padding, .before, .after, .ceil_mode",
+             .edges = "of equal ones the first gets all of the cotangent; a NaN wins, of several the last; padding "
+                      "counts as -inf",
+             .keras = "ops.max_pool, layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D",
+             .pytorch = "max_pool1d, max_pool2d, max_pool3d, nn.MaxPool2d",
+             .dtypes = "any → floating"},
     SAMPLES(window_samples),
 };
 
@@ -296,6 +310,7 @@ static const cg_op sum_op = {
                                                                      "}\n",
     .launch = launch_rows,
     .vjp = sum_vjp,
+    .text = {.formula = "the sum of each window", .internal = true},
     SAMPLES(window_samples),
 };
 
@@ -314,6 +329,8 @@ static const cg_op spread_op = {
                                                                  "}}}\n",
     .launch = launch_planes,
     .vjp = spread_vjp,
+    .text = {.formula = "each element the sum of the windows that hold it: the derivative of pool_sum",
+             .internal = true},
     SAMPLES(transposed_samples),
 };
 
@@ -546,4 +563,62 @@ cg_tensor cg_global_average_pool(cg_tensor x)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&max_op, &put_op, &take_op, &sum_op, &spread_op};
-const cg_op_family cg_ops_pooling = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"max_pool_indices",
+     "max_pool",
+     {.formula = "max_pool, and in which place of its channel each was found, i32",
+      .call = "x, window, indices, .stride, .dilation, .padding, .before, .after, .ceil_mode",
+      .edges = "as max_pool",
+      .pytorch = "nn.functional.max_pool2d (return_indices=True)",
+      .dtypes = "any → floating"}},
+    {"average_pool",
+     "pool_sum",
+     {.formula = "the mean of each window",
+      .call = "x, window, .stride, .dilation, .padding, .before, .after, .ceil_mode, .exclude_padding",
+      .edges = "padding counts as 0",
+      .keras = "ops.average_pool, layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D",
+      .pytorch = "nn.functional.avg_pool1d, nn.functional.avg_pool2d, nn.functional.avg_pool3d, nn.AvgPool2d",
+      .dtypes = "any → floating"}},
+    {"lp_pool",
+     "pool_sum",
+     {.formula = "(Σ |x|^p)^(1/p) of each window",
+      .call = "x, window, p, .stride, .dilation, .padding, .before, .after, .ceil_mode",
+      .edges = "subgradient 0 where all are 0; padding counts as 0",
+      .pytorch = "nn.functional.lp_pool1d, nn.functional.lp_pool2d, nn.LPPool2d",
+      .dtypes = "any → floating"}},
+    {"adaptive_max_pool",
+     "max_pool",
+     {.formula = "the largest element of bins ⌊o · n / c⌋ to ⌈(o + 1) · n / c⌉ - 1, which make the extents size; and "
+                 "its places",
+      .call = "x, size, indices",
+      .edges = "as max_pool",
+      .keras = "layers.AdaptiveMaxPooling2D",
+      .pytorch = "nn.functional.adaptive_max_pool1d, nn.functional.adaptive_max_pool2d, "
+                 "nn.functional.adaptive_max_pool3d, nn.AdaptiveMaxPool2d",
+      .dtypes = "any → floating"}},
+    {"adaptive_average_pool",
+     "pool_sum",
+     {.formula = "the mean of such bins",
+      .call = "x, size",
+      .keras = "layers.AdaptiveAveragePooling2D",
+      .pytorch = "nn.functional.adaptive_avg_pool1d, nn.functional.adaptive_avg_pool2d, "
+                 "nn.functional.adaptive_avg_pool3d, nn.AdaptiveAvgPool2d",
+      .dtypes = "any → floating"}},
+    {"global_max_pool",
+     "max_pool",
+     {.formula = "the largest of each channel: [batch, channels]",
+      .call = "x",
+      .edges = "as max_pool",
+      .keras = "layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D",
+      .pytorch = "amax",
+      .dtypes = "any → floating"}},
+    {"global_average_pool",
+     "pool_sum",
+     {.formula = "the mean of each channel: [batch, channels]",
+      .call = "x",
+      .keras = "layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D",
+      .pytorch = "mean",
+      .dtypes = "any → floating"}},
+};
+const cg_op_family cg_ops_pooling = {OPS(list), FUNCTIONS(functions), .title = "Pooling",
+                                     .introduction = "Along one to three axes; x is [batch, channels, spatial...]."};

@@ -23,6 +23,7 @@ static const cg_op bits_op = {
     .cost = 40,
     .random = true,
     .zero_gradient = true,
+    .text = {.formula = "32 random bits at a position, of seed and call number", .dtypes = "→ i32", .internal = true},
     SAMPLES(random_samples),
 };
 
@@ -38,6 +39,7 @@ static const cg_op normal_op = {
     .cost = 60,
     .random = true,
     .zero_gradient = true,
+    .text = {.formula = "a standard normal number at a position, of seed and call number", .dtypes = "→ f32", .internal = true},
     SAMPLES(random_samples),
 };
 
@@ -79,6 +81,7 @@ static const cg_op fraction_op = {
     .infer = fraction_infer,
     .expand = fraction_expand,
     .deferred = true,
+    .text = {.formula = "a number on [0, 1), in steps of 2^-24, of random bits", .dtypes = "→ f32", .internal = true},
     SAMPLES(fraction_samples),
 };
 
@@ -144,4 +147,30 @@ cg_tensor cg_bernoulli_with(cg_context *cg, cg_shape shape, double probability, 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&bits_op, &normal_op, &fraction_op};
-const cg_op_family cg_ops_random = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"uniform",
+     NULL,
+     {.formula = "evenly on [low, high), in steps of (high - low) / 2^24",
+      .call = "cg, shape, .low, .high, .dtype, .key, .has_key",
+      .keras = "random.uniform",
+      .pytorch = "rand, nn.init.uniform_",
+      .dtypes = "→ f32, f64"}},
+    {"normal",
+     NULL,
+     {.formula = "normal with mean and deviation",
+      .call = "cg, shape, .mean, .deviation, .dtype, .key, .has_key",
+      .keras = "random.normal",
+      .pytorch = "normal, randn",
+      .dtypes = "→ f32, f64"}},
+    {"bernoulli",
+     NULL,
+     {.formula = "1 with a probability, else 0",
+      .call = "cg, shape, probability, .dtype, .key, .has_key",
+      .keras = "random.binomial (counts=1)",
+      .pytorch = "bernoulli",
+      .dtypes = "→ .dtype"}},
+};
+const cg_op_family cg_ops_random = {
+    OPS(list), FUNCTIONS(functions), .title = "Random",
+    .introduction = "Philox 4x32-10: numbers are a function of the context's seed, the number of the call, or `key`, "
+                    "and the position, the same on every device. Dropout has a section of its own."};

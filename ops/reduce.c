@@ -103,6 +103,11 @@ static const cg_op sum_op = {
     .combine = "a + b",
     .identity = "0",
     .vjp = sum_vjp,
+    .text = {.formula = "Σ x",
+             .call = "x, .axes, .keepdims",
+             .edges = "0 over an empty axis",
+             .keras = "ops.sum",
+             .pytorch = "sum"},
     SAMPLES(smooth_samples),
 };
 
@@ -172,6 +177,11 @@ static const cg_op prod_op = {
     .combine = "a * b",
     .identity = "1",
     .vjp = prod_vjp,
+    .text = {.formula = "Π x",
+             .call = "x, .axes, .keepdims",
+             .edges = "1 over an empty axis; the derivative is exact where there are zeros",
+             .keras = "ops.prod",
+             .pytorch = "prod"},
     SAMPLES(product_samples),
 };
 
@@ -205,6 +215,11 @@ static const cg_op max_op = {
     .combine = "SELECT((a > b) | (a != a), a, b)",
     .identity = "LOWEST",
     .vjp = extremum_vjp,
+    .text = {.formula = "the largest; of bools: any",
+             .call = "x, .axes, .keepdims",
+             .edges = "equal ones share the cotangent equally; NaN if there is one, which gets none of it",
+             .keras = "ops.max, ops.amax",
+             .pytorch = "amax"},
     SAMPLES(smooth_samples),
 };
 
@@ -221,6 +236,11 @@ static const cg_op min_op = {
     .combine = "SELECT((a < b) | (a != a), a, b)",
     .identity = "HIGHEST",
     .vjp = extremum_vjp,
+    .text = {.formula = "the smallest; of bools: all",
+             .call = "x, .axes, .keepdims",
+             .edges = "equal ones share the cotangent equally; NaN if there is one, which gets none of it",
+             .keras = "ops.min, ops.amin",
+             .pytorch = "amin"},
     SAMPLES(smooth_samples),
 };
 
@@ -245,6 +265,11 @@ static const cg_op all_op = {
     .combine = "a && b",
     .identity = "1",
     .zero_gradient = true,
+    .text = {.formula = "whether no element is 0",
+             .call = "x, .axes, .keepdims",
+             .edges = "true over an empty axis",
+             .keras = "ops.all",
+             .pytorch = "all"},
     SAMPLES(truth_samples),
 };
 
@@ -262,6 +287,11 @@ static const cg_op any_op = {
     .combine = "a || b",
     .identity = "0",
     .zero_gradient = true,
+    .text = {.formula = "whether an element is not 0",
+             .call = "x, .axes, .keepdims",
+             .edges = "false over an empty axis",
+             .keras = "ops.any",
+             .pytorch = "any"},
     SAMPLES(truth_samples),
 };
 
@@ -293,6 +323,11 @@ static const cg_op mean_op = {
     .inputs = 1,
     .infer = mean_infer,
     .expand = mean_expand,
+    .text = {.formula = "Σ x / n",
+             .call = "x, .axes, .keepdims",
+             .edges = "NaN over an empty axis",
+             .keras = "ops.mean, ops.average",
+             .pytorch = "mean"},
     SAMPLES(smooth_samples),
 };
 
@@ -320,6 +355,11 @@ static const cg_op var_op = {
     .inputs = 1,
     .infer = mean_infer,
     .expand = var_expand,
+    .text = {.formula = "Σ (x - mean)² / n",
+             .call = "x, .axes, .keepdims",
+             .edges = "NaN over an empty axis",
+             .keras = "ops.var",
+             .pytorch = "var (unbiased=False)"},
     SAMPLES(smooth_samples),
 };
 
@@ -354,6 +394,11 @@ static const cg_op logsumexp_op = {
     .inputs = 1,
     .infer = logsumexp_infer,
     .expand = logsumexp_expand,
+    .text = {.formula = "log Σ e^x",
+             .call = "x, .axes, .keepdims",
+             .edges = "-inf where all are -inf, inf where one is: the gradient is NaN at both",
+             .keras = "ops.logsumexp",
+             .pytorch = "logsumexp"},
     SAMPLES(smooth_samples),
 };
 
@@ -400,6 +445,11 @@ static const cg_op argmax_op = {
     .infer = position_infer,
     .expand = argmax_expand,
     .zero_gradient = true,
+    .text = {.formula = "position of the largest, the first of equal ones; over several axes the row-major one",
+             .call = "x, .axes, .keepdims",
+             .edges = "the first NaN if there is one",
+             .keras = "ops.argmax",
+             .pytorch = "argmax"},
     SAMPLES(smooth_samples),
 };
 
@@ -421,6 +471,11 @@ static const cg_op argmin_op = {
     .infer = position_infer,
     .expand = argmin_expand,
     .zero_gradient = true,
+    .text = {.formula = "position of the smallest, the first of equal ones; over several axes the row-major one",
+             .call = "x, .axes, .keepdims",
+             .edges = "the first NaN if there is one",
+             .keras = "ops.argmin",
+             .pytorch = "argmin"},
     SAMPLES(smooth_samples),
 };
 
@@ -433,4 +488,7 @@ cg_tensor cg_argmin_with(cg_tensor x, const cg_reduce_options *options)
 
 static const cg_op *const list[] = {&sum_op,  &prod_op, &max_op,       &min_op,    &all_op,   &any_op,
                                     &mean_op, &var_op,  &logsumexp_op, &argmax_op, &argmin_op};
-const cg_op_family cg_ops_reduce = {list, LENGTH(list)};
+const cg_op_family cg_ops_reduce = {
+    OPS(list), .title = "Reductions",
+    .introduction = "Over `axes`, by default all, which stay with extent 1 if `keepdims`. Sums are added in blocks: 16 "
+                    "million ones are 16 million."};

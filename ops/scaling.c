@@ -49,6 +49,10 @@ static const cg_op rms_norm_op = {
     .inputs = 3,
     .infer = rms_norm_infer,
     .expand = rms_norm_expand,
+    .text = {.formula = "gamma · x / √(mean of x² + epsilon) over axes",
+             .call = "x, .axes, .gamma, .epsilon",
+             .keras = "layers.RMSNormalization",
+             .pytorch = "nn.RMSNorm (since 2.4)"},
     SAMPLES(rms_norm_samples),
 };
 
@@ -112,6 +116,9 @@ static const cg_op local_response_op = {
     .inputs = 4,
     .infer = local_response_infer,
     .expand = local_response_expand,
+    .text = {.formula = "x / (k + alpha / size · Σ x² over size neighbouring channels)^beta",
+             .call = "x, size, .alpha, .beta, .k, .axis",
+             .pytorch = "nn.functional.local_response_norm, nn.LocalResponseNorm"},
     SAMPLES(local_response_samples),
 };
 
@@ -164,6 +171,10 @@ static const cg_op weight_norm_op = {
     .inputs = 2,
     .infer = weight_norm_infer,
     .expand = weight_norm_expand,
+    .text = {.formula = "gain · direction / |direction|, each output by itself",
+             .call = "direction, gain, .axis",
+             .edges = "NaN where a direction is 0",
+             .pytorch = "nn.utils.weight_norm"},
     SAMPLES(weight_norm_samples),
 };
 
@@ -245,6 +256,12 @@ static const cg_op spectral_norm_op = {
     .outputs = 3,
     .infer = spectral_norm_infer,
     .expand = spectral_norm_expand,
+    .text = {.formula =
+                 "kernel / σ, with v = W u / |W u|, u = v W / |v W| iterated and σ = v W u; the new u and σ as well",
+             .call = "kernel, u, iterations, .axis",
+             .edges = "u and v count as constants; a squared length under 1e-12 as that",
+             .keras = "layers.SpectralNormalization",
+             .pytorch = "nn.utils.spectral_norm"},
     SAMPLES(spectral_norm_samples),
 };
 
@@ -261,4 +278,4 @@ cg_spectral_norm_result cg_spectral_norm_with(cg_tensor kernel, cg_tensor u, int
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&rms_norm_op, &local_response_op, &weight_norm_op, &spectral_norm_op};
-const cg_op_family cg_ops_scaling = {list, LENGTH(list)};
+const cg_op_family cg_ops_scaling = {OPS(list), .title = "Normalization"};

@@ -69,6 +69,10 @@ static const cg_op reshape_op = {
     .infer = reshape_infer,
     .move = reshape_move,
     .vjp = reshape_vjp,
+    .text = {.formula = "the same elements, row-major, in another shape; one extent may be -1",
+             .call = "x, shape",
+             .keras = "ops.reshape, layers.Reshape",
+             .pytorch = "reshape"},
     SAMPLES(reshape_samples),
 };
 
@@ -143,6 +147,10 @@ static const cg_op permute_op = {
     .infer = permute_infer,
     .move = permute_move,
     .vjp = permute_vjp,
+    .text = {.formula = "axis i of the result is axis axes[i] of x",
+             .call = "x, axes",
+             .keras = "ops.transpose, layers.Permute",
+             .pytorch = "permute"},
     SAMPLES(permute_samples),
 };
 
@@ -219,6 +227,10 @@ static const cg_op broadcast_op = {
     .infer = broadcast_infer,
     .move = broadcast_move,
     .vjp = broadcast_vjp,
+    .text = {.formula = "x repeated along axes of extent 1 and along new axes in front",
+             .call = "x, shape",
+             .keras = "ops.broadcast_to",
+             .pytorch = "broadcast_to"},
     SAMPLES(broadcast_samples),
 };
 
@@ -247,4 +259,20 @@ cg_tensor cg_sum_to_shape(cg_tensor x, cg_shape shape)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&reshape_op, &permute_op, &broadcast_op};
-const cg_op_family cg_ops_shape = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"transpose",
+     "permute",
+     {.formula = "the axes in reverse order", .call = "x", .keras = "ops.transpose", .pytorch = "t (of matrices)"}},
+    {"swap_axes",
+     "permute",
+     {.formula = "two axes exchanged", .call = "x, axis_a, axis_b", .keras = "ops.swapaxes", .pytorch = "swapaxes"}},
+    {"sum_to_shape",
+     "sum",
+     {.formula = "x summed over the axes along which shape broadcasts to that of x: the derivative of broadcast_to",
+      .call = "x, shape",
+      .pytorch = "Tensor.sum_to_size"}},
+};
+const cg_op_family cg_ops_shape = {
+    OPS(list), FUNCTIONS(functions), .title = "Shape",
+    .introduction =
+        "Views, where they can be: nothing is computed, and what reads them reads the original. Ranges are Python's."};

@@ -80,6 +80,10 @@ static const cg_op slice_op = {
     .move = slice_move,
     .shifts = true,
     .vjp = slice_vjp,
+    .text = {.formula = "x[start:stop:step, ...] with a range for each of the first axes",
+             .call = "x, ranges...",
+             .keras = "ops.slice, layers.Cropping2D",
+             .pytorch = "narrow"},
     SAMPLES(slice_samples),
 };
 
@@ -187,6 +191,10 @@ static const cg_op pad_op = {
     .move = pad_move,
     .shifts = true,
     .vjp = pad_vjp,
+    .text = {.formula = "x with before[i] and after[i] elements of value around axis i",
+             .call = "x, before, after, .value",
+             .keras = "ops.pad, layers.ZeroPadding2D",
+             .pytorch = "nn.functional.pad"},
     SAMPLES(pad_samples),
 };
 
@@ -276,6 +284,10 @@ static const cg_op concat_op = {
     .inputs = -1,
     .infer = concat_infer,
     .expand = concat_expand,
+    .text = {.formula = "the tensors one after the other along an axis",
+             .call = "tensors, count, axis",
+             .keras = "ops.concatenate, layers.Concatenate",
+             .pytorch = "cat"},
     SAMPLES(concat_samples),
 };
 
@@ -302,4 +314,9 @@ cg_tensor cg_concat(const cg_tensor *tensors, int count, int axis)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&slice_op, &pad_op, &concat_op};
-const cg_op_family cg_ops_slice = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"slice_axis",
+     "slice",
+     {.formula = "x[start:stop] along one axis", .call = "x, axis, start, stop", .pytorch = "narrow"}},
+};
+const cg_op_family cg_ops_slice = {OPS(list), FUNCTIONS(functions), .title = "Shape"};

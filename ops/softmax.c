@@ -41,6 +41,11 @@ static const cg_op softmax_op = {
     .infer = same_infer,
     .expand = softmax_expand,
     .deferred = true,
+    .text = {.formula = "e^x / Σ e^x along an axis",
+             .call = "x, axis",
+             .edges = "NaN where a slice is all -inf or holds inf",
+             .keras = "activations.softmax, layers.Softmax",
+             .pytorch = "softmax, nn.Softmax"},
     SAMPLES(softmax_samples),
 };
 
@@ -51,6 +56,11 @@ static const cg_op log_softmax_op = {
     .infer = same_infer,
     .expand = log_softmax_expand,
     .deferred = true,
+    .text = {.formula = "x - log Σ e^x along an axis",
+             .call = "x, axis",
+             .edges = "NaN where a slice is all -inf or holds inf",
+             .keras = "activations.log_softmax",
+             .pytorch = "log_softmax, nn.LogSoftmax"},
     SAMPLES(softmax_samples),
 };
 
@@ -75,4 +85,4 @@ cg_tensor cg_log_softmax(cg_tensor x, int axis)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&softmax_op, &log_softmax_op};
-const cg_op_family cg_ops_softmax = {list, LENGTH(list)};
+const cg_op_family cg_ops_softmax = {OPS(list), .title = "Products and normalised exponentials"};

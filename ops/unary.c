@@ -30,6 +30,7 @@ static const cg_op neg_op = {
     .expression = "-a",
     .host = neg_host,
     .vjp = neg_vjp,
+    .text = {.formula = "-x", .edges = "u8 wraps", .keras = "ops.negative", .pytorch = "neg"},
     SAMPLES(neg_samples),
 };
 
@@ -62,6 +63,7 @@ static const cg_op abs_op = {
     .expression = "SELECT(a <= (T)(0), (T)(0) - a, a)",
     .host = abs_host,
     .vjp = abs_vjp,
+    .text = {.formula = "|x|", .edges = "subgradient 0 at 0", .keras = "ops.abs", .pytorch = "abs"},
     SAMPLES(abs_samples),
 };
 
@@ -88,6 +90,7 @@ static const cg_op sign_op = {
     .expression = "SELECT(a > (T)(0), (T)(1), SELECT(a < (T)(0), (T)(-1), a))",
     .host = sign_host,
     .zero_gradient = true,
+    .text = {.formula = "-1, 0 or 1 by the sign of x", .keras = "ops.sign", .pytorch = "sign (0 for NaN)"},
     SAMPLES(sign_samples),
 };
 
@@ -122,6 +125,7 @@ static const cg_op square_op = {
     .expression = "a * a",
     .host = square_host,
     .vjp = square_vjp,
+    .text = {.formula = "x²", .keras = "ops.square", .pytorch = "square"},
     SAMPLES(square_samples),
 };
 
@@ -155,6 +159,10 @@ static const cg_op reciprocal_op = {
     .cost = 4,
     .host = reciprocal_host,
     .vjp = reciprocal_vjp,
+    .text = {.formula = "1 / x",
+             .edges = "infinite at 0, and so is the derivative",
+             .keras = "ops.reciprocal",
+             .pytorch = "reciprocal"},
     SAMPLES(reciprocal_samples),
 };
 
@@ -188,6 +196,10 @@ static const cg_op sqrt_op = {
     .cost = 4,
     .host = sqrt_host,
     .vjp = sqrt_vjp,
+    .text = {.formula = "√x",
+             .edges = "NaN below 0; derivative infinite at 0, NaN there for a cotangent of 0",
+             .keras = "ops.sqrt",
+             .pytorch = "sqrt"},
     SAMPLES(sqrt_samples),
 };
 
@@ -221,6 +233,7 @@ static const cg_op rsqrt_op = {
     .cost = 8,
     .host = rsqrt_host,
     .vjp = rsqrt_vjp,
+    .text = {.formula = "1 / √x", .edges = "infinite at 0, NaN below", .keras = "ops.rsqrt", .pytorch = "rsqrt"},
     SAMPLES(rsqrt_samples),
 };
 
@@ -256,6 +269,7 @@ static const cg_op exp_op = {
     .cost = 10,
     .host = exp_host,
     .vjp = exp_vjp,
+    .text = {.formula = "e^x", .keras = "ops.exp, activations.exponential", .pytorch = "exp"},
     SAMPLES(exp_samples),
 };
 
@@ -288,6 +302,10 @@ static const cg_op log_op = {
     .cost = 10,
     .host = log_host,
     .vjp = log_vjp,
+    .text = {.formula = "natural logarithm of x",
+             .edges = "-inf at 0, NaN below",
+             .keras = "ops.log",
+             .pytorch = "log"},
     SAMPLES(log_samples),
 };
 
@@ -322,6 +340,7 @@ static const cg_op expm1_op = {
     .cost = 12,
     .host = expm1_host,
     .vjp = expm1_vjp,
+    .text = {.formula = "e^x - 1, exact for small x", .keras = "ops.expm1", .pytorch = "expm1"},
     SAMPLES(expm1_samples),
 };
 
@@ -355,6 +374,10 @@ static const cg_op log1p_op = {
     .cost = 12,
     .host = log1p_host,
     .vjp = log1p_vjp,
+    .text = {.formula = "log(1 + x), exact for small x",
+             .edges = "-inf at -1, NaN below",
+             .keras = "ops.log1p",
+             .pytorch = "log1p"},
     SAMPLES(log1p_samples),
 };
 
@@ -386,6 +409,7 @@ static const cg_op sin_op = {
     .cost = 10,
     .host = sin_host,
     .vjp = sin_vjp,
+    .text = {.formula = "sine of radians", .edges = "NaN at ±inf", .keras = "ops.sin", .pytorch = "sin"},
     SAMPLES(sin_samples),
 };
 
@@ -418,6 +442,7 @@ static const cg_op cos_op = {
     .cost = 10,
     .host = cos_host,
     .vjp = cos_vjp,
+    .text = {.formula = "cosine of radians", .edges = "NaN at ±inf", .keras = "ops.cos", .pytorch = "cos"},
     SAMPLES(cos_samples),
 };
 
@@ -450,6 +475,7 @@ static const cg_op tan_op = {
     .cost = 20,
     .host = tan_host,
     .vjp = tan_vjp,
+    .text = {.formula = "tangent of radians", .edges = "NaN at ±inf", .keras = "ops.tan", .pytorch = "tan"},
     SAMPLES(tan_samples),
 };
 
@@ -487,6 +513,10 @@ static const cg_op erf_op = {
     .cost = 20,
     .host = erf_host,
     .vjp = erf_vjp,
+    .text = {.formula = "2 / √π · ∫ e^(-t²) dt from 0 to x",
+             .edges = "±1 at ±inf",
+             .keras = "ops.erf",
+             .pytorch = "erf"},
     SAMPLES(erf_samples),
 };
 
@@ -520,6 +550,7 @@ static const cg_op floor_op = {
     .floating = true,
     .host = floor_host,
     .zero_gradient = true,
+    .text = {.formula = "the whole number at or below x", .dtypes = "any", .keras = "ops.floor", .pytorch = "floor"},
     SAMPLES(rounding_samples),
 };
 
@@ -541,6 +572,7 @@ static const cg_op ceil_op = {
     .floating = true,
     .host = ceil_host,
     .zero_gradient = true,
+    .text = {.formula = "the whole number at or above x", .dtypes = "any", .keras = "ops.ceil", .pytorch = "ceil"},
     SAMPLES(rounding_samples),
 };
 
@@ -562,6 +594,7 @@ static const cg_op round_op = {
     .floating = true,
     .host = round_host,
     .zero_gradient = true,
+    .text = {.formula = "the whole number nearest to x, of two the even one", .dtypes = "any", .keras = "ops.round", .pytorch = "round"},
     SAMPLES(rounding_samples),
 };
 
@@ -611,6 +644,14 @@ static const cg_op cast_op = {
     .expression = "a",
     .host = identity_host,
     .vjp = cast_vjp,
+    .text = {.formula =
+                 "x in another dtype: towards zero where floats become integers, \"not 0\" where bool; i32 to u8 wraps",
+             .call = "x, dtype",
+             .edges = "derivative 0 through integers and bool; NaN and what is outside an integer dtype give what the "
+                      "device does",
+             .keras = "ops.cast",
+             .pytorch = "Tensor.to",
+             .dtypes = "any → dtype"},
     SAMPLES(cast_samples),
 };
 
@@ -634,6 +675,7 @@ static const cg_op stop_gradient_op = {
     .expression = "a",
     .host = identity_host,
     .zero_gradient = true,
+    .text = {.formula = "x, as a constant", .keras = "ops.stop_gradient", .pytorch = "Tensor.detach"},
     SAMPLES(stop_gradient_samples),
 };
 
@@ -648,4 +690,5 @@ static const cg_op *const list[] = {&neg_op,   &abs_op,   &sign_op,  &square_op,
                                     &sqrt_op,  &rsqrt_op, &exp_op,   &log_op,    &expm1_op,
                                     &log1p_op, &sin_op,   &cos_op,   &tan_op,    &erf_op,
                                     &floor_op, &ceil_op,  &round_op, &cast_op,   &stop_gradient_op};
-const cg_op_family cg_ops_unary = {list, LENGTH(list)};
+const cg_op_family cg_ops_unary = {OPS(list), .title = "Elementwise, one operand",
+                                   .introduction = "Each element by itself."};

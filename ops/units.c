@@ -38,8 +38,8 @@ static const cg_sample number_samples[] = {
     {.shapes = {{2, {3, 5}}}, .low = 0.3, .high = 2.5, .smooth = true},
 };
 
-/* The descriptor of an activation of x. */
-#define UNIT(NAME, WHERE) \
+/* The descriptor of an activation of x; what follows WHERE is its text. */
+#define UNIT(NAME, WHERE, ...) \
     static void NAME##_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs) \
     { \
         (void)call; \
@@ -52,11 +52,12 @@ static const cg_sample number_samples[] = {
         .infer = unit_infer, \
         .expand = NAME##_expand, \
         .host = NAME##_host, \
+        .text = {__VA_ARGS__}, \
         SAMPLES(WHERE), \
     }
 
 /* Of x and a number of rank 0. */
-#define UNIT_WITH_NUMBER(NAME) \
+#define UNIT_WITH_NUMBER(NAME, ...) \
     static void NAME##_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs) \
     { \
         cg_tensor x = cg_to_floating(inputs[0]); \
@@ -70,11 +71,12 @@ static const cg_sample number_samples[] = {
         .infer = unit_infer, \
         .expand = NAME##_expand, \
         .host = NAME##_host, \
+        .text = {__VA_ARGS__}, \
         SAMPLES(number_samples), \
     }
 
 /* Of x and two numbers of rank 0. */
-#define UNIT_WITH_NUMBERS(NAME) \
+#define UNIT_WITH_NUMBERS(NAME, ...) \
     static void NAME##_expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outputs) \
     { \
         cg_tensor x = cg_to_floating(inputs[0]); \
@@ -88,6 +90,7 @@ static const cg_sample number_samples[] = {
         .infer = unit_infer, \
         .expand = NAME##_expand, \
         .host = NAME##_host, \
+        .text = {__VA_ARGS__}, \
         SAMPLES(number_samples), \
     }
 
@@ -130,7 +133,8 @@ static cg_tensor elu(cg_tensor x, cg_tensor alpha)
     return where_positive(x, cg_mul(alpha, bounded_expm1(x)));
 }
 
-UNIT_WITH_NUMBER(elu);
+UNIT_WITH_NUMBER(elu, .formula = "x where x > 0, else alpha · (e^x - 1)", .call = "x, alpha",
+                 .keras = "activations.elu, layers.ELU", .pytorch = "nn.functional.elu, nn.ELU");
 
 cg_tensor cg_elu(cg_tensor x, double alpha)
 {
@@ -150,7 +154,8 @@ static cg_tensor selu(cg_tensor x)
     return times(where_positive(x, times(bounded_expm1(x), selu_alpha)), selu_scale);
 }
 
-UNIT(selu, far_samples);
+UNIT(selu, far_samples, .formula = "1.0507 · (x where x > 0, else 1.67326 · (e^x - 1))", .keras = "activations.selu",
+     .pytorch = "selu, nn.SELU");
 
 cg_tensor cg_selu(cg_tensor x)
 {
@@ -167,7 +172,8 @@ static cg_tensor celu(cg_tensor x, cg_tensor alpha)
     return where_positive(x, cg_mul(alpha, bounded_expm1(cg_div(x, alpha))));
 }
 
-UNIT_WITH_NUMBER(celu);
+UNIT_WITH_NUMBER(celu, .formula = "x where x > 0, else alpha · (e^(x / alpha) - 1)", .call = "x, alpha",
+                 .keras = "activations.celu", .pytorch = "celu, nn.CELU");
 
 cg_tensor cg_celu(cg_tensor x, double alpha)
 {
@@ -186,7 +192,8 @@ static cg_tensor silu(cg_tensor x)
     return cg_mul(x, cg_sigmoid(x));
 }
 
-UNIT(silu, far_samples);
+UNIT(silu, far_samples, .formula = "x · sigmoid(x)", .edges = "NaN at -inf", .keras = "activations.silu",
+     .pytorch = "nn.functional.silu, nn.SiLU");
 
 cg_tensor cg_silu(cg_tensor x)
 {
@@ -203,7 +210,8 @@ static cg_tensor gelu(cg_tensor x)
     return cg_mul(times(x, 0.5), plus(cg_erf(times(x, 0.7071067811865476)), 1));
 }
 
-UNIT(gelu, near_samples);
+UNIT(gelu, near_samples, .formula = "x · Φ(x), with the normal distribution's Φ", .edges = "NaN at -inf",
+     .keras = "activations.gelu (approximate=False)", .pytorch = "nn.functional.gelu, nn.GELU");
 
 cg_tensor cg_gelu(cg_tensor x)
 {
@@ -221,7 +229,8 @@ static cg_tensor gelu_tanh(cg_tensor x)
     return cg_mul(times(x, 0.5), plus(cg_tanh(inner), 1));
 }
 
-UNIT(gelu_tanh, near_samples);
+UNIT(gelu_tanh, near_samples, .formula = "x / 2 · (1 + tanh(√(2 / π) · (x + 0.044715 · x³)))", .edges = "NaN at -inf",
+     .keras = "activations.gelu (approximate=True)", .pytorch = "nn.functional.gelu (approximate=\"tanh\")");
 
 cg_tensor cg_gelu_tanh(cg_tensor x)
 {
@@ -238,7 +247,8 @@ static cg_tensor mish(cg_tensor x)
     return cg_mul(x, cg_tanh(cg_softplus(x)));
 }
 
-UNIT(mish, far_samples);
+UNIT(mish, far_samples, .formula = "x · tanh(softplus(x))", .edges = "NaN at -inf", .keras = "activations.mish",
+     .pytorch = "nn.functional.mish, nn.Mish");
 
 cg_tensor cg_mish(cg_tensor x)
 {
@@ -257,7 +267,8 @@ static cg_tensor log_sigmoid(cg_tensor x)
     return cg_neg(cg_softplus(cg_neg(x)));
 }
 
-UNIT(log_sigmoid, far_samples);
+UNIT(log_sigmoid, far_samples, .formula = "log(sigmoid(x))", .keras = "activations.log_sigmoid",
+     .pytorch = "nn.functional.logsigmoid, nn.LogSigmoid");
 
 cg_tensor cg_log_sigmoid(cg_tensor x)
 {
@@ -274,7 +285,8 @@ static cg_tensor softsign(cg_tensor x)
     return cg_div(x, plus(cg_abs(x), 1));
 }
 
-UNIT(softsign, far_samples);
+UNIT(softsign, far_samples, .formula = "x / (1 + |x|)", .edges = "NaN at ±inf", .keras = "activations.softsign",
+     .pytorch = "nn.functional.softsign, nn.Softsign");
 
 cg_tensor cg_softsign(cg_tensor x)
 {
@@ -291,7 +303,8 @@ static cg_tensor tanh_shrink(cg_tensor x)
     return cg_sub(x, cg_tanh(x));
 }
 
-UNIT(tanh_shrink, distant_samples);
+UNIT(tanh_shrink, distant_samples, .formula = "x - tanh(x)", .keras = "activations.tanh_shrink",
+     .pytorch = "nn.functional.tanhshrink, nn.Tanhshrink");
 
 cg_tensor cg_tanh_shrink(cg_tensor x)
 {
@@ -311,7 +324,8 @@ static cg_tensor hard_sigmoid(cg_tensor x)
     return cg_clip(plus(times(x, 1.0 / 6), 0.5), 0, 1);
 }
 
-UNIT(hard_sigmoid, far_samples);
+UNIT(hard_sigmoid, far_samples, .formula = "x / 6 + 1/2 limited to [0, 1]", .edges = "subgradient 1/6 at ±3",
+     .keras = "activations.hard_sigmoid", .pytorch = "nn.functional.hardsigmoid, nn.Hardsigmoid");
 
 cg_tensor cg_hard_sigmoid(cg_tensor x)
 {
@@ -328,7 +342,8 @@ static cg_tensor hard_silu(cg_tensor x)
     return cg_mul(x, hard_sigmoid(x));
 }
 
-UNIT(hard_silu, far_samples);
+UNIT(hard_silu, far_samples, .formula = "x · hard_sigmoid(x)", .edges = "subgradient -1/2 at -3, 3/2 at 3; NaN at -inf",
+     .keras = "activations.hard_silu", .pytorch = "nn.functional.hardswish, nn.Hardswish");
 
 cg_tensor cg_hard_silu(cg_tensor x)
 {
@@ -349,7 +364,9 @@ static cg_tensor soft_shrink(cg_tensor x, cg_tensor threshold)
     return cg_where(cg_greater(above, zero), above, otherwise);
 }
 
-UNIT_WITH_NUMBER(soft_shrink);
+UNIT_WITH_NUMBER(soft_shrink, .formula = "x moved towards 0 by threshold, 0 within it", .call = "x, threshold",
+                 .edges = "subgradient 0 at ±threshold", .keras = "activations.soft_shrink",
+                 .pytorch = "nn.functional.softshrink, nn.Softshrink");
 
 cg_tensor cg_soft_shrink(cg_tensor x, double threshold)
 {
@@ -366,7 +383,9 @@ static cg_tensor hard_shrink(cg_tensor x, cg_tensor threshold)
     return cg_where(cg_greater(cg_abs(x), threshold), x, cg_literal_like(x, 0));
 }
 
-UNIT_WITH_NUMBER(hard_shrink);
+UNIT_WITH_NUMBER(hard_shrink, .formula = "x where |x| > threshold, else 0", .call = "x, threshold",
+                 .edges = "subgradient 0 at ±threshold", .keras = "activations.hard_shrink",
+                 .pytorch = "nn.functional.hardshrink, nn.Hardshrink");
 
 cg_tensor cg_hard_shrink(cg_tensor x, double threshold)
 {
@@ -386,7 +405,8 @@ static cg_tensor swish(cg_tensor x, cg_tensor beta)
     return cg_mul(x, cg_sigmoid(cg_mul(beta, x)));
 }
 
-UNIT_WITH_NUMBER(swish);
+UNIT_WITH_NUMBER(swish, .formula = "x · sigmoid(beta · x)", .call = "x, beta",
+                 .edges = "NaN at -inf for a beta above 0");
 
 cg_tensor cg_swish(cg_tensor x, double beta)
 {
@@ -404,7 +424,8 @@ static cg_tensor softplus_with_beta(cg_tensor x, cg_tensor beta, cg_tensor thres
     return cg_where(cg_greater(steep, threshold), x, cg_div(cg_softplus(steep), beta));
 }
 
-UNIT_WITH_NUMBERS(softplus_with_beta);
+UNIT_WITH_NUMBERS(softplus_with_beta, .formula = "x where beta · x > threshold, else log(1 + e^(beta · x)) / beta",
+                  .call = "x, beta, threshold", .pytorch = "nn.functional.softplus, nn.Softplus");
 
 cg_tensor cg_softplus_with_beta(cg_tensor x, double beta, double threshold)
 {
@@ -429,7 +450,7 @@ static cg_tensor squareplus(cg_tensor x, cg_tensor b)
     return cg_add(cg_where(below, zero, x), cg_div(times(b, 0.5), sum));
 }
 
-UNIT_WITH_NUMBER(squareplus);
+UNIT_WITH_NUMBER(squareplus, .formula = "(x + √(x² + b)) / 2", .call = "x, b", .keras = "activations.squareplus");
 
 cg_tensor cg_squareplus(cg_tensor x, double b)
 {
@@ -452,7 +473,8 @@ static cg_tensor sparse_plus(cg_tensor x)
     return cg_where(cg_less(x, cg_neg(one)), cg_literal_like(x, 0), upper);
 }
 
-UNIT(sparse_plus, far_samples);
+UNIT(sparse_plus, far_samples, .formula = "0 where x ≤ -1, x where x ≥ 1, else (x + 1)² / 4",
+     .keras = "activations.sparse_plus");
 
 cg_tensor cg_sparse_plus(cg_tensor x)
 {
@@ -472,7 +494,8 @@ static cg_tensor hard_sigmoid_with_slope(cg_tensor x, cg_tensor slope)
     return cg_clip(plus(cg_mul(slope, x), 0.5), 0, 1);
 }
 
-UNIT_WITH_NUMBER(hard_sigmoid_with_slope);
+UNIT_WITH_NUMBER(hard_sigmoid_with_slope, .formula = "slope · x + 1/2 limited to [0, 1]", .call = "x, slope",
+                 .edges = "subgradient slope at both ends");
 
 cg_tensor cg_hard_sigmoid_with_slope(cg_tensor x, double slope)
 {
@@ -489,7 +512,8 @@ static cg_tensor threshold_with_value(cg_tensor x, cg_tensor threshold, cg_tenso
     return cg_where(cg_less_equal(x, threshold), value, x);
 }
 
-UNIT_WITH_NUMBERS(threshold_with_value);
+UNIT_WITH_NUMBERS(threshold_with_value, .formula = "a where a > b, else c", .edges = "subgradient 0 at b",
+                  .internal = true);
 
 cg_tensor cg_threshold(cg_tensor x, double threshold, double value)
 {
@@ -538,4 +562,33 @@ static const cg_op *const list[] = {&elu_op,
                                     &sparse_plus_op,
                                     &hard_sigmoid_with_slope_op,
                                     &threshold_with_value_op};
-const cg_op_family cg_ops_units = {list, LENGTH(list)};
+static const cg_op_function functions[] = {
+    {"relu6",
+     "relu",
+     {.formula = "x limited to [0, 6]",
+      .edges = "subgradient 0 at both ends",
+      .keras = "activations.relu6",
+      .pytorch = "nn.functional.relu6, nn.ReLU6",
+      .dtypes = "any → floating"}},
+    {"hard_tanh",
+     "clip",
+     {.formula = "x limited to [-1, 1]",
+      .call = "x",
+      .edges = "subgradient 1 at both bounds, 0 outside",
+      .keras = "activations.hard_tanh",
+      .pytorch = "nn.functional.hardtanh, nn.Hardtanh"}},
+    {"sparse_sigmoid",
+     "hard_sigmoid_with_slope",
+     {.formula = "(x + 1) / 2 limited to [0, 1]",
+      .call = "x",
+      .edges = "subgradient 1/2 at ±1",
+      .keras = "activations.sparse_sigmoid"}},
+    {"threshold",
+     "threshold_with_value",
+     {.formula = "x where x > threshold, else value",
+      .call = "x, threshold, value",
+      .edges = "subgradient 0 at the threshold",
+      .keras = "activations.threshold",
+      .pytorch = "nn.functional.threshold, nn.Threshold"}},
+};
+const cg_op_family cg_ops_units = {OPS(list), FUNCTIONS(functions), .title = "Activations"};

@@ -101,6 +101,7 @@ static const cg_op windows_op = {
     .infer = windows_infer,
     .move = windows_move,
     .vjp = windows_vjp,
+    .text = {.formula = "the windows of the last axes: [.., size..] to [.., extent.., count..]", .internal = true},
     SAMPLES(windows_samples),
 };
 
@@ -196,6 +197,8 @@ static const cg_op fold_op = {
               "}\n",
     .launch = fold_launch,
     .vjp = fold_vjp,
+    .text = {.formula = "each element the sum of what windows took from it: [.., extent.., count..] to [.., size..]",
+             .internal = true},
     SAMPLES(fold_samples),
 };
 
@@ -207,4 +210,4 @@ cg_tensor cg_fold_windows(cg_tensor windows_of_x, const cg_window *windows, int 
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const cg_op *const list[] = {&windows_op, &fold_op};
-const cg_op_family cg_ops_windows = {list, LENGTH(list)};
+const cg_op_family cg_ops_windows = {OPS(list)};

@@ -34,13 +34,16 @@ def bench(*arguments):
 
 class Help(unittest.TestCase):
     def test_help_goes_to_stdout(self):
-        for arguments in (["--help"], ["bench", "--help"], ["profile", "--help"], ["tune", "--help"]):
+        for arguments in (["--help"], ["bench", "--help"], ["ops", "--help"], ["profile", "--help"],
+                          ["tune", "--help"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 0)
             self.assertIn("Usage: clgrad", done.stdout)
 
     def test_misuse_exits_with_2(self):
         for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f8"], ["bench", "--shapes"],
+                          ["ops", "--nothing"],
+                          ["ops", "no such op"], ["ops", "--markdown", "relu"],
                           ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"], ["tune", "--nothing"],
                           ["tune", "--dtype", "f8"], ["tune", "--shapes"], ["tune", "no such case"]):
             done = clgrad(*arguments)
@@ -212,6 +215,65 @@ class Profile(unittest.TestCase):
         done = clgrad("profile", str(self.path) + ".missing")
         self.assertEqual(done.returncode, 1)
         self.assertIn(".missing", done.stderr)
+
+
+class Ops(unittest.TestCase):
+    """The table of ops, and docs/ops.md, beside the headers."""
+    HEADERS = ("ops", "activations", "convolution", "pooling", "normalization", "dropout", "losses")
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = pathlib.Path(os.environ["CLGRAD_SOURCE_ROOT"])
+        page = clgrad("ops", "--markdown")
+        cls.page = page.stdout
+        cls.calls = dict(re.findall(r"^\| `(\w+)\((.*?)\)` \|", cls.page.split("## What they are made of")[0],
+                                    re.MULTILINE))
+        text = "".join((cls.root / f"include/clgrad/{name}.h").read_text(encoding="utf-8") for name in cls.HEADERS)
+        cls.text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+
+    def declared(self):
+        """Each function or macro: its arguments; of options, their type instead."""
+        result = {}
+        for name, arguments in re.findall(r"^CG_API [\w ]+?\*?cg_(\w+)\(([^;]*?)\);", self.text, re.MULTILINE):
+            names = [re.split(r"[ *]+", argument)[-1] for argument in arguments.split(",")]
+            options = re.search(r"const (cg_\w+_options) \*options$", arguments)
+            if not re.match(r"average_(new|free|add|read|reset)|loss_families", name):
+                result[re.sub(r"_with$", "", name)] = (names[:-1] if options else names, options and options[1])
+        return result
+
+    def options(self, struct):
+        body = re.search(r"typedef struct " + struct + r" \{(.*?)\}", self.text, re.DOTALL)[1]
+        names = re.compile(r"(\w+)(?:\[\w+\])?(?:,|$)")
+        return {"." + name for line in body.split(";") for name in names.findall(line.strip())}
+
+    def test_the_page_is_what_is_written_now(self):
+        page = (self.root / "docs/ops.md").read_text(encoding="utf-8")
+        self.assertEqual(page.splitlines(), self.page.splitlines(), "./dev docs writes it")
+
+    def test_every_function_is_there_with_its_arguments(self):
+        declared = self.declared()
+        self.assertEqual(set(declared), set(self.calls))
+        for name, (wanted, options) in declared.items():
+            found = self.calls[name].split(", ") if self.calls[name] else []
+            optional = [argument for argument in found if argument.startswith(".")]
+            self.assertEqual([argument.rstrip(".") for argument in found if argument not in optional], wanted, name)
+            self.assertEqual(bool(options), bool(optional), name)
+            if options:
+                self.assertLessEqual(set(optional), self.options(options), name)
+
+    def test_filters_know_the_names_of_others(self):
+        for names, function in ((("MaxPooling2D",), "max_pool"), (("cg_relu6",), "relu6"), (("HUBER", "x"), "huber")):
+            done = clgrad("ops", *names)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertRegex(done.stdout, rf"\n{function}\w* .*\n    cg_{function}\w*\(")
+
+    def test_dtypes_and_derivatives_come_from_the_descriptors(self):
+        lines = {line.split()[0]: line for line in clgrad("ops").stdout.splitlines()}
+        for name, wanted in (("exp", r"any → floating +all +map"), ("less", r"any → bool +0 +map"),
+                             ("sum", r"any; u8, bool → i32 +all +reduce"), ("argmax", r"any → i32 +0 +composed"),
+                             ("dropout", r"floating +all +composed"), ("squeeze", r"any +all +reshape"),
+                             ("uniform", r"→ f32, f64 +none +literals")):
+            self.assertRegex(lines[name], rf"^{name} +{wanted} ")
 
 
 class Tune(unittest.TestCase):

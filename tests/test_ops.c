@@ -1,5 +1,6 @@
 /* Tests every op of the table on the samples of its descriptor: values against libm in double, edge values included;
- * f32 against f64; and inputs that are permuted, sliced or broadcast views. An op without samples fails. */
+ * f32 against f64; and inputs that are permuted, sliced or broadcast views. An op without samples fails, and one that
+ * the documentation cannot name. */
 #include "op_trials.h"
 
 /* Runs `check` for each sample in each floating dtype. */
@@ -11,6 +12,31 @@ static void each_trial(const cg_op *op, void (*check)(trial *))
             check(&t);
         }
 }
+
+static bool in_table(const char *name)
+{
+    bool found = false;
+    for (int i = 0; i < op_count(); i++) found |= strcmp(op_at(i)->name, name) == 0;
+    return found;
+}
+
+/* A family that has a title says what each of its ops and functions computes. */
+START_TEST(are_documented)
+{
+    int count;
+    const cg_op_family *const *families = cg_op_families(&count);
+    for (int i = 0; i < count; i++) {
+        const cg_op_family *family = families[i];
+        for (int k = 0; family->title && k < family->count; k++)
+            ck_assert_msg(family->ops[k]->text.formula, "%s has no formula", family->ops[k]->name);
+        for (int k = 0; k < family->function_count; k++) {
+            const cg_op_function *function = &family->functions[k];
+            ck_assert_msg(family->title && function->text.formula, "%s has no title or formula", function->name);
+            ck_assert_msg(!function->of || in_table(function->of), "%s is of no op", function->name);
+        }
+    }
+}
+END_TEST
 
 START_TEST(has_samples)
 {
@@ -228,6 +254,7 @@ static TCase *table_case(void)
     TCase *tests = tcase_create("each op of the table");
     tcase_add_checked_fixture(tests, open_context, close_context);
     int count = op_count();
+    tcase_add_test(tests, are_documented);
     tcase_add_loop_test(tests, has_samples, 0, count);
     tcase_add_loop_test(tests, values_of_maps, 0, count);
     tcase_add_loop_test(tests, edge_values, 0, count);

@@ -6,7 +6,7 @@
 #ifndef CLGRAD_LOSSES_H
 #define CLGRAD_LOSSES_H
 
-#include <clgrad/tensor.h>
+#include <clgrad/op.h>
 
 CG_BEGIN
 
@@ -185,6 +185,9 @@ CG_API bool cg_average_add(cg_average *average, cg_tensor value, double weight);
 /* The mean since the last reset; waits for it. NaN when nothing was added, or with a message on an error. */
 CG_API double cg_average_read(cg_average *average);
 CG_API void cg_average_reset(cg_average *average);
+
+/* What the documentation says of losses and metrics, as cg_op_families of ops. */
+CG_API const cg_op_family *const *cg_loss_families(int *count);
 
 CG_END
 #endif

@@ -75,6 +75,18 @@ typedef struct cg_sample {
     bool edges;  /* a map: values are also checked on edge values: 0, -0, inf, nan, tiny, huge */
 } cg_sample;
 
+/* What the documentation says of an op, or of a function that calls others: docs/ops.md and `clgrad ops` are made of
+ * it. Plain text; what is NULL is not said. */
+typedef struct cg_op_text {
+    const char *formula; /* what it computes */
+    const char *call;    /* the function's arguments, "x, axis, .keepdims"; NULL: x, or a and b, or a, b and c */
+    const char *edges;   /* values at edges, subgradients at kinks */
+    /* Names there, without "keras." and "torch."; several with ", " between, a remark in () after its name. */
+    const char *keras, *pytorch;
+    const char *dtypes; /* where the function takes others than the op does: "any → floating" */
+    bool internal;      /* no function has the op's name: it is what others are made of */
+} cg_op_text;
+
 typedef struct cg_op {
     const char *name;
     cg_op_kind kind;
@@ -131,7 +143,26 @@ typedef struct cg_op {
 
     const cg_sample *samples;
     int sample_count;
+
+    cg_op_text text;
 } cg_op;
+
+/* A function whose name no op has: it calls others. */
+typedef struct cg_op_function {
+    const char *name; /* without cg_ */
+    const char *of;   /* the op that has its derivatives, and its dtypes unless the text names others; NULL: none */
+    cg_op_text text;
+} cg_op_function;
+
+/* The ops and functions of one file. Families with the same title are one section of the documentation, whose
+ * introduction the first has. */
+typedef struct cg_op_family {
+    const cg_op *const *ops;
+    int count;
+    const cg_op_function *functions;
+    int function_count;
+    const char *title, *introduction;
+} cg_op_family;
 
 /* Records a call of an op with one output: returns it, or the null tensor after an error. */
 CG_API cg_tensor cg_apply(const cg_op *op, const cg_tensor *inputs, int input_count, const int64_t *attributes,
@@ -183,8 +214,9 @@ CG_API const char *cg_shape_text(cg_context *cg, cg_shape shape);
 CG_API const char *cg_input_text(const cg_call *call, int input);
 CG_API const char *cg_tensor_text(cg_tensor tensor);
 
-/* The built-in ops. */
+/* The built-in ops, and the families that they come in. */
 CG_API const cg_op *const *cg_op_table(int *count);
+CG_API const cg_op_family *const *cg_op_families(int *count);
 
 CG_END
 #endif
