@@ -1,16 +1,108 @@
 #!/usr/bin/env python3
 """JAX's side of the comparison, on the CPU with all its threads: training steps, compiled whole, that give their
-weights' and moments' memory to the results."""
+weights' and moments' memory to the results. Images have their channels last, the layout that XLA has convolutions for
+on CPUs."""
 import functools
+import math
 
+import peer_networks
 import peer_work
 import jax
 import jax.numpy as jnp
 
 
+EPSILON, MOMENTUM = 1e-3, 0.99
+
+
+class Layers:
+    """Makes layers when the forward pass first comes to them; given their weights, it takes these in turn. `moved` has
+    the moving averages after the pass."""
+
+    def __init__(self, trained=None, moving=None, key=None):
+        self.trained, self.moving, self.moved = trained or [], moving or [], []
+        self.key, self.next = key, 0
+
+    def take(self, make):
+        if self.key is not None:
+            self.key, part = jax.random.split(self.key)
+            self.trained.append(make(part))
+        self.next += 1
+        return self.trained[self.next - 1]
+
+    def kernel(self, shape):
+        limit = (6 / (math.prod(shape) // shape[-2] + math.prod(shape) // shape[-1])) ** 0.5
+        return self.take(lambda key: {"kernel": jax.random.uniform(key, shape, minval=-limit, maxval=limit),
+                                      "bias": jnp.zeros(shape[-1])})
+
+    def conv(self, x, outputs, extent, stride=1, groups=1):
+        rank = x.ndim - 2
+        layer = self.kernel((extent,) * rank + (x.shape[-1] // groups, outputs))
+        return jax.lax.conv_general_dilated(x, layer["kernel"], (stride,) * rank, [(extent // 2,) * 2] * rank,
+                                            feature_group_count=groups,
+                                            dimension_numbers=self.layout(rank)) + layer["bias"]
+
+    def up_conv(self, x, outputs):
+        rank = x.ndim - 2
+        layer = self.kernel((2,) * rank + (x.shape[-1], outputs))
+        return jax.lax.conv_transpose(x, layer["kernel"], (2,) * rank, "VALID",
+                                      dimension_numbers=self.layout(rank)) + layer["bias"]
+
+    @staticmethod
+    def layout(rank):
+        space = "DHW"[3 - rank:]
+        return (f"N{space}C", f"{space}IO", f"N{space}C")
+
+    def dense(self, x, outputs):
+        layer = self.kernel((x.shape[-1], outputs))
+        return x @ layer["kernel"] + layer["bias"]
+
+    def affine(self, channels):
+        return self.take(lambda _: {"gain": jnp.ones(channels), "offset": jnp.zeros(channels)})
+
+    def batch_norm(self, x):
+        layer = self.affine(x.shape[-1])
+        if self.key is not None:
+            self.moving.append({"mean": jnp.zeros(x.shape[-1]), "variance": jnp.ones(x.shape[-1])})
+        x, averages = normalize(layer, self.moving[len(self.moved)], x)
+        self.moved.append(averages)
+        return x
+
+    def group_norm(self, x, groups):
+        layer = self.affine(x.shape[-1])
+        parts = x.reshape(*x.shape[:-1], groups, -1)
+        axes = (*range(1, x.ndim - 1), x.ndim)
+        scale = jax.lax.rsqrt(parts.var(axes, keepdims=True) + EPSILON)
+        return ((parts - parts.mean(axes, keepdims=True)) * scale).reshape(x.shape) * layer["gain"] + layer["offset"]
+
+    @staticmethod
+    def relu(x):
+        return jax.nn.relu(x)
+
+    @staticmethod
+    def max_pool(x):
+        window = (1,) + (2,) * (x.ndim - 2) + (1,)
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
+
+    @staticmethod
+    def global_average(x):
+        return x.mean(range(1, x.ndim - 1))
+
+    @staticmethod
+    def flatten(x):
+        return x.reshape(x.shape[0], -1)
+
+    @staticmethod
+    def concat(a, b):
+        return jnp.concatenate([a, b], -1)
+
+
 def initial(step, key):
     """Weights, trained and not: dense layers, and for batch norm gains, offsets and the moving averages."""
     trained, moving = [], []
+    if "network" in step:
+        layers = Layers(key=key)
+        peer_networks.NETWORKS[step["network"]](layers, jnp.zeros(shape_of_input(step)))
+        return layers.trained, layers.moving
     for inputs, outputs in zip(step["widths"], step["widths"][1:]):
         key, part = jax.random.split(key)
         limit = (6 / (inputs + outputs)) ** 0.5
@@ -24,14 +116,25 @@ def initial(step, key):
 
 
 def normalize(layer, averages, x):
-    mean, variance = x.mean(0), x.var(0)
-    averages = {"mean": 0.99 * averages["mean"] + 0.01 * mean,
-                "variance": 0.99 * averages["variance"] + 0.01 * variance}
-    return layer["gain"] * (x - mean) / jnp.sqrt(variance + 1e-3) + layer["offset"], averages
+    axes = range(x.ndim - 1)
+    mean, variance = x.mean(axes), x.var(axes)
+    averages = {"mean": MOMENTUM * averages["mean"] + (1 - MOMENTUM) * mean,
+                "variance": MOMENTUM * averages["variance"] + (1 - MOMENTUM) * variance}
+    return layer["gain"] * (x - mean) / jnp.sqrt(variance + EPSILON) + layer["offset"], averages
+
+
+def shape_of_input(step):
+    if "network" in step:
+        channels, *space = step["example"]
+        return step["batch"], *space, channels
+    return step["batch"], step["widths"][0]
 
 
 def forward(step, trained, moving, x, key):
     moved = []
+    if "network" in step:
+        layers = Layers(trained, moving)
+        return peer_networks.NETWORKS[step["network"]](layers, x), layers.moved
     for index, layer in enumerate(trained):
         x = x @ layer["kernel"] + layer["bias"]
         if index == len(trained) - 1:
@@ -50,6 +153,8 @@ def objective(step, trained, moving, x, target, key):
     result, moved = forward(step, trained, moving, x, key)
     if step["loss"] == "cross_entropy":
         loss = (jax.nn.logsumexp(result, -1) - jnp.take_along_axis(result, target[:, None], 1)[:, 0]).mean()
+    elif step["loss"] == "mean_square":
+        loss = jnp.square(result).mean()
     else:
         loss = jnp.square(result - target).mean()
     if step.get("penalty"):
@@ -76,15 +181,15 @@ def prepare(step):
     trained, moving = initial(step, key)
     zeros = jax.tree.map(jnp.zeros_like, trained)
     state = [(trained, moving, zeros, jax.tree.map(jnp.zeros_like, trained), jnp.float32(0), key)]
-    x = jax.random.uniform(key, (step["batch"], step["widths"][0]))
-    targets = {"cross_entropy": lambda: jax.random.randint(key, (step["batch"],), 0, step["widths"][-1]),
+    x = jax.random.uniform(key, shape_of_input(step))
+    targets = {"cross_entropy": lambda: jax.random.randint(key, (step["batch"],), 0, peer_work.classes_of(step)),
                "squared_error": lambda: jax.random.uniform(key, (step["batch"], step["widths"][-1])),
-               "reconstruction": lambda: x}
+               "reconstruction": lambda: x, "mean_square": lambda: None}
     target = targets[step["loss"]]()
     compiled = jax.jit(functools.partial(train, step), donate_argnums=0)
 
-    def repeat():
-        for _ in range(peer_work.STEPS):
+    def repeat(steps):
+        for _ in range(steps):
             state[0], loss = compiled(state[0], x, target)
         loss.item()
     return repeat

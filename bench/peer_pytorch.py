@@ -48,6 +48,24 @@ def op_of(name, extents, words):
     return {"exp": torch.exp, "tanh": torch.tanh, "erf": torch.erf, "softmax": lambda x: torch.softmax(x, -1)}[name]
 
 
+def prepare_training_norm(name, shape):
+    """The output and the gradients in the input, the gain and the offset."""
+    extents = [int(extent) for extent in shape.split()[0].split("x")]
+    groups = int(shape.partition("groups=")[2] or 1)
+    features = extents[-1 if name == "layer_norm_train" else 1]
+    apply = {"batch_norm_train": lambda x, w, b: functional.batch_norm(x, None, None, w, b, True, 0.01, 1e-3),
+             "group_norm_train": lambda x, w, b: functional.group_norm(x, groups, w, b, 1e-3),
+             "layer_norm_train": lambda x, w, b: functional.layer_norm(x, (features,), w, b, 1e-3)}[name]
+
+    def run(x, gain, offset, cotangent):
+        with torch.enable_grad():
+            output = apply(x, gain, offset)
+            return output.detach(), torch.autograd.grad(output, (x, gain, offset), cotangent)
+    inputs = [[torch.rand(size, requires_grad=True) for size in (extents, features, features)] + [torch.rand(extents)]
+              for _ in range(sets_for(4 * math.prod(extents)))]
+    return take_turns(inputs, run)
+
+
 def prepare_op(name, shape):
     extents = [int(extent) for extent in shape.split()[0].split("x")]
     run = op_of(name, extents, shape.split()[1:])
@@ -170,8 +188,8 @@ def image_network(name):
 def example_of(step):
     """An input, and the targets that a loss may want."""
     if "example" in step:
-        return torch.rand(step["batch"], *step["example"]), 10
-    return torch.rand(step["batch"], step["widths"][0]), step["widths"][-1]
+        return torch.rand(step["batch"], *step["example"]), peer_work.classes_of(step)
+    return torch.rand(step["batch"], step["widths"][0]), peer_work.classes_of(step)
 
 
 def loss_function(step, x, classes):
@@ -225,6 +243,8 @@ def main():
             repeat, steps = prepare_step(name)
         elif name in ("forward", "data", "kernel"):
             repeat, steps = prepare_convolution(name, shape)
+        elif name.endswith("_norm_train"):
+            repeat, steps = prepare_training_norm(name, shape)
         else:
             repeat, steps = prepare_op(name, shape)
         if (name, shape) not in threads:

@@ -11,7 +11,10 @@ import sys
 import time
 
 BLOCK_SECONDS, MOST_SECONDS, MOST_SAMPLES, LEAST_SAMPLES = 0.030, 4, 15, 5
-STEPS = 10  # per repetition of a training step: the last one's loss is read
+# What takes longer is sampled less.
+SLOW_SECONDS, SLOW_SAMPLES = 10, 2
+# Per repetition of a training step: the last one's loss is read. Few where steps take so long that a read is nothing.
+STEPS, SLOW_STEPS, SLOW_STEP_SECONDS = 10, 2, 0.2
 LEARNING_RATE, BETA1, BETA2, DELTA = 0.001, 0.9, 0.999, 1e-7
 
 TRAINING_STEPS = {
@@ -21,12 +24,16 @@ TRAINING_STEPS = {
     "logistic": {"widths": (784, 10), "batch": 32, "loss": "cross_entropy"},
     "autoencoder": {"widths": (784, 256, 64, 256, 784), "batch": 256, "loss": "reconstruction", "sigmoid": True,
                     "penalty": 1e-5},
-    "lenet": {"example": (1, 28, 28), "batch": 128, "loss": "cross_entropy"},
-    "convbn": {"example": (3, 32, 32), "batch": 32, "loss": "mean_square"},
-    "resnet20": {"example": (3, 32, 32), "batch": 64, "loss": "cross_entropy"},
-    "unet3d": {"example": (1, 32, 32, 32), "batch": 2, "loss": "mean_square"},
-    "mobilenet-block": {"example": (32, 56, 56), "batch": 16, "loss": "mean_square"},
+    "lenet": {"network": "lenet", "example": (1, 28, 28), "batch": 128, "loss": "cross_entropy"},
+    "convbn": {"network": "convbn", "example": (3, 32, 32), "batch": 32, "loss": "mean_square"},
+    "resnet20": {"network": "resnet20", "example": (3, 32, 32), "batch": 64, "loss": "cross_entropy"},
+    "unet3d": {"network": "unet3d", "example": (1, 32, 32, 32), "batch": 2, "loss": "mean_square"},
+    "mobilenet-block": {"network": "mobilenet-block", "example": (32, 56, 56), "batch": 16, "loss": "mean_square"},
 }
+
+
+def classes_of(step):
+    return 10 if "network" in step else step["widths"][-1]
 
 
 def time_block(repeat, wait, repetitions):
@@ -54,6 +61,8 @@ def sample(repeat, wait):
     repetitions = find_repetitions(repeat, wait)
     seconds, total = [], 0
     while len(seconds) < MOST_SAMPLES and (len(seconds) < LEAST_SAMPLES or total < MOST_SECONDS):
+        if total > SLOW_SECONDS and len(seconds) >= SLOW_SAMPLES:
+            break
         taken = time_block(repeat, wait, repetitions)
         total += taken
         seconds.append(taken / repetitions)
@@ -79,13 +88,21 @@ def serve(version, measure):
         print(json.dumps(reply), file=out, flush=True)
 
 
+def steps_of(repeat):
+    """How many steps a repetition has."""
+    return SLOW_STEPS if time_block(lambda: repeat(1), lambda: None, 1) > SLOW_STEP_SECONDS else STEPS
+
+
 def serve_training(version, prepare):
-    """Answers lines about training steps. `prepare` turns a description into a function that runs STEPS of them."""
+    """Answers lines about training steps. `prepare` turns a description into a function that runs as many as it is
+    told."""
     prepared = {}
 
     def measure(name, _):
         if name not in prepared:
             prepared.clear()
             prepared[name] = prepare(TRAINING_STEPS[name])
-        return answer(sample(prepared[name], lambda: None), STEPS)
+            prepared[name](SLOW_STEPS)  # compiles
+        steps = steps_of(prepared[name])
+        return answer(sample(lambda: prepared[name](steps), lambda: None), steps)
     serve(version, measure)

@@ -6,18 +6,23 @@ blocks, and of the best.
 Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--json] [--blocks N] [--output FOLDER] [FILTER...]
 
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's
-name. A peer that is missing or fails is reported and left out. The results go to FOLDER/peers.json and
-FOLDER/peers.svg (default: bench/results).
+name. A peer that is missing or fails is reported and left out; one that takes too long for a case, all blocks together,
+is started anew for the next. The results go to FOLDER/peers.json and FOLDER/peers.svg (default: bench/results).
+
+All of it takes about 40 minutes on two cores; the ratios of convolutions are summed up at the end.
 """
 import argparse
 import datetime
 import json
+import math
 import os
 import pathlib
+import selectors
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 import chart
 
@@ -36,6 +41,8 @@ CONVOLUTIONS = ["16x64x56x56x64x3x3 padding=1", "16x128x28x28x128x3x3 padding=1"
                 "16x16x24x240x32x3x3 padding=1", "8x64x54x54x64x3x3 padding=1", "8x128x27x27x128x3x3 padding=1",
                 "8x64x112x112x128x3x3 padding=1", "8x192x28x28x32x5x5 padding=2"]
 CONVOLUTIONS = [f"{name} {shape}" for name in ("forward", "data", "kernel") for shape in CONVOLUTIONS]
+NORMS = ["batch_norm_train 32x64x56x56", "batch_norm_train 16x256x56x56", "group_norm_train 32x64x56x56 groups=8",
+         "group_norm_train 2x16x64x64x64 groups=8", "layer_norm_train 16384x1024", "layer_norm_train 4096x4096"]
 PRODUCTS = [f"gemm {size} {form}" for size in ("128x128x128", "256x256x256", "512x512x512", "1024x1024x1024",
                                                "2048x2048x2048") for form in ("NN", "NT", "TN", "TT")]
 PRODUCTS += ["gemm 128x512x784 NN", "gemm 128x512x512 NN", "gemm 128x512x512 NT", "gemm 512x512x128 TN",
@@ -50,27 +57,48 @@ OPS += [f"{name} {shape}" for name in ("softmax", "layer_norm", "batch_norm")
         for shape in ("128x10", "4096x1000", "16384x1024")]
 
 
+# Cases that take long, and those that are many, have fewer blocks.
+MOST_BLOCKS = dict.fromkeys(IMAGE_STEPS + CONVOLUTIONS + NORMS, 3)
+CASE_SECONDS = 90  # that a peer has for all blocks of a case
+START_SECONDS = 60
+
+
 class Peer:
     """A process that answers cases with times; see peer_work.py for the protocol."""
 
     def __init__(self, name, command, cases):
-        self.name, self.cases, self.version, self.process = name, set(cases), None, None
+        self.name, self.command, self.cases, self.version, self.process = name, command, set(cases), None, None
+        self.left = dict.fromkeys(cases, CASE_SECONDS)
         # A file takes whatever it says, where a full pipe would stop it.
         self.errors = tempfile.TemporaryFile("w+")  # pylint: disable=consider-using-with
+        self.start()
+
+    def start(self):
         # OpenBLAS's threads go to sleep at once, or they would take our time.
         environment = os.environ | {"OPENBLAS_THREAD_TIMEOUT": "4"}
         try:
             # pylint: disable-next=consider-using-with
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                             stderr=self.errors, text=True, env=environment)
         except OSError as error:
             self.leave_out(str(error))
             return
-        line = self.process.stdout.readline()
+        line = self.read_line(START_SECONDS)
         if line:
             self.version = json.loads(line)["version"]
         else:
-            self.leave_out(self.last_words())
+            self.leave_out("it does not start" if line is None else self.last_words())
+
+    def read_line(self, seconds):
+        """None if there is none in so many seconds. A reply is one line, so nothing stays behind in Python's buffer."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            return self.process.stdout.readline() if selector.select(seconds) else None
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
 
     def last_words(self):
         self.process.wait()
@@ -82,13 +110,24 @@ class Peer:
         self.cases = set()
 
     def measure(self, case):
-        """Its times; None, and the case is dropped, after an error."""
+        """Its times; None, and the case is dropped, after an error or when its time is over."""
+        if not self.process:
+            self.start()
+            if not self.cases:
+                return None
+        start = time.monotonic()
         try:
             self.process.stdin.write(case + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
+            line = self.read_line(self.left[case])
         except OSError:
             line = ""
+        self.left[case] -= time.monotonic() - start
+        if line is None:
+            print(f"peers: {self.name}: {case}: no answer in {CASE_SECONDS} seconds", file=sys.stderr)
+            self.stop()
+            self.cases.discard(case)
+            return None
         if not line:
             self.leave_out(f"it ended at {case}: {self.last_words()}")
             return None
@@ -123,9 +162,9 @@ def measure_clgrad(program, case):
 
 
 def compare(case, peers, program, blocks):
-    """One result per peer that has the case."""
+    """One result per peer that has the case, from the blocks that it had time for."""
     ours, theirs = [], {peer.name: [] for peer in peers if case in peer.cases}
-    for _ in range(blocks):
+    for _ in range(min(blocks, MOST_BLOCKS.get(case, blocks))):
         block = measure_clgrad(program, case)
         if block is None:
             return
@@ -135,14 +174,26 @@ def compare(case, peers, program, blocks):
             if times:
                 theirs[peer.name].append(times)
     for name, times in theirs.items():
-        if len(times) == blocks:
+        if times:
             yield result_of(case, name, ours, times)
 
 
+def share_of(blocks, rate, limit):
+    """Of one of the device's limits, which are the best of all blocks."""
+    return statistics.median(block[rate] for block in blocks) / max(block[limit] for block in blocks)
+
+
+def share_of_peak(blocks):
+    return share_of(blocks, "gflops", "peak_gflops")
+
+
+def share_of_bandwidth(blocks):
+    return share_of(blocks, "gbps", "peak_gbps")
+
+
 def roofline_of(blocks):
-    """The larger share of the device's limits, which are the best of all blocks."""
-    return max(statistics.median(block[rate] for block in blocks) / max(block[limit] for block in blocks)
-               for rate, limit in (("gflops", "peak_gflops"), ("gbps", "peak_gbps")))
+    """The larger share."""
+    return max(share_of_peak(blocks), share_of_bandwidth(blocks))
 
 
 def result_of(case, peer, ours, theirs):
@@ -150,7 +201,8 @@ def result_of(case, peer, ours, theirs):
     mine_best, other_best = (min(block["best_us"] for block in side) for side in (ours, theirs))
     result = {"case": case, "peer": peer, "ours_us": round(mine, 2), "theirs_us": round(other, 2),
               "ratio": round(other / mine, 3), "ratio_best": round(other_best / mine_best, 3),
-              "roofline": round(roofline_of(ours), 3)}
+              "roofline": round(roofline_of(ours), 3), "multiply_adds": round(share_of_peak(ours), 3),
+              "bandwidth": round(share_of_bandwidth(ours), 3), "blocks": len(theirs)}
     if "host_us" in ours[0]:
         result |= {"host_us": round(statistics.median(block["host_us"] for block in ours), 2),
                    "kernels": ours[0]["kernels"], "device_bytes": ours[0]["device_bytes"],
@@ -174,7 +226,7 @@ def write_results(folder, peers, results, blocks):
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version}
     record = {"date": datetime.date.today().isoformat(), "cpu": cpu_model(), "cores": os.cpu_count(), "blocks": blocks,
-              "versions": versions, "results": results}
+              "versions": versions, "convolutions": summary_of_convolutions(results), "results": results}
     lines = json.dumps(record, indent=1)
     (folder / "peers.json").write_text(lines + "\n", encoding="utf-8")
     (folder / "peers.svg").write_text(chart.ratios(record), encoding="utf-8")
@@ -184,8 +236,27 @@ def print_result(result, as_json):
     if as_json:
         print(json.dumps(result), flush=True)
     else:
-        print(f"{result['case']:40} {result['peer']:9} {result['ours_us']:12.1f} {result['theirs_us']:12.1f} "
+        print(f"{result['case']:48} {result['peer']:9} {result['ours_us']:12.1f} {result['theirs_us']:12.1f} "
               f"{result['ratio']:7.2f} {result['ratio_best']:7.2f}", flush=True)
+
+
+def summary_of_convolutions(results):
+    """How they do as a whole: None without any. Of the multiply-adds a best time tells what the kernel can do."""
+    found = [result for result in results if result["case"] in CONVOLUTIONS and result["peer"] == "pytorch"]
+    if not found:
+        return None
+    summary = {"pairs": len(found)}
+    for key in ("ratio", "ratio_best"):
+        summary[key] = round(math.exp(statistics.mean(math.log(result[key]) for result in found)), 3)
+    summary["least"] = min(result["ratio"] for result in found)
+    summary["at_85_percent"] = sum(result["multiply_adds"] >= 0.85 for result in found)
+    return summary
+
+
+def print_summary(summary):
+    print(f"\n{summary['pairs']} convolutions: geometric mean of the ratios {summary['ratio']:.2f} (best "
+          f"{summary['ratio_best']:.2f}), least {summary['least']:.2f}; {summary['at_85_percent']} reach 85 % of the "
+          "multiply-adds that the device can do")
 
 
 def wanted(case, peer, filters):
@@ -196,9 +267,9 @@ def start_peers(arguments):
     """Only those that some wanted case has."""
     offers = [("openblas", [arguments.openblas], PRODUCTS),
               ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")],
-               STEPS + IMAGE_STEPS + CONVOLUTIONS + OPS),
-              ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS),
-              ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS)]
+               STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + OPS),
+              ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS + IMAGE_STEPS),
+              ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS + IMAGE_STEPS)]
     peers = []
     for name, command, cases in offers:
         asked = [case for case in cases if wanted(case, name, arguments.filters)]
@@ -224,8 +295,8 @@ def main():
     peers = start_peers(arguments)
     results = []
     if not arguments.json:
-        print(f"{'case':40} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
-    for case in STEPS + IMAGE_STEPS + CONVOLUTIONS + PRODUCTS + OPS:
+        print(f"{'case':48} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
+    for case in STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + PRODUCTS + OPS:
         if not any(case in peer.cases for peer in peers):
             continue
         for result in compare(case, peers, arguments.clgrad, arguments.blocks):
@@ -235,6 +306,9 @@ def main():
             write_results(arguments.output, peers, results, arguments.blocks)
     for peer in peers:
         peer.close()
+    summary = summary_of_convolutions(results)
+    if summary and not arguments.json:
+        print_summary(summary)
     if not results:
         sys.exit("peers: nothing was compared")
 

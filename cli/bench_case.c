@@ -11,8 +11,10 @@ enum { MOST_EXTENT = 1 << 30, MOST_OPS = 10 };
 
 static const bench_kind *find_kind(const char *name)
 {
-    const bench_kind *(*const tables[])(int *) = {bench_elementwise_kinds, bench_reduce_kinds,      bench_move_kinds,
-                                                  bench_gemm_kinds,        bench_convolution_kinds, bench_step_kinds};
+    const bench_kind *(*const tables[])(int *) = {
+        bench_elementwise_kinds, bench_reduce_kinds,      bench_normalization_kinds, bench_move_kinds,
+        bench_gemm_kinds,        bench_convolution_kinds, bench_step_kinds,
+    };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         int count;
         const bench_kind *kinds = tables[t](&count);
@@ -74,6 +76,10 @@ static const char *parse_word(bench_case *c, const char *word)
     if (strncmp(word, "ops=", 4) == 0 && c->kind->words & WORD_OPS) {
         c->ops = (int)number_in(&number, 1, MOST_OPS, '\0');
         return c->ops < 0 ? "ops must be from 1 to 10" : NULL;
+    }
+    if (strncmp(word, "groups=", 7) == 0 && c->kind->words & WORD_GROUPS) {
+        c->groups = (int)number_in(&number, 1, MOST_EXTENT, '\0');
+        return c->groups < 0 ? "groups must be a whole number" : NULL;
     }
     if (c->kind->words & WORD_WINDOWS) return parse_windows(c, word, number);
     if (c->kind->words & WORD_FORM) return parse_form(c, word);
@@ -139,5 +145,6 @@ double bench_case_traffic(const bench_case *c)
 {
     double elements = c->result_size;
     for (int i = 0; i < c->input_count; i++) elements += (double)c->passes * elements_of(c->inputs[i]);
+    if (c->kind->record_all) elements = (double)c->passes * elements_of(c->inputs[0]);
     return elements * (double)cg_dtype_bytes(c->dtype);
 }

@@ -5,10 +5,10 @@
 
 #include <clgrad/clgrad.h>
 
-enum { CASE_TEXT_BYTES = 96, CASE_INPUTS = 3, NO_AXIS = -1 };
+enum { CASE_TEXT_BYTES = 96, CASE_INPUTS = 4, CASE_RESULTS = 4, NO_AXIS = -1 };
 
 /* Words that may follow the shape. */
-enum { WORD_AXIS = 1, WORD_OPS = 2, WORD_FORM = 4, WORD_WINDOWS = 8 };
+enum { WORD_AXIS = 1, WORD_OPS = 2, WORD_FORM = 4, WORD_WINDOWS = 8, WORD_GROUPS = 16 };
 
 typedef struct bench_case bench_case;
 struct training_step;
@@ -23,6 +23,8 @@ typedef struct bench_kind {
     /* Where `record` is one of the library's functions as it is. */
     cg_tensor (*function)(cg_tensor x);
     const struct training_step *step; /* NULL: an op */
+    /* Instead of `record`, of an op with its gradients: sets the results and returns how many there are. */
+    int (*record_all)(const bench_case *c, const cg_tensor *inputs, cg_tensor *results);
 } bench_kind;
 
 struct bench_case {
@@ -34,7 +36,8 @@ struct bench_case {
     int ops;
     bool transposed[2];
     int stride, padding, groups;
-    /* What `describe` finds out. A repetition reads each input `passes` times and writes the result once. */
+    /* What `describe` finds out. A repetition reads each input `passes` times and writes the result once; with
+     * gradients it reads or writes so many tensors of the first input's size. */
     cg_shape inputs[CASE_INPUTS];
     int input_count, passes;
     double result_size, flop;
@@ -53,6 +56,7 @@ double bench_case_traffic(const bench_case *c);
 /* The kinds, one table per file of kinds. */
 const bench_kind *bench_elementwise_kinds(int *count);
 const bench_kind *bench_reduce_kinds(int *count);
+const bench_kind *bench_normalization_kinds(int *count);
 const bench_kind *bench_move_kinds(int *count);
 const bench_kind *bench_gemm_kinds(int *count);
 const bench_kind *bench_convolution_kinds(int *count);

@@ -67,9 +67,9 @@ static const char *describe_gradient(bench_case *c)
 const bench_kind *bench_convolution_kinds(int *count)
 {
     static const bench_kind kinds[] = {
-        {"convolution", "forward", WORD_WINDOWS, 7, 7, describe_forward, record_forward, NULL, NULL},
-        {"convolution", "data", WORD_WINDOWS, 7, 7, describe_gradient, record_data, NULL, NULL},
-        {"convolution", "kernel", WORD_WINDOWS, 7, 7, describe_gradient, record_kernel, NULL, NULL},
+        {"convolution", "forward", WORD_WINDOWS, 7, 7, describe_forward, record_forward, NULL, NULL, NULL},
+        {"convolution", "data", WORD_WINDOWS, 7, 7, describe_gradient, record_data, NULL, NULL, NULL},
+        {"convolution", "kernel", WORD_WINDOWS, 7, 7, describe_gradient, record_kernel, NULL, NULL, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;

@@ -59,10 +59,10 @@ static const char *describe(bench_case *c)
 const bench_kind *bench_elementwise_kinds(int *count)
 {
     static const bench_kind kinds[] = {
-        {"elementwise", "elementwise", WORD_OPS, 1, CG_MAX_RANK, describe, record_chain, NULL, NULL},
-        {"elementwise", "exp", 0, 1, CG_MAX_RANK, describe, record_function, cg_exp, NULL},
-        {"elementwise", "tanh", 0, 1, CG_MAX_RANK, describe, record_function, cg_tanh, NULL},
-        {"elementwise", "erf", 0, 1, CG_MAX_RANK, describe, record_function, cg_erf, NULL},
+        {"elementwise", "elementwise", WORD_OPS, 1, CG_MAX_RANK, describe, record_chain, NULL, NULL, NULL},
+        {"elementwise", "exp", 0, 1, CG_MAX_RANK, describe, record_function, cg_exp, NULL, NULL},
+        {"elementwise", "tanh", 0, 1, CG_MAX_RANK, describe, record_function, cg_tanh, NULL, NULL},
+        {"elementwise", "erf", 0, 1, CG_MAX_RANK, describe, record_function, cg_erf, NULL, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;

@@ -36,8 +36,8 @@ static const char *describe(bench_case *c)
 const bench_kind *bench_gemm_kinds(int *count)
 {
     static const bench_kind kinds[] = {
-        {"gemm", "gemm", WORD_FORM, 3, 4, describe, record, NULL, NULL},
-        {"deepbench", "deepbench", WORD_FORM, 3, 4, describe, record, NULL, NULL},
+        {"gemm", "gemm", WORD_FORM, 3, 4, describe, record, NULL, NULL, NULL},
+        {"deepbench", "deepbench", WORD_FORM, 3, 4, describe, record, NULL, NULL, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;

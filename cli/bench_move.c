@@ -57,11 +57,11 @@ static const char *describe_random(bench_case *c)
 const bench_kind *bench_move_kinds(int *count)
 {
     static const bench_kind kinds[] = {
-        {"copy", "copy", 0, 1, CG_MAX_RANK, describe_copy, record_copy, NULL, NULL},
-        {"transpose", "transpose", 0, 2, CG_MAX_RANK, describe_transpose, record_transpose, NULL, NULL},
-        {"random", "uniform", 0, 1, CG_MAX_RANK, describe_random, record_uniform, NULL, NULL},
-        {"random", "normal", 0, 1, CG_MAX_RANK, describe_random, record_normal, NULL, NULL},
-        {"random", "bernoulli", 0, 1, CG_MAX_RANK, describe_random, record_bernoulli, NULL, NULL},
+        {"copy", "copy", 0, 1, CG_MAX_RANK, describe_copy, record_copy, NULL, NULL, NULL},
+        {"transpose", "transpose", 0, 2, CG_MAX_RANK, describe_transpose, record_transpose, NULL, NULL, NULL},
+        {"random", "uniform", 0, 1, CG_MAX_RANK, describe_random, record_uniform, NULL, NULL, NULL},
+        {"random", "normal", 0, 1, CG_MAX_RANK, describe_random, record_normal, NULL, NULL, NULL},
+        {"random", "bernoulli", 0, 1, CG_MAX_RANK, describe_random, record_bernoulli, NULL, NULL, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;

@@ -73,11 +73,11 @@ static const char *describe_normalization(bench_case *c)
 const bench_kind *bench_reduce_kinds(int *count)
 {
     static const bench_kind kinds[] = {
-        {"reduce", "sum", WORD_AXIS, 1, CG_MAX_RANK, describe_reduction, record_sum, NULL, NULL},
-        {"reduce", "max", WORD_AXIS, 1, CG_MAX_RANK, describe_reduction, record_max, NULL, NULL},
-        {"softmax", "softmax", 0, 1, CG_MAX_RANK, describe_softmax, record_softmax, NULL, NULL},
-        {"layer_norm", "layer_norm", 0, 2, CG_MAX_RANK, describe_normalization, record_layer_norm, NULL, NULL},
-        {"batch_norm", "batch_norm", 0, 2, CG_MAX_RANK, describe_normalization, record_batch_norm, NULL, NULL},
+        {"reduce", "sum", WORD_AXIS, 1, CG_MAX_RANK, describe_reduction, record_sum, NULL, NULL, NULL},
+        {"reduce", "max", WORD_AXIS, 1, CG_MAX_RANK, describe_reduction, record_max, NULL, NULL, NULL},
+        {"softmax", "softmax", 0, 1, CG_MAX_RANK, describe_softmax, record_softmax, NULL, NULL, NULL},
+        {"layer_norm", "layer_norm", 0, 2, CG_MAX_RANK, describe_normalization, record_layer_norm, NULL, NULL, NULL},
+        {"batch_norm", "batch_norm", 0, 2, CG_MAX_RANK, describe_normalization, record_batch_norm, NULL, NULL, NULL},
     };
     *count = sizeof kinds / sizeof *kinds;
     return kinds;

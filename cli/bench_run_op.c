@@ -10,7 +10,7 @@ enum { MOST_SETS = 4, LEAST_SETS = 2, SETS_MIB = 256 };
 typedef struct op_run {
     cg_context *cg;
     const bench_case *c;
-    cg_tensor inputs[MOST_SETS][CASE_INPUTS], results[MOST_SETS];
+    cg_tensor inputs[MOST_SETS][CASE_INPUTS], results[MOST_SETS][CASE_RESULTS];
     int sets, next;
 } op_run;
 
@@ -50,11 +50,17 @@ static void make_inputs(op_run *run)
 static void repeat(op_run *run)
 {
     const int set = run->next++ % run->sets;
-    cg_release(run->results[set]);
+    const bench_kind *kind = run->c->kind;
+    cg_tensor results[CASE_RESULTS];
+    int count = 1;
+    for (int i = 0; i < CASE_RESULTS; i++) cg_release(run->results[set][i]);
     cg_scope scope = cg_scope_local(run->cg);
-    cg_tensor result = run->c->kind->record(run->c, run->inputs[set]);
-    cg_eval(&result, 1);
-    run->results[set] = cg_keep(result);
+    if (kind->record_all)
+        count = kind->record_all(run->c, run->inputs[set], results);
+    else
+        results[0] = kind->record(run->c, run->inputs[set]);
+    cg_eval(results, count);
+    for (int i = 0; i < count; i++) run->results[set][i] = cg_keep(results[i]);
     cg_scope_end(scope);
 }
 

@@ -109,11 +109,12 @@ class Shapes(unittest.TestCase):
     def test_every_kind(self):
         lines = ["elementwise 33x5 ops=10", "exp 100", "tanh 7", "sum 64x32 axis=0", "max 64x32", "softmax 16x10",
                  "layer_norm 8x12", "batch_norm 32x8", "copy 9x4", "transpose 20x30", "uniform 50", "normal 50",
-                 "bernoulli 50", "gemm 5x6x7 TT", "gemm 3x4x5x6 NT", "gemm 4x4x4"]
+                 "bernoulli 50", "batch_norm_train 4x3x5", "group_norm_train 2x4x6 groups=2", "layer_norm_train 4x6",
+                 "forward 2x4x6x5x2x3x3 padding=1 groups=2", "gemm 5x6x7 TT", "gemm 3x4x5x6 NT", "gemm 4x4x4"]
         results = bench("--shapes", self.write("# sizes of ours\n\n" + "  # more\n".join(lines) + "\n"))
         found = [f"{result['case']} {result['shape']}" for result in results]
         self.assertEqual(found, [*lines[:-1], "gemm 4x4x4 NN"])
-        self.assertEqual([results[i]["passes"] for i in (0, 5)], [1, 2])
+        self.assertEqual([results[i]["passes"] for i in (0, 5, 13, 14)], [1, 2, 8, 5])
 
     def test_filters_apply_to_a_file(self):
         (result,) = bench("--shapes", self.write("sum 10x10 axis=1\ngemm 8x8x8\n"), "gemm")
@@ -129,7 +130,8 @@ class Shapes(unittest.TestCase):
     def test_bad_line_is_named(self):
         bad = ["gemmm 1x2x3", "gemm", "gemm 1x2", "gemm 1x2x3 NX", "gemm 1x2x3x4x5", "gemm 1x-2x3", "gemm 1x2x3 axis=0",
                "sum 4x4 axis=2", "sum 4x4 axis=", "exp 10 ops=2", "elementwise 10 ops=11", "elementwise 10 ops=0",
-               "softmax 9999999999", "softmax 3y4", "sum 128x", "sum 4x4 axis=0x", "mlp 128", "sum " + 100 * "1x" + "1"]
+               "softmax 9999999999", "softmax 3y4", "sum 128x", "sum 4x4 axis=0x", "mlp 128",
+               "group_norm_train 2x4x6 groups=3", "layer_norm_train 4x6 groups=2", "sum " + 100 * "1x" + "1"]
         for line in bad:
             done = clgrad("bench", "--shapes", self.write(f"exp 10\n\n{line}\n"))
             self.assertEqual(done.returncode, 2, line)
