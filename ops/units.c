@@ -115,10 +115,12 @@ static cg_tensor where_positive(cg_tensor x, cg_tensor otherwise)
     return cg_where(cg_greater(x, cg_literal_like(x, 0)), x, otherwise);
 }
 
-/* e^min(x, 0) - 1: what is not taken above 0 does not overflow. */
+/* e^x - 1 up to 0, above it 0, so that what is not taken there does not overflow. A minimum would halve the derivative
+ * at 0. */
 static cg_tensor bounded_expm1(cg_tensor x)
 {
-    return cg_expm1(cg_minimum(x, cg_literal_like(x, 0)));
+    cg_tensor zero = cg_literal_like(x, 0);
+    return cg_expm1(cg_where(cg_greater(x, zero), zero, x));
 }
 
 /* ---- elu, selu, celu --------------------------------------------------------------------------------------------- */
@@ -134,7 +136,8 @@ static cg_tensor elu(cg_tensor x, cg_tensor alpha)
 }
 
 UNIT_WITH_NUMBER(elu, .formula = "x where x > 0, else alpha · (e^x - 1)", .call = "x, alpha",
-                 .keras = "activations.elu, layers.ELU", .pytorch = "nn.functional.elu, nn.ELU");
+                 .edges = "subgradient alpha at 0", .keras = "activations.elu, layers.ELU",
+                 .pytorch = "nn.functional.elu, nn.ELU");
 
 cg_tensor cg_elu(cg_tensor x, double alpha)
 {
@@ -154,8 +157,8 @@ static cg_tensor selu(cg_tensor x)
     return times(where_positive(x, times(bounded_expm1(x), selu_alpha)), selu_scale);
 }
 
-UNIT(selu, far_samples, .formula = "1.0507 · (x where x > 0, else 1.67326 · (e^x - 1))", .keras = "activations.selu",
-     .pytorch = "selu, nn.SELU");
+UNIT(selu, far_samples, .formula = "1.0507 · (x where x > 0, else 1.67326 · (e^x - 1))",
+     .edges = "subgradient 1.7581 at 0", .keras = "activations.selu", .pytorch = "selu, nn.SELU");
 
 cg_tensor cg_selu(cg_tensor x)
 {

@@ -105,6 +105,10 @@ START_TEST(kinks)
     cg_tensor x = tensor_of(F32(0, 6, -1, 1, 2.5, -2.5)), slopes = cg_full(cg, CG_SHAPE(1), 0.25);
     expect_array(gradient_of(cg_relu6(x), no_tensor, x), F32(0, 0, 0, 1, 1, 0));
     expect_array(gradient_of(cg_hard_tanh(x), no_tensor, x), F32(1, 0, 1, 1, 0, 0));
+    expect_array(gradient_of(cg_elu(x, 0.5), no_tensor, x), F32(0.5, 1, 0.5 * exp(-1), 1, 1, 0.5 * exp(-2.5)));
+    expect_array(gradient_of(cg_celu(x, 0.5), no_tensor, x), F32(1, 1, exp(-2), 1, 1, exp(-5)));
+    const double scale = 1.0507009873554805, low = 1.0507009873554805 * 1.6732632423543772;
+    expect_array(gradient_of(cg_selu(x), no_tensor, x), F32(low, scale, low * exp(-1), scale, scale, low * exp(-2.5)));
     expect_array(gradient_of(cg_hard_sigmoid_with_slope(x, 0.2), no_tensor, x), F32(0.2, 0, 0.2, 0.2, 0.2, 0.2));
     expect_array(gradient_of(cg_sparse_plus(x), no_tensor, x), F32(0.5, 1, 0, 1, 1, 0));
     expect_array(gradient_of(cg_threshold(x, 1, -3), no_tensor, x), F32(0, 1, 0, 0, 1, 0));
