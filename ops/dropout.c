@@ -92,13 +92,18 @@ static const cg_op dropout_op = {
     SAMPLES(dropout_samples),
 };
 
+/* What is drawn is f32, which f16 and bf16 would be promoted to. */
+static cg_tensor with_fractions(const cg_op *op, cg_tensor x, cg_tensor fractions, double rate)
+{
+    return cg_cast(cg_map_3(op, x, fractions, cg_scalar(cg_context_of(x), rate)), cg_dtype_of(x));
+}
+
 static cg_tensor dropped(cg_tensor x, const char *op, cg_shape noise, const cg_dropout_options *given)
 {
     cg_context *cg = cg_context_of(x);
     if (!rate_fits(x, op, given->rate, false) || !noise_fits(x, op, noise)) return (cg_tensor){0};
     if (!is_training(cg, given->mode)) return x;
-    cg_tensor fraction = cg_draw_fraction(cg, noise, given->key, given->has_key);
-    return cg_apply(&dropout_op, (cg_tensor[]){x, fraction, cg_scalar(cg, given->rate)}, 3, NULL, 0);
+    return with_fractions(&dropout_op, x, cg_draw_fraction(cg, noise, given->key, given->has_key), given->rate);
 }
 
 cg_tensor cg_dropout_with(cg_tensor x, const cg_dropout_options *options)
@@ -205,8 +210,7 @@ cg_tensor cg_alpha_dropout_with(cg_tensor x, const cg_alpha_dropout_options *opt
         (!resolve_channels(x, "alpha_dropout", given.axis, &axis) || !shape_of_noise(x, "alpha_dropout", axis, &noise)))
         return (cg_tensor){0};
     if (!is_training(cg, given.mode)) return x;
-    cg_tensor fraction = cg_draw_fraction(cg, noise, given.key, given.has_key);
-    return cg_apply(&alpha_dropout_op, (cg_tensor[]){x, fraction, cg_scalar(cg, given.rate)}, 3, NULL, 0);
+    return with_fractions(&alpha_dropout_op, x, cg_draw_fraction(cg, noise, given.key, given.has_key), given.rate);
 }
 
 /* ---- gaussian_dropout, gaussian_noise ---------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * a file of them. */
 #include "op_support.h"
 
+#include <clgrad/dropout.h>
 #include <clgrad/formats.h>
 #include <clgrad/model.h>
 #include <clgrad/optimizers.h>
@@ -112,6 +113,8 @@ START_TEST(dtypes_of_results)
     ck_assert_int_eq(cg_dtype_of(cg_less(half, brain)), CG_BOOL);
     ck_assert_int_eq(cg_dtype_of(cg_matmul(cg_reshape(half, CG_SHAPE(1, 2)), half)), CG_F16);
     ck_assert_int_eq(cg_dtype_of(cg_uniform(cg, CG_SHAPE(2), .dtype = CG_BF16)), CG_BF16);
+    ck_assert_int_eq(cg_dtype_of(cg_dropout(half, .rate = 0.5, .mode = CG_MODE_TRAINING)), CG_F16);
+    ck_assert_int_eq(cg_dtype_of(cg_alpha_dropout(brain, .rate = 0.5, .mode = CG_MODE_TRAINING)), CG_BF16);
     ck_assert_str_eq(cg_dtype_name(CG_F16), "f16");
     ck_assert_uint_eq(cg_dtype_bytes(CG_BF16), 2);
 }
