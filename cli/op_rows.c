@@ -54,16 +54,21 @@ static void append_listed(char *text, size_t room, const char *more)
     append(text, room, more);
 }
 
-/* "any", "floating", or a list. */
+/* "any", "any but bool", "floating", or a list. */
 static void describe_taken(const int *results, char *text, size_t room)
 {
-    int floating = 0, whole = 0, absent = 0;
+    int floating = 0, whole = 0, absent = 0, refused = 0, last_refused = 0;
     for (int i = 0; i < DTYPES; i++) {
         absent += results[i] == NOT_THERE;
+        if (results[i] == NOT_TAKEN) refused++, last_refused = i;
         if (results[i] >= 0) *(cg_is_floating(dtypes[i]) ? &floating : &whole) += 1;
     }
     if (floating + absent == 4 && (whole == 0 || whole == 3)) {
         snprintf(text, room, "%s", whole ? "any" : "floating");
+        return;
+    }
+    if (refused == 1) {
+        snprintf(text, room, "any but %s", cg_dtype_name(dtypes[last_refused]));
         return;
     }
     for (int i = 0; i < DTYPES; i++)
@@ -126,7 +131,8 @@ static const char *kind_of(const cg_op *op)
 /* Of numbers that are made from nothing there is nothing to differentiate. */
 static const char *derivatives_of(const cg_op *op, const cg_op_text *text)
 {
-    if (!op || op->random || (text->dtypes && strncmp(text->dtypes, "→", strlen("→")) == 0)) return "none";
+    if (!op || (text->dtypes && strncmp(text->dtypes, "→", strlen("→")) == 0)) return "-";
+    if (op->random) return "none";
     if (op->zero_gradient) return "0";
     return op->vjp || op->kind == CG_OP_COMPOSED ? "all" : "none";
 }

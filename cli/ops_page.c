@@ -13,7 +13,7 @@ static const char head[] =
     "or in PyTorch. The headers in [include/clgrad](../include/clgrad) have shapes, defaults and errors.\n"
     "\n"
     "- **Function**: without the prefix `cg_`. Arguments that begin with a dot are optional and named:\n"
-    "  `cg_sum(x, .axes = CG_AXES(1))`. Functions with neither lists nor names of axes broadcast their operands.\n"
+    "  `cg_sum(x, .axes = CG_AXES(1))`.\n"
     "- **Dtypes** that it takes, and what comes out if not the same; of several operands, what they promote to.\n"
     "  *Floating* is f32, f64, f16 and bf16; *any* is these, i32, u8 and bool. \"any → floating\" makes f32 of\n"
     "  integers and bools.\n"

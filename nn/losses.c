@@ -310,4 +310,4 @@ const cg_op_family cg_losses = {.functions = functions,
                                 .function_count = sizeof functions / sizeof *functions,
                                 .title = "Losses",
                                 .introduction = "Weighted, masked and reduced as the options say, by default to their "
-                                                "mean; floating ones of predictions, with targets of any dtype."};
+                                                "mean. The dtypes are those of predictions; targets may have any."};

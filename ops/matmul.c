@@ -90,7 +90,8 @@ static const cg_op matmul_op = {
     .vjp = matmul_vjp,
     .text = {.formula = "[..., m, k] times [..., k, n] as np.matmul: Σ a[i, l] · b[l, j] over l",
              .edges = "0 where k is 0",
-             .keras = "ops.matmul, layers.Dot", .dtypes = "any → floating",
+             .keras = "ops.matmul",
+             .dtypes = "any → floating",
              .pytorch = "matmul"},
     SAMPLES(matmul_samples),
 };

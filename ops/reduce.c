@@ -326,7 +326,7 @@ static const cg_op mean_op = {
     .text = {.formula = "Σ x / n",
              .call = "x, .axes, .keepdims",
              .edges = "NaN over an empty axis",
-             .keras = "ops.mean, ops.average",
+             .keras = "ops.mean",
              .pytorch = "mean"},
     SAMPLES(smooth_samples),
 };

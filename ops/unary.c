@@ -594,7 +594,10 @@ static const cg_op round_op = {
     .floating = true,
     .host = round_host,
     .zero_gradient = true,
-    .text = {.formula = "the whole number nearest to x, of two the even one", .dtypes = "any", .keras = "ops.round", .pytorch = "round"},
+    .text = {.formula = "the whole number nearest to x, of two the even one",
+             .dtypes = "any",
+             .keras = "ops.round",
+             .pytorch = "round"},
     SAMPLES(rounding_samples),
 };
 

@@ -1,5 +1,5 @@
 /* More activations, so that with those of ops.h the lists of Keras and PyTorch are whole: piecewise ones, gates, slopes
- * that are learned or drawn, and those along an axis. All are floating.
+ * that are learned or drawn, and those along an axis. All are floating, but cg_hard_tanh leaves integers integers.
  *
  * By other names: exponential is cg_exp; hardtanh with bounds cg_clip; swish without beta cg_silu; hard_swish
  * cg_hard_silu; softmax over channels (Softmax2d) cg_softmax(x, 1). */

@@ -13,8 +13,8 @@ CG_BEGIN
 /* Batch normalization (Ioffe, Szegedy, 2015; Keras's BatchNormalization, PyTorch's batch_norm): gamma (x - mean) /
  * sqrt(variance + epsilon) + beta for x of rank 2 or more, floating, with mean and variance over all axes but that of
  * the channels (default: the last, as in Keras; 1 for images). gamma and beta are [channels], or rank 0. mean and
- * variance [channels] are returned for moving averages. A single value per channel gives beta. All null after an error.
- */
+ * variance [channels] are returned for moving averages. A single value per channel gives beta. All null after an error:
+ * x of rank below 2, gamma or beta of another shape. */
 typedef struct cg_batch_norm_result {
     cg_tensor output, mean, variance;
 } cg_batch_norm_result;
@@ -33,10 +33,11 @@ CG_API cg_batch_norm_result cg_batch_norm_with(cg_tensor x, cg_tensor gamma, cg_
 CG_API cg_tensor cg_batch_norm_inference_with(cg_tensor x, cg_tensor gamma, cg_tensor beta, cg_tensor mean,
                                               cg_tensor variance, double epsilon, const cg_batch_norm_options *options);
 
-/* Layer normalization (Ba, Kiros, Hinton, 2016): gamma (x - mean) / sqrt(variance + epsilon) + beta, floating, with
- * mean and variance over `axes` (default: the last, as in Keras; CG_AXES(1, 2, 3) for channels and space of images),
- * each on its own along the others. gamma and beta have the extents of these axes in the order of x, or rank 0; null or
- * left out, they are 1 and 0. Errors: gamma or beta of another shape. */
+/* Layer normalization (Ba, Kiros, Hinton, 2016; Keras's LayerNormalization, PyTorch's layer_norm): gamma (x - mean) /
+ * sqrt(variance + epsilon) + beta, floating, with mean and variance over `axes` (default: the last, as in Keras;
+ * CG_AXES(1, 2, 3) for channels and space of images), each on its own along the others. gamma and beta have the extents
+ * of these axes in the order of x, or rank 0; null or left out, they are 1 and 0. Errors: gamma or beta of another
+ * shape. */
 typedef struct cg_layer_norm_options {
     char unset_;
     cg_axes axes;
@@ -46,11 +47,12 @@ typedef struct cg_layer_norm_options {
 #define cg_layer_norm(x, ...) cg_layer_norm_with(x, CG_OPTIONS(cg_layer_norm_options, __VA_ARGS__))
 CG_API cg_tensor cg_layer_norm_with(cg_tensor x, const cg_layer_norm_options *options);
 
-/* Group normalization (Wu, He, 2018): the same formula with mean and variance over the channels of a group and all axes
- * behind the batch, the first: x [batch, ..] has `groups` equal groups of neighbouring channels. One group is layer
- * normalization with a gamma per channel; a group for each channel is instance normalization. gamma and beta are
- * [channels] or rank 0; null or left out, they are 1 and 0. Errors: groups that do not divide the channels, channels
- * that are the first axis, gamma or beta of another shape, x of rank 8. */
+/* Group normalization (Wu, He, 2018; Keras's GroupNormalization, PyTorch's group_norm): the same formula with mean and
+ * variance over the channels of a group and all axes behind the batch, the first: x [batch, ..] has `groups` equal
+ * groups of neighbouring channels. One group is layer normalization with a gamma per channel; a group for each channel
+ * is instance normalization. gamma and beta are [channels] or rank 0; null or left out, they are 1 and 0. Errors:
+ * groups that do not divide the channels, channels that are the first axis, gamma or beta of another shape, x of
+ * rank 8. */
 typedef struct cg_group_norm_options {
     char unset_;
     cg_tensor gamma, beta;
@@ -59,8 +61,8 @@ typedef struct cg_group_norm_options {
 } cg_group_norm_options;
 #define cg_group_norm(x, groups, ...) cg_group_norm_with(x, groups, CG_OPTIONS(cg_group_norm_options, __VA_ARGS__))
 CG_API cg_tensor cg_group_norm_with(cg_tensor x, int64_t groups, const cg_group_norm_options *options);
-/* Instance normalization (Ulyanov, Vedaldi, Lempitsky, 2016): each channel of each image on its own. Error also: no
- * axes but batch and channels. */
+/* Instance normalization (Ulyanov, Vedaldi, Lempitsky, 2016; PyTorch's instance_norm): each channel of each image on
+ * its own. Error also: no axes but batch and channels. */
 #define cg_instance_norm(x, ...) cg_instance_norm_with(x, CG_OPTIONS(cg_group_norm_options, __VA_ARGS__))
 CG_API cg_tensor cg_instance_norm_with(cg_tensor x, const cg_group_norm_options *options);
 
@@ -76,10 +78,11 @@ typedef struct cg_rms_norm_options {
 #define cg_rms_norm(x, ...) cg_rms_norm_with(x, CG_OPTIONS(cg_rms_norm_options, __VA_ARGS__))
 CG_API cg_tensor cg_rms_norm_with(cg_tensor x, const cg_rms_norm_options *options);
 
-/* Local response normalization across channels (Krizhevsky, Sutskever, Hinton, 2012), by PyTorch's formula: x / (k +
- * alpha / size * sum of x^2 over `size` neighbouring channels)^beta, floating. The neighbours are the channels from
- * c - size / 2 to c + (size - 1) / 2, without those outside. TensorFlow's lrn(depth_radius r, bias, alpha, beta) is
- * size = 2 r + 1, k = bias, alpha = size * alpha. Errors: a size outside 1 .. 64. */
+/* Local response normalization across channels (Krizhevsky, Sutskever, Hinton, 2012), by the formula of PyTorch's
+ * local_response_norm: x / (k + alpha / size * sum of x^2 over `size` neighbouring channels)^beta, floating. The
+ * neighbours are the channels from c - size / 2 to c + (size - 1) / 2, without those outside. TensorFlow's
+ * lrn(depth_radius r, bias, alpha, beta) is size = 2 r + 1, k = bias, alpha = size * alpha. Errors: a size outside
+ * 1 .. 64. */
 typedef struct cg_local_response_norm_options {
     char unset_;
     double alpha, beta, k; /* default 1e-4, 0.75, 1; CG_ZERO for 0 */

@@ -5,7 +5,8 @@
  * bool to f32 first. An axis may be negative: it then counts from the end. Null in, null out; after an error the result
  * is null and the context holds a message that begins with the op's name. Zero-size tensors and ranks 0 to 8 are
  * allowed unless said otherwise. NaN passes through unless said otherwise.
- * Where a derivative does not exist, the value that gradients take there is stated as "subgradient". */
+ * Where a derivative does not exist, the value that gradients take there is stated as "subgradient".
+ * docs/ops.md lists all functions with their formulas, dtypes and names in Keras and PyTorch. */
 #ifndef CLGRAD_OPS_H
 #define CLGRAD_OPS_H
 
@@ -82,7 +83,8 @@ CG_API cg_tensor cg_relu_with(cg_tensor x, const cg_relu_options *options);
  */
 CG_API cg_tensor cg_leaky_relu(cg_tensor x, double negative_slope);
 
-/* The following are floating. NaN where the formula is infinity times 0: -inf in silu, gelu and mish.
+/* The following are floating. NaN where the formula is infinity times 0, -inf in silu, gelu and mish, or infinity by
+ * infinity: in softsign.
  *
  * Exponential linear units: x above 0; below it alpha (e^x - 1) (Clevert, Unterthiner, Hochreiter, 2016; Keras and
  * PyTorch: alpha 1), the same with the constants of self-normalizing networks (Klambauer et al., 2017), and
@@ -159,7 +161,8 @@ CG_API cg_tensor cg_where(cg_tensor condition, cg_tensor yes, cg_tensor no);
 /* The same elements, row-major, in another shape; one extent may be -1: what is left over. Errors: another number of
  * elements; more than one -1, or one that a size of 0 leaves open. */
 CG_API cg_tensor cg_reshape(cg_tensor x, cg_shape shape);
-/* Axis i of the result is axis axes[i] of x. cg_permute(x, CG_AXES(1, 0)) transposes a matrix. */
+/* Axis i of the result is axis axes[i] of x. cg_permute(x, CG_AXES(1, 0)) transposes a matrix. Error: axes that are not
+ * those of x, each once. */
 CG_API cg_tensor cg_permute(cg_tensor x, cg_axes axes);
 /* The axes in reverse order, as np.transpose. */
 CG_API cg_tensor cg_transpose(cg_tensor x);
@@ -215,7 +218,8 @@ typedef struct cg_axes_options {
 /* Without the axes of extent 1, or without those given. Error: one of another extent. */
 #define cg_squeeze(x, ...) cg_squeeze_with(x, CG_OPTIONS(cg_axes_options, __VA_ARGS__))
 CG_API cg_tensor cg_squeeze_with(cg_tensor x, const cg_axes_options *options);
-/* With an axis of extent 1 as axis `axis` of the result, as np.expand_dims. */
+/* With an axis of extent 1 as axis `axis` of the result, as np.expand_dims. Errors: an axis that is none of the
+ * result's, x of rank 8. */
 CG_API cg_tensor cg_expand_dims(cg_tensor x, int axis);
 /* Backwards along all axes, or those given. */
 #define cg_flip(x, ...) cg_flip_with(x, CG_OPTIONS(cg_axes_options, __VA_ARGS__))
@@ -290,14 +294,16 @@ CG_API cg_tensor cg_log_softmax(cg_tensor x, int axis);
 /* Indices are i32 or u8 and lie in [0, extent): one outside, negative ones included, is reported with its value at the
  * next read or wait, and nothing is read or written for it. No derivative flows into indices. */
 
-/* labels [...] -> [..., depth] of `dtype` (default f32): 1 at the label, 0 elsewhere. */
+/* labels [...] -> [..., depth] of `dtype` (default f32): 1 at the label, 0 elsewhere. Errors: labels that are not i32
+ * or u8 or have rank 8, a negative depth. */
 typedef struct cg_dtype_options {
     char unset_;
     cg_dtype dtype;
 } cg_dtype_options;
 #define cg_one_hot(labels, depth, ...) cg_one_hot_with(labels, depth, CG_OPTIONS(cg_dtype_options, __VA_ARGS__))
 CG_API cg_tensor cg_one_hot_with(cg_tensor labels, int64_t depth, const cg_dtype_options *options);
-/* As np.take: `axis` of x is replaced by the axes of `indices`, result[.., k.., ..] = x[.., indices[k..], ..]. */
+/* As np.take: `axis` of x is replaced by the axes of `indices`, result[.., k.., ..] = x[.., indices[k..], ..]. Errors:
+ * indices that are not i32 or u8, a result of more than 8 axes. */
 CG_API cg_tensor cg_gather(cg_tensor x, cg_tensor indices, int axis);
 /* The reverse, and its derivative: the axes of `indices`, which start at `axis` of updates, are replaced by one of
  * extent `size`; element j along it is the sum of the updates whose index is j, added in the order of the indices, so
@@ -306,6 +312,8 @@ CG_API cg_tensor cg_gather(cg_tensor x, cg_tensor indices, int axis);
 CG_API cg_tensor cg_scatter_add(cg_tensor updates, cg_tensor indices, int axis, int64_t size);
 
 /* ---- Made from nothing ------------------------------------------------------------------------------------------- */
+
+/* Errors, of all: a negative extent, a dtype that there is not. */
 
 /* Every element `value`: an argument of kernels, so another value makes no new plan. */
 #define cg_full(cg, shape, value, ...) cg_full_with(cg, shape, value, CG_OPTIONS(cg_dtype_options, __VA_ARGS__))
@@ -321,13 +329,14 @@ CG_API cg_tensor cg_iota(cg_context *cg, int64_t count);
 /* ---- Random ------------------------------------------------------------------------------------------------------ */
 
 /* Each call takes the next number of the context's counter, or `key` with has_key: the numbers are a function of the
- * context's seed, that number and the position, the same on every device. f32 numbers, converted for f64. */
+ * context's seed, that number and the position, the same on every device. They are f32, converted to the dtype. */
 
-/* Uniform on [low, high), in steps of (high - low) / 2^24. low and high both left out: 0 and 1. */
+/* Uniform on [low, high), in steps of (high - low) / 2^24. low and high both left out: 0 and 1. Error, here and of
+ * cg_normal: a dtype that is not floating. */
 typedef struct cg_uniform_options {
     char unset_;
     double low, high;
-    cg_dtype dtype; /* CG_F32 (the default) or CG_F64 */
+    cg_dtype dtype; /* floating; default CG_F32 */
     uint64_t key;   /* with has_key */
     bool has_key;
 } cg_uniform_options;
@@ -338,7 +347,7 @@ CG_API cg_tensor cg_uniform_with(cg_context *cg, cg_shape shape, const cg_unifor
 typedef struct cg_normal_options {
     char unset_;
     double mean, deviation;
-    cg_dtype dtype; /* CG_F32 (the default) or CG_F64 */
+    cg_dtype dtype; /* floating; default CG_F32 */
     uint64_t key;   /* with has_key */
     bool has_key;
 } cg_normal_options;
