@@ -44,6 +44,32 @@ cg_axes cg_axes_of_mask(int64_t mask)
     return axes;
 }
 
+bool cg_spatial_rank_fits(cg_tensor x, const char *op, int given)
+{
+    const int rank = cg_shape_of(x).rank;
+    if (rank == given + 2 && given >= 1 && given <= 3) return true;
+    if (rank >= 0)
+        cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, op,
+                  "%s is not [batch, channels, spatial...] with the %d spatial axes that the extents are for",
+                  cg_tensor_text(x), given);
+    return false;
+}
+
+bool cg_resolve_factors(cg_tensor x, const char *op, cg_shape given, cg_shape *factors)
+{
+    *factors = given;
+    if (given.rank == 1 && cg_shape_of(x).rank >= 3) factors->rank = cg_shape_of(x).rank - 2;
+    if (!cg_spatial_rank_fits(x, op, factors->rank)) return false;
+    for (int i = 0; i < factors->rank; i++) {
+        factors->size[i] = given.size[given.rank == 1 ? 0 : i];
+        if (factors->size[i] >= 1 && factors->size[i] <= UINT16_MAX) continue;
+        cg_report(cg_context_of(x), CG_ERROR_ARGUMENT, op, "%s: spatial axis %d has a factor of %lld",
+                  cg_tensor_text(x), i, (long long)factors->size[i]);
+        return false;
+    }
+    return true;
+}
+
 cg_tensor cg_number_like(cg_tensor x, double number)
 {
     cg_context *cg = cg_context_of(x);

@@ -8,7 +8,7 @@
 extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_binary, cg_ops_compare, cg_ops_shape,
     cg_ops_slice, cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization,
     cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates, cg_ops_dropout, cg_ops_pooling, cg_ops_depthwise,
-    cg_ops_arrange, cg_ops_create;
+    cg_ops_arrange, cg_ops_create, cg_ops_resize, cg_ops_patches, cg_ops_grid;
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -77,5 +77,9 @@ bool cg_resolve_axis(cg_tensor x, const char *op, int *axis);
 bool cg_resolve_axes(cg_tensor x, const char *op, cg_axes axes, int64_t *mask);
 /* The list again. */
 cg_axes cg_axes_of_mask(int64_t mask);
+/* Whether x is [batch, channels, spatial...] with `given` spatial axes, one to three; reports under `op` where not. */
+bool cg_spatial_rank_fits(cg_tensor x, const char *op, int given);
+/* Whole factors of 1 to 65535, one per spatial axis of x, or one given for all. Reports likewise. */
+bool cg_resolve_factors(cg_tensor x, const char *op, cg_shape given, cg_shape *factors);
 
 #endif

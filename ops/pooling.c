@@ -353,27 +353,8 @@ static bool refuse(const request *r, const char *why, int axis, int64_t number)
 
 static bool rank_fits(request *r, int given)
 {
-    r->rank = cg_shape_of(r->x).rank - 2;
-    if (r->rank >= 1 && r->rank <= CG_MAX_SPATIAL && given == r->rank) return true;
-    if (cg_shape_of(r->x).rank >= 0)
-        cg_report(cg_context_of(r->x), CG_ERROR_ARGUMENT, r->op,
-                  "%s is not [batch, channels, spatial...] with the %d spatial axes that the extents are for",
-                  cg_tensor_text(r->x), given);
-    return false;
-}
-
-/* Elements from the first to the last that a window covers. */
-static int64_t reach(const cg_window *w)
-{
-    return (w->extent - 1) * w->dilation + 1;
-}
-
-static void pad_same(cg_window *w, int64_t *after)
-{
-    w->count = (w->size + w->stride - 1) / w->stride;
-    const int64_t missing = (w->count - 1) * w->stride + reach(w) - w->size;
-    w->before = missing > 0 ? missing / 2 : 0;
-    *after = missing > 0 ? missing - w->before : 0;
+    r->rank = given;
+    return cg_spatial_rank_fits(r->x, r->op, given);
 }
 
 /* Whether a window holds an element of x: those that begin in front of it may step over it. */
@@ -381,14 +362,14 @@ static bool holds_any(const cg_window *w, int64_t number)
 {
     int64_t place = number * w->stride - w->before;
     if (place < 0) place += (-place + w->dilation - 1) / w->dilation * w->dilation;
-    return place < w->size && place <= number * w->stride - w->before + reach(w) - 1;
+    return place < w->size && place <= number * w->stride - w->before + cg_window_reach(w) - 1;
 }
 
 static bool place_window(request *r, int i, const cg_pool_options *o)
 {
     cg_window *w = &r->window[i];
     if (o->padding == CG_PADDING_SAME) {
-        pad_same(w, &r->after[i]);
+        cg_window_pad_same(w, &r->after[i]);
     } else {
         if (o->padding == CG_PADDING_EXPLICIT) {
             w->before = o->before[i];
@@ -396,8 +377,8 @@ static bool place_window(request *r, int i, const cg_pool_options *o)
         }
         if (w->before < 0 || r->after[i] < 0)
             return refuse(r, "a padding of", i, w->before < 0 ? w->before : r->after[i]);
-        const int64_t room = w->size + w->before + r->after[i] - reach(w);
-        if (room < 0) return refuse(r, "fewer elements, with padding, than the window's", i, reach(w));
+        const int64_t room = w->size + w->before + r->after[i] - cg_window_reach(w);
+        if (room < 0) return refuse(r, "fewer elements, with padding, than the window's", i, cg_window_reach(w));
         w->count = room / w->stride + 1;
         if (o->ceil_mode && room % w->stride && w->count * w->stride < w->size + w->before) w->count++;
     }
@@ -500,7 +481,7 @@ cg_tensor cg_average_pool_with(cg_tensor x, cg_shape window, const cg_pool_optio
     if (!place_windows(&r, window, o)) return (cg_tensor){0};
     for (int i = 0; i < r.rank; i++) {
         const cg_window *w = &r.window[i];
-        const int64_t end = (w->count - 1) * w->stride + reach(w) - w->before;
+        const int64_t end = (w->count - 1) * w->stride + cg_window_reach(w) - w->before;
         extent *= (double)w->extent;
         whole &= w->before == 0 && end <= w->size;
     }

@@ -4,6 +4,14 @@
 
 #include <string.h>
 
+void cg_window_pad_same(cg_window *w, int64_t *after)
+{
+    w->count = (w->size + w->stride - 1) / w->stride;
+    const int64_t missing = (w->count - 1) * w->stride + cg_window_reach(w) - w->size;
+    w->before = missing > 0 ? missing / 2 : 0;
+    *after = missing > 0 ? missing - w->before : 0;
+}
+
 int cg_window_rank(const cg_call *call)
 {
     return call->attribute_count / CG_WINDOW_NUMBERS;

@@ -12,6 +12,14 @@ typedef struct cg_window {
 } cg_window;
 enum { CG_WINDOW_NUMBERS = 6 };
 
+/* Elements from the first to the last that a window covers. */
+static inline int64_t cg_window_reach(const cg_window *w)
+{
+    return (w->extent - 1) * w->dilation + 1;
+}
+/* Count and padding of CG_PADDING_SAME. */
+void cg_window_pad_same(cg_window *w, int64_t *after);
+
 /* Windows as attributes, all numbers of the first axis, then all of the next. `cg_write_windows` returns their number.
  */
 int cg_write_windows(const cg_window *windows, int rank, int64_t *attributes);

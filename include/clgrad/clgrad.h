@@ -14,6 +14,7 @@
 #include <clgrad/dropout.h>
 #include <clgrad/file.h>
 #include <clgrad/formats.h>
+#include <clgrad/geometry.h>
 #include <clgrad/initializers.h>
 #include <clgrad/layers.h>
 #include <clgrad/losses.h>

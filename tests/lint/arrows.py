@@ -37,8 +37,8 @@ ENGINE_PUBLIC = {"api.h", "context.h", "dot.h", "file.h", "interop.h", "op.h", "
                  "variable.h"}
 PUBLIC = {
     "engine": ENGINE_PUBLIC,
-    "ops": ENGINE_PUBLIC | {"activations.h", "autodiff.h", "convolution.h", "dropout.h", "normalization.h", "ops.h",
-                             "pooling.h"},
+    "ops": ENGINE_PUBLIC | {"activations.h", "autodiff.h", "convolution.h", "dropout.h", "geometry.h", "normalization.h",
+                             "ops.h", "pooling.h"},
     "autodiff": ENGINE_PUBLIC | {"autodiff.h", "ops.h"},
 }
 
