@@ -44,7 +44,9 @@ int main(int argc, char **argv)
         .fc2 = cg_dense_new(model, "fc2", 512, 10),
     };
     cg_scope_end(building);
-    const int status = learn_digits(cg, &s, "lenet", model, cg_adam_new(model), 1e-3, forward, &net);
+    const lesson l = {
+        .name = "lenet", .forward = forward, .network = &net, .learning_rate = 1e-3, .least_accuracy = 0.992};
+    const int status = learn_digits(cg, &s, model, cg_adam_new(model), &l);
     cg_model_free(model);
     cg_close(cg);
     return status;

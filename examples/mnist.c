@@ -27,7 +27,8 @@ int main(int argc, char **argv)
         .fc3 = cg_dense_new(model, "fc3", 256, 10, .initializer = CG_HE_NORMAL, .kernel_penalty = cg_l2(1e-5)),
     };
     cg_scope_end(building); /* runs what was recorded: the weights have their first values */
-    const int status = learn_digits(cg, &s, "mnist", model, cg_adam_new(model), 1e-3, forward, &net);
+    const lesson l = {.name = "mnist", .forward = forward, .network = &net, .learning_rate = 1e-3};
+    const int status = learn_digits(cg, &s, model, cg_adam_new(model), &l);
     cg_model_free(model);
     cg_close(cg);
     return status;
