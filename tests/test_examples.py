@@ -39,6 +39,11 @@ class Examples(unittest.TestCase):
         error = self.learn("heat", "relative error ", "heat.svg", b"<svg", "--epochs", "2")
         self.assertLess(error, 30)
 
+    def test_unet(self):
+        dice = self.learn("unet", "held-out Dice: ", "unet.png", b"\x89PNG", "--epochs", "1", "--data",
+                          str(SOURCES / "examples" / "photographs"))
+        self.assertGreater(dice, 0.6)
+
     def test_vae(self):
         bound = self.learn("vae", "test bound: ", "vae.png", b"\x89PNG", "--epochs", "1", "--batch", "500", "--data",
                            str(SOURCES / "examples" / "mnist"))
