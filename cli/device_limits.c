@@ -9,7 +9,8 @@
 enum { CHAINS = 16, RUNS = 4, QUICK_RUNS = 2, COPY_MIB = 256, QUICK_COPY_MIB = 16 };
 
 /* VECTOR is the widest vector that the device computes on at once, NUMBER its element. `peak`: chains of dependent
- * multiply-adds, sixteen side by side in each work-item. `copy`: one vector per work-item. */
+ * multiply-adds, sixteen side by side in each work-item. `copy`: one COPIED per work-item,
+ * on CPUs stored past the caches, as the library's kernels store what is large. */
 static const char source[] = "#ifdef USE_DOUBLE\n"
                              "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n"
                              "#endif\n"
@@ -27,9 +28,17 @@ static const char source[] = "#ifdef USE_DOUBLE\n"
                              "    EACH(SUM)\n"
                              "    out[get_global_id(0)] = total * (NUMBER)1e-30;\n"
                              "}\n"
-                             "__kernel void copy(__global const float4 *from, __global float4 *to)\n"
+                             "#if defined(ON_CPU) && defined(__has_builtin)\n"
+                             "#if __has_builtin(__builtin_nontemporal_store)\n"
+                             "#define STORE(value, to) __builtin_nontemporal_store(value, to)\n"
+                             "#endif\n"
+                             "#endif\n"
+                             "#ifndef STORE\n"
+                             "#define STORE(value, to) *(to) = (value)\n"
+                             "#endif\n"
+                             "__kernel void copy(__global const COPIED *from, __global COPIED *to)\n"
                              "{\n"
-                             "    to[get_global_id(0)] = from[get_global_id(0)];\n"
+                             "    STORE(from[get_global_id(0)], to + get_global_id(0));\n"
                              "}\n";
 
 typedef struct device {
@@ -40,6 +49,7 @@ typedef struct device {
     cl_program program;
     cg_dtype dtype;
     int lanes, runs; /* lanes of VECTOR */
+    size_t copied_bytes;
 } device;
 
 static bool fails(cl_int status, const char *what)
@@ -52,6 +62,7 @@ static bool build_program(device *d)
 {
     const bool doubles = d->dtype == CG_F64;
     const char *number = doubles ? "double" : "float", *text = source;
+    const bool is_gpu = cg_device(d->cg)->is_gpu;
     char options[128], lanes[8] = "";
     cl_uint width = 1;
     cl_int status = clGetDeviceInfo(
@@ -60,8 +71,9 @@ static bool build_program(device *d)
     if (fails(status, "clGetDeviceInfo")) return false;
     d->lanes = width >= 16 ? 16 : width >= 8 ? 8 : width >= 4 ? 4 : width >= 2 ? 2 : 1;
     if (d->lanes > 1) snprintf(lanes, sizeof lanes, "%d", d->lanes);
-    snprintf(options, sizeof options, "-DNUMBER=%s -DVECTOR=%s%s%s", number, number, lanes,
-             doubles ? " -DUSE_DOUBLE" : "");
+    d->copied_bytes = is_gpu ? sizeof(cl_float4) : sizeof(cl_float16);
+    snprintf(options, sizeof options, "-DNUMBER=%s -DVECTOR=%s%s%s%s", number, number, lanes,
+             doubles ? " -DUSE_DOUBLE" : "", is_gpu ? " -DCOPIED=float4" : " -DCOPIED=float16 -DON_CPU");
     d->program = clCreateProgramWithSource(d->context, 1, &text, NULL, &status);
     return !fails(status, "clCreateProgramWithSource") &&
            !fails(clBuildProgram(d->program, 1, &d->id, options, NULL, NULL), "clBuildProgram");
@@ -136,7 +148,7 @@ static double faster_copy(const device *d, cl_kernel kernel, cl_mem from, cl_mem
     double best = 0;
     for (int run = 0; run <= d->runs; run++) {
         const double by_driver = time_driver_copy(d, from, to, bytes);
-        const double by_kernel = time_launch(d, kernel, bytes / sizeof(cl_float4));
+        const double by_kernel = time_launch(d, kernel, bytes / d->copied_bytes);
         if (by_driver < 0 || by_kernel < 0) return 0;
         const double gbps = 2e-9 * (double)bytes / (by_driver < by_kernel ? by_driver : by_kernel);
         if (run > 0 && gbps > best) best = gbps;

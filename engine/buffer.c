@@ -1,12 +1,13 @@
 /* Pools of device memory, their free ranges, and the arena. Knows nothing of plans or nodes. */
 #include "engine/buffer.h"
 
-#include <stdio.h>
+#include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* A new pool is this part of those that are there, within these bounds: few pools, and little that lies idle. What
  * would fill more than half of it has one of its own size. */
-enum { POOL_SHARE = 10, LEAST_POOL_BYTES = 512 << 10, MOST_POOL_BYTES = 32 << 20 };
+enum { POOL_SHARE = 10, LEAST_POOL_BYTES = 512 << 10, MOST_POOL_BYTES = 32 << 20, LARGE_PAGE = 2 << 20 };
 
 /* A free range of a pool, in order of offset; adjacent ranges are merged. */
 typedef struct range {
@@ -52,12 +53,35 @@ static cl_mem create(cg_context *cg, cl_mem_flags flags, int64_t bytes, void *da
     return NULL;
 }
 
+/* A CPU's memory in pages of 2 MiB, where the system has them on request, before anything touches it: reading and
+ * writing long tensors otherwise waits for the translation of addresses. The system may do without, and so may we. */
+static bool prefer_large_pages(cg_context *cg, cl_mem memory, int64_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    if (cg->info.is_gpu || bytes < LARGE_PAGE) return true;
+    cl_int status = CL_SUCCESS;
+    void *mapped = CL_NEW(cg, &status, clEnqueueMapBuffer, cg->queue, memory, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION,
+                          0, (size_t)bytes, 0, NULL, NULL);
+    if (!mapped) return cg_fail_cl(cg, "clEnqueueMapBuffer", status);
+    const uintptr_t begin = ((uintptr_t)mapped + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE,
+                    end = ((uintptr_t)mapped + (uintptr_t)bytes) / LARGE_PAGE * LARGE_PAGE;
+    if (begin < end) (void)madvise((char *)mapped + (begin - (uintptr_t)mapped), end - begin, MADV_HUGEPAGE);
+    status = CL(cg, clEnqueueUnmapMemObject, cg->queue, memory, mapped, 0, NULL, NULL);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueUnmapMemObject", status);
+#endif
+    return true;
+}
+
 /* Allocates and touches: a driver that allocates lazily must fail here, not in the middle of a plan. */
 static cl_mem allocate(cg_context *cg, int64_t bytes)
 {
     cl_int status = CL_SUCCESS;
     cl_mem memory = create(cg, CL_MEM_READ_WRITE, bytes, NULL);
     if (!memory) return NULL;
+    if (!prefer_large_pages(cg, memory, bytes)) {
+        clReleaseMemObject(memory);
+        return NULL;
+    }
     const cl_uchar zero = 0;
     status = CL(cg, clEnqueueFillBuffer, cg->queue, memory, &zero, 1, 0, (size_t)bytes, 0, NULL, NULL);
     if (status != CL_SUCCESS) {
