@@ -30,6 +30,13 @@ def reduction(function, words):
     return lambda x: function(x, tuple(axes) or tuple(range(x.dim())))
 
 
+def scan(name, words):
+    """Along one axis, or the last."""
+    axis = next((int(word[5:]) for word in words if word.startswith("axis=")), -1)
+    return {"cumsum": lambda x: torch.cumsum(x, axis), "sort": lambda x: torch.sort(x, dim=axis, stable=True).values,
+            "topk": lambda x: torch.topk(x, 10, axis).values}[name]
+
+
 def normalization(name, columns):
     gain, offset = torch.rand(columns), torch.rand(columns)
     if name == "layer_norm":
@@ -43,6 +50,8 @@ def op_of(name, extents, words):
         return chain_of(int(words[0][4:]))
     if name in ("sum", "max"):
         return reduction(torch.sum if name == "sum" else torch.amax, words)
+    if name in ("cumsum", "sort", "topk"):
+        return scan(name, words)
     if name in ("layer_norm", "batch_norm"):
         return normalization(name, extents[-1])
     return {"exp": torch.exp, "tanh": torch.tanh, "erf": torch.erf, "softmax": lambda x: torch.softmax(x, -1)}[name]

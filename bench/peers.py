@@ -55,6 +55,8 @@ OPS += [f"{name} {shape}" for name in ("sum", "max")
                       "4096x4096 axis=0", "4096x4096 axis=1", "16777216")]
 OPS += [f"{name} {shape}" for name in ("softmax", "layer_norm", "batch_norm")
         for shape in ("128x10", "4096x1000", "16384x1024")]
+OPS += ["cumsum 16777216", "cumsum 4096x4096 axis=0", "cumsum 4096x4096 axis=1", "sort 16777216", "sort 16384x1024",
+        "sort 131072x128", "topk 16777216", "topk 16384x1024"]
 
 
 # Cases that take long, and those that are many, have fewer blocks.

@@ -12,8 +12,8 @@ enum { MOST_EXTENT = 1 << 30, MOST_OPS = 10 };
 static const bench_kind *find_kind(const char *name)
 {
     const bench_kind *(*const tables[])(int *) = {
-        bench_elementwise_kinds, bench_reduce_kinds,      bench_normalization_kinds, bench_move_kinds,
-        bench_gemm_kinds,        bench_convolution_kinds, bench_step_kinds,
+        bench_elementwise_kinds, bench_reduce_kinds, bench_normalization_kinds, bench_scan_kinds,
+        bench_move_kinds,        bench_gemm_kinds,   bench_convolution_kinds,   bench_step_kinds,
     };
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
         int count;

@@ -58,6 +58,7 @@ const bench_kind *bench_elementwise_kinds(int *count);
 const bench_kind *bench_reduce_kinds(int *count);
 const bench_kind *bench_normalization_kinds(int *count);
 const bench_kind *bench_move_kinds(int *count);
+const bench_kind *bench_scan_kinds(int *count);
 const bench_kind *bench_gemm_kinds(int *count);
 const bench_kind *bench_convolution_kinds(int *count);
 const bench_kind *bench_step_kinds(int *count);

@@ -70,6 +70,14 @@ bool cg_resolve_factors(cg_tensor x, const char *op, cg_shape given, cg_shape *f
     return true;
 }
 
+cg_lines cg_lines_of(cg_shape shape, int axis)
+{
+    cg_lines lines = {1, shape.size[axis], 1};
+    for (int i = 0; i < axis; i++) lines.outer *= shape.size[i];
+    for (int i = axis + 1; i < shape.rank; i++) lines.inner *= shape.size[i];
+    return lines;
+}
+
 cg_tensor cg_number_like(cg_tensor x, double number)
 {
     cg_context *cg = cg_context_of(x);

@@ -8,7 +8,8 @@
 extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_binary, cg_ops_compare, cg_ops_shape,
     cg_ops_slice, cg_ops_reduce, cg_ops_matmul, cg_ops_softmax, cg_ops_index, cg_ops_random, cg_ops_normalization,
     cg_ops_windows, cg_ops_convolution, cg_ops_scaling, cg_ops_gates, cg_ops_dropout, cg_ops_pooling, cg_ops_depthwise,
-    cg_ops_arrange, cg_ops_create, cg_ops_resize, cg_ops_patches, cg_ops_grid;
+    cg_ops_arrange, cg_ops_create, cg_ops_resize, cg_ops_patches, cg_ops_grid, cg_ops_scan, cg_ops_sort, cg_ops_along,
+    cg_ops_statistics;
 
 #define LENGTH(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -81,5 +82,18 @@ cg_axes cg_axes_of_mask(int64_t mask);
 bool cg_spatial_rank_fits(cg_tensor x, const char *op, int given);
 /* Whole factors of 1 to 65535, one per spatial axis of x, or one given for all. Reports likewise. */
 bool cg_resolve_factors(cg_tensor x, const char *op, cg_shape given, cg_shape *factors);
+
+/* A shape as lines along one of its axes: the number of elements before it, along it and after it. */
+typedef struct cg_lines {
+    int64_t outer, count, inner;
+} cg_lines;
+cg_lines cg_lines_of(cg_shape shape, int axis);
+
+/* cg_scatter_add_along for indices that ascend along the axis, and cg_gather_along for those of an order, which name
+ * each element of a line once. The axis is one of 0..rank-1. */
+cg_tensor cg_scatter_ordered(cg_tensor updates, cg_tensor indices, int axis, int64_t size);
+cg_tensor cg_reordered(cg_tensor x, cg_tensor order, int axis);
+/* Whether cg_scatter_add_along sorts these updates first: there are many, for many places. */
+bool cg_is_scattered_sorted(cg_tensor updates, cg_tensor indices, int axis, int64_t size);
 
 #endif

@@ -2,6 +2,8 @@
  * index outside its bounds is reported by the kernel that meets it, which then reads and writes nothing for it. */
 #include "ops/family.h"
 
+#include <clgrad/scans.h>
+
 static bool is_index(const cg_call *call, int input)
 {
     cg_dtype dtype = call->input_dtypes[input];
@@ -249,6 +251,8 @@ static const cg_op scatter_op = {
 cg_tensor cg_scatter_add(cg_tensor updates, cg_tensor indices, int axis, int64_t size)
 {
     int rank = cg_shape_of(updates).rank - cg_shape_of(indices).rank + 1;
+    if (cg_shape_of(updates).rank == 1 && axis == 0 && cg_is_scattered_sorted(updates, indices, 0, size))
+        return cg_scatter_add_along(updates, indices, 0, size);
     return cg_apply(&scatter_op, (cg_tensor[]){updates, indices}, 2, (int64_t[]){axis < 0 ? axis + rank : axis, size},
                     2);
 }

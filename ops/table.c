@@ -4,11 +4,11 @@
 #include <pthread.h>
 
 static const cg_op_family *const families[] = {
-    &cg_ops_unary,   &cg_ops_activation,  &cg_ops_units,   &cg_ops_binary,  &cg_ops_compare,
-    &cg_ops_shape,   &cg_ops_slice,       &cg_ops_arrange, &cg_ops_reduce,  &cg_ops_matmul,
-    &cg_ops_softmax, &cg_ops_index,       &cg_ops_create,  &cg_ops_random,  &cg_ops_normalization,
-    &cg_ops_windows, &cg_ops_convolution, &cg_ops_scaling, &cg_ops_gates,   &cg_ops_dropout,
-    &cg_ops_pooling, &cg_ops_depthwise,   &cg_ops_resize,  &cg_ops_patches, &cg_ops_grid,
+    &cg_ops_unary,  &cg_ops_activation, &cg_ops_units,         &cg_ops_binary,    &cg_ops_compare,     &cg_ops_shape,
+    &cg_ops_slice,  &cg_ops_arrange,    &cg_ops_reduce,        &cg_ops_matmul,    &cg_ops_softmax,     &cg_ops_index,
+    &cg_ops_create, &cg_ops_random,     &cg_ops_normalization, &cg_ops_windows,   &cg_ops_convolution, &cg_ops_scaling,
+    &cg_ops_gates,  &cg_ops_dropout,    &cg_ops_pooling,       &cg_ops_depthwise, &cg_ops_resize,      &cg_ops_patches,
+    &cg_ops_grid,   &cg_ops_scan,       &cg_ops_sort,          &cg_ops_along,     &cg_ops_statistics,
 };
 
 /* C cannot concatenate constant arrays of several files, so the first caller copies them, once for all threads. */

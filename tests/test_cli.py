@@ -110,7 +110,8 @@ class Shapes(unittest.TestCase):
         lines = ["elementwise 33x5 ops=10", "exp 100", "tanh 7", "sum 64x32 axis=0", "max 64x32", "softmax 16x10",
                  "layer_norm 8x12", "batch_norm 32x8", "copy 9x4", "transpose 20x30", "uniform 50", "normal 50",
                  "bernoulli 50", "batch_norm_train 4x3x5", "group_norm_train 2x4x6 groups=2", "layer_norm_train 4x6",
-                 "forward 2x4x6x5x2x3x3 padding=1 groups=2", "gemm 5x6x7 TT", "gemm 3x4x5x6 NT", "gemm 4x4x4"]
+                 "cumsum 30x20 axis=0", "sort 300", "topk 4x30", "forward 2x4x6x5x2x3x3 padding=1 groups=2",
+                 "gemm 5x6x7 TT", "gemm 3x4x5x6 NT", "gemm 4x4x4"]
         results = bench("--shapes", self.write("# sizes of ours\n\n" + "  # more\n".join(lines) + "\n"))
         found = [f"{result['case']} {result['shape']}" for result in results]
         self.assertEqual(found, [*lines[:-1], "gemm 4x4x4 NN"])

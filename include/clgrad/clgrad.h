@@ -27,6 +27,7 @@
 #include <clgrad/pooling.h>
 #include <clgrad/profile.h>
 #include <clgrad/progress.h>
+#include <clgrad/scans.h>
 #include <clgrad/tensor.h>
 #include <clgrad/tuning.h>
 #include <clgrad/variable.h>

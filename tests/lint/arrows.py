@@ -38,7 +38,7 @@ ENGINE_PUBLIC = {"api.h", "context.h", "dot.h", "file.h", "interop.h", "op.h", "
 PUBLIC = {
     "engine": ENGINE_PUBLIC,
     "ops": ENGINE_PUBLIC | {"activations.h", "autodiff.h", "convolution.h", "dropout.h", "geometry.h", "normalization.h",
-                             "ops.h", "pooling.h"},
+                             "ops.h", "pooling.h", "scans.h"},
     "autodiff": ENGINE_PUBLIC | {"autodiff.h", "ops.h"},
 }
 
