@@ -250,6 +250,32 @@ host_tensor host_argmax(const host_tensor *a, int axis)
     return result;
 }
 
+/* One line of `count` elements, `step` apart. */
+static void scan_line(const double *from, double *to, host_scan scan, int64_t count, int64_t step)
+{
+    for (int64_t k = 0; k < count; k++) {
+        const double x = from[k * step], before = k > 0 ? to[(k - 1) * step] : 0;
+        int64_t rank = 0;
+        for (int64_t j = 0; j < count; j++) rank += from[j * step] < x || (from[j * step] == x && j < k);
+        if (scan == HOST_CUMSUM) to[k * step] = before + x;
+        if (scan == HOST_CUMMAX) to[k * step] = k > 0 && before > x ? before : x;
+        if (scan == HOST_CUMMIN) to[k * step] = k > 0 && before < x ? before : x;
+        if (scan == HOST_SORT) to[rank * step] = x;
+        if (scan == HOST_ARGSORT) to[rank * step] = (double)k;
+    }
+}
+
+host_tensor host_scanned(const host_tensor *a, host_scan scan, int axis)
+{
+    host_tensor result = host_new(a->shape);
+    const int64_t count = a->shape.size[axis];
+    int64_t step = 1;
+    for (int i = axis + 1; i < a->shape.rank; i++) step *= a->shape.size[i];
+    for (int64_t n = 0; n < a->size; n++)
+        if (n / step % count == 0) scan_line(a->data + n, result.data + n, scan, count, step);
+    return result;
+}
+
 /* The leading axes of a matrix operand, which broadcast. */
 static cg_shape batch_of(const cg_shape *shape)
 {

@@ -14,6 +14,7 @@ typedef struct host_tensor {
     double error; /* nor further from what the device computes */
 } host_tensor;
 
+typedef enum host_scan { HOST_CUMSUM, HOST_CUMMAX, HOST_CUMMIN, HOST_SORT, HOST_ARGSORT } host_scan;
 typedef enum host_fold { HOST_SUM, HOST_MEAN, HOST_MAX, HOST_MIN, HOST_LOGSUMEXP, HOST_ALL, HOST_ANY } host_fold;
 
 host_tensor host_new(cg_shape shape);
@@ -38,6 +39,8 @@ host_tensor host_concat(const host_tensor *const *parts, int count, int axis);
 /* Folds the axes in `mask`. */
 host_tensor host_reduce(const host_tensor *a, host_fold fold, unsigned mask, bool keepdims);
 host_tensor host_argmax(const host_tensor *a, int axis);
+/* Along one axis; sorts ascend and are stable. */
+host_tensor host_scanned(const host_tensor *a, host_scan scan, int axis);
 host_tensor host_matmul(const host_tensor *a, const host_tensor *b);
 host_tensor host_softmax(const host_tensor *a, int axis, bool logarithm);
 host_tensor host_gather(const host_tensor *a, const host_tensor *indices, int axis);

@@ -2,6 +2,7 @@
 #include "random_program.h"
 
 #include <clgrad/ops.h>
+#include <clgrad/scans.h>
 #include <math.h>
 
 /* ---- maps ---- */
@@ -673,6 +674,60 @@ static void gather(program *p)
     random_add(p, kind, cg_gather(a->tensor, where, axis), host);
 }
 
+static cg_tensor scan_tensor(cg_tensor x, host_scan scan, int axis)
+{
+    switch (scan) {
+    case HOST_CUMSUM:
+        return cg_cumsum(x, axis);
+    case HOST_CUMMAX:
+        return cg_cummax(x, axis);
+    case HOST_CUMMIN:
+        return cg_cummin(x, axis);
+    case HOST_SORT:
+        return cg_sort(x, axis);
+    default:
+        return cg_argsort(x, axis);
+    }
+}
+
+static void scan_lines(program *p)
+{
+    static const char *const names[] = {"cumsum", "cummax", "cummin", "sort", "argsort"};
+    kind kind = random_chance(p, 60) ? REAL : INTEGER;
+    value *a = random_pick(p, kind);
+    if (a->host.shape.rank == 0) return;
+    int axis = random_choose(p, a->host.shape.rank);
+    host_scan scan = (host_scan)random_choose(p, kind == REAL ? HOST_ARGSORT : HOST_ARGSORT + 1);
+    double count = (double)a->host.shape.size[axis];
+    if (scan == HOST_CUMSUM && count * a->host.bound > (kind == REAL ? RANDOM_MOST : 1e6)) scan = HOST_SORT;
+    p->doing = names[scan];
+    random_say(p, "%s of %d, axis %d\n", names[scan], (int)(a - p->values), axis);
+    host_tensor host = random_moved(host_scanned(&a->host, scan, axis), &a->host);
+    if (scan == HOST_ARGSORT) host.bound = count;
+    if (scan == HOST_CUMSUM) {
+        host.bound = fmax(count, 1) * a->host.bound;
+        host.error = kind == REAL ? count * a->host.error + (count + 24) * p->epsilon * host.bound : 0;
+    }
+    random_add(p, kind, scan_tensor(a->tensor, scan, axis), host);
+}
+
+static void take_best(program *p)
+{
+    value *a = random_pick(p, REAL);
+    if (a->host.shape.rank == 0 || a->host.size == 0) return;
+    int axis = random_choose(p, a->host.shape.rank);
+    int64_t k = 1 + random_choose(p, (int)a->host.shape.size[axis]), start[CG_MAX_RANK] = {0}, step[CG_MAX_RANK];
+    cg_shape shape = a->host.shape;
+    for (int i = 0; i < shape.rank; i++) step[i] = 1;
+    shape.size[axis] = k;
+    p->doing = "top_k";
+    random_say(p, "%d smallest of %d, axis %d\n", (int)k, (int)(a - p->values), axis);
+    host_tensor sorted = host_scanned(&a->host, HOST_SORT, axis);
+    host_tensor host = random_moved(host_slice(&sorted, shape, start, step), &a->host);
+    host_free(&sorted);
+    random_add(p, REAL, cg_top_k(a->tensor, k, axis, NULL, .smallest = true), host);
+}
+
 /* ---- which ---- */
 
 void random_op(program *p)
@@ -681,9 +736,10 @@ void random_op(program *p)
         void (*op)(program *);
         int weight;
     } ops[] = {
-        {map_real, 16},       {combine, 20},  {scale, 5},  {compare_integers, 4},  {negate, 1},
-        {choose_elements, 5}, {convert, 4},   {move, 20},  {concatenate, 3},       {reduce, 12},
-        {find_largest, 2},    {normalise, 4}, {gather, 3}, {multiply_matrices, 6},
+        {map_real, 16},   {combine, 20},          {scale, 5},        {compare_integers, 4},
+        {negate, 1},      {choose_elements, 5},   {convert, 4},      {move, 20},
+        {concatenate, 3}, {reduce, 12},           {find_largest, 2}, {normalise, 4},
+        {gather, 3},      {multiply_matrices, 6}, {scan_lines, 5},   {take_best, 2},
     };
     int total = 0;
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) total += ops[i].weight;
