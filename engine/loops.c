@@ -267,15 +267,40 @@ static void print_declarations(cg_generator *g, cg_text *out, const char *what, 
 }
 
 /* What is done at an element of the row, or at `lanes` of them: folding it into `part`, and what the pass stores. */
-static void print_elements(cg_generator *g, cg_text *out, int lanes, const char *indent)
+static void print_elements(cg_generator *g, cg_text *out, const char *part, int lanes, const char *indent)
 {
-    char part[16], value[16];
+    char sum[16], value[16];
     cg_print_terms(g, out, true, lanes, indent);
     for (CG_EACH_FOLD(g)) {
         snprintf(value, sizeof value, "v%d", g->lowered->folds[g->fold].value);
-        cg_print_combine(g, out, cg_fold_name("part", g->fold, part), value, lanes, indent);
+        cg_print_combine(g, out, cg_fold_name(part, g->fold, sum), value, lanes, indent);
     }
     cg_print_stores(g, out, true, lanes, indent);
+}
+
+/* Sums of a run that go on side by side, so that none of them waits for its own last step. */
+static const char *const chains[] = {"part", "part_b", "part_c", "part_d"};
+enum { CHAINS = sizeof chains / sizeof chains[0], MOST_VALUES_IN_CHAINS = 6 };
+
+/* Whether a run of vectors is folded in chains: where there is more to do at each element, that hides the waiting. */
+static bool runs_in_chains(const cg_generator *g, int lanes)
+{
+    return lanes > 1 && g->sharing == 1 && g->lowered->fold_count == 1 &&
+           g->lowered->value_count <= MOST_VALUES_IN_CHAINS;
+}
+
+/* As many elements at once as the chains take, up to `pause`. */
+static void print_chains(cg_generator *g, cg_text *out, const char *variable, int lanes, const char *indent)
+{
+    char deeper[CG_INDENT + 8];
+    snprintf(deeper, sizeof deeper, "%s        ", indent);
+    cg_text_add(out, "%swhile (%s + %d <= pause) {\n", indent, variable, CHAINS * lanes);
+    for (int chain = 0; chain < CHAINS; chain++) {
+        cg_text_add(out, "%s    {\n", indent);
+        print_elements(g, out, chains[chain], lanes, deeper);
+        cg_text_add(out, "%s    }\n%s    %s += %d;\n", indent, indent, variable, lanes);
+    }
+    cg_text_add(out, "%s}\n", indent);
 }
 
 /* One run along the last folded axis, `reach` elements at a time, in blocks whose sums are combined: `into` collects.
@@ -290,19 +315,23 @@ static void print_run(cg_generator *g, cg_text *out, const char *variable, const
     snprintf(deepest, sizeof deepest, "%s    ", deeper);
     if (!cg_next_fold(g, 0)) {
         cg_text_add(out, "%sfor (; %s + %d <= last; %s += %d) {\n", indent, variable, reach, variable, step);
-        print_elements(g, out, lanes, deeper);
+        print_elements(g, out, chains[0], lanes, deeper);
         cg_text_add(out, "%s}\n", indent);
         return;
     }
+    const int chain_count = reach == lanes && runs_in_chains(g, lanes) ? CHAINS : 1;
     cg_text_add(out, "%swhile (%s + %d <= last) {\n", indent, variable, reach);
     cg_text_add(out, "%sconst %s pause = min((%s)(%s + %d), last);\n", deeper, type, type, variable,
                 CG_SUM_BLOCK * step);
-    print_declarations(g, out, "part", lanes, deeper);
+    for (int chain = 0; chain < chain_count; chain++) print_declarations(g, out, chains[chain], lanes, deeper);
+    if (chain_count > 1) print_chains(g, out, variable, lanes, deeper);
     cg_text_add(out, "%sfor (; %s + %d <= pause; %s += %d) {\n", deeper, variable, reach, variable, step);
-    print_elements(g, out, lanes, deepest);
+    print_elements(g, out, chains[0], lanes, deepest);
     cg_text_add(out, "%s}\n", deeper);
     for (CG_EACH_FOLD(g))
-        cg_print_combine(g, out, cg_fold_name(into, g->fold, sum), cg_fold_name("part", g->fold, part), lanes, deeper);
+        for (int chain = 0; chain < chain_count; chain++)
+            cg_print_combine(g, out, cg_fold_name(into, g->fold, sum), cg_fold_name(chains[chain], g->fold, part),
+                             lanes, deeper);
     cg_text_add(out, "%s}\n", indent);
 }
 
