@@ -175,6 +175,18 @@ START_TEST(places_that_are_none)
 }
 END_TEST
 
+/* A batch of none, and a grid without points, of which the image's gradient is 0. */
+START_TEST(nothing_at_all)
+{
+    cg_tensor none = cg_zeros(cg, CG_SHAPE(0, 2, 4, 4)), x = cg_ones(cg, CG_SHAPE(1, 1, 1, 2));
+    expect_array(cg_resize(none, CG_SHAPE(3, 8)), array_new(CG_F32, CG_SHAPE(0, 2, 3, 8)));
+    expect_array(cg_unfold(none, CG_SHAPE(2, 2)), array_new(CG_F32, CG_SHAPE(0, 8, 9)));
+    cg_tensor sampled = cg_grid_sample(x, cg_zeros(cg, CG_SHAPE(1, 0, 3, 2)));
+    expect_array(sampled, array_new(CG_F32, CG_SHAPE(1, 1, 0, 3)));
+    expect_array(gradient_of(sampled, no_tensor, x), array_new(CG_F32, CG_SHAPE(1, 1, 1, 2)));
+}
+END_TEST
+
 START_TEST(dtypes)
 {
     cg_tensor x = tensor_of(ARRAY(CG_U8, CG_SHAPE(1, 1, 2, 2), 1, 2, 3, 4));
@@ -194,6 +206,7 @@ START_TEST(errors)
     expect_error(cg_resize(x, CG_SHAPE(5, 0)), "resize: [2,1,4,3]: spatial axis 1 cannot have 0 elements made of 3");
     expect_error(cg_resize(none, CG_SHAPE(2)), "resize: [2,1,0]: spatial axis 0 cannot have 2 elements made of 0");
     expect_error(cg_upsample(x, CG_SHAPE(2, 0)), "upsample: [2,1,4,3]: spatial axis 1 has a factor of 0");
+    expect_error(cg_upsample(x, CG_SHAPE(1 << 20)), "upsample: [2,1,4,3]: spatial axis 0 has a factor of 1048576");
     expect_error(cg_upsample(x, CG_SHAPE(1, 2, 3)), "upsample: [2,1,4,3] is not [batch, channels, spatial...] with the "
                                                     "3 spatial axes that the extents are for");
     cg_tensor grid = cg_ones(cg, CG_SHAPE(2, 5, 5, 3)), patches = cg_ones(cg, CG_SHAPE(1, 4, 3));
@@ -238,6 +251,7 @@ int main(void)
     tcase_add_test(tests, an_identity_samples_as_resizing_does);
     tcase_add_test(tests, there_and_back);
     tcase_add_test(tests, places_that_are_none);
+    tcase_add_test(tests, nothing_at_all);
     tcase_add_test(tests, dtypes);
     tcase_add_test(tests, errors);
     suite_add_tcase(suite, tests);
