@@ -49,6 +49,11 @@ class Examples(unittest.TestCase):
                            str(SOURCES / "examples" / "mnist"))
         self.assertLess(bound, 200)
 
+    def test_denoise(self):
+        gain = self.learn("denoise", "denoise: ", "denoise.png", b"\x89PNG", "--epochs", "1", "--batch", "64",
+                          "--data", str(SOURCES / "examples" / "photographs"))
+        self.assertGreater(gain, -7)  # the noise itself is 8.4 dB worse than the best filter
+
     def test_data_that_is_not_there(self):
         for name in PROGRAMS.keys() - {"heat"}:
             with self.subTest(name):
