@@ -12,6 +12,9 @@
  *   GATHER_CHANGING             the coordinate that the columns' innermost part changes, or -1
  *   GATHER_STRIDE               what this part adds to the address and to that coordinate if it is 1 or 2, else 0
  *   GATHER_START, GATHER_ELEMENTS   where the storage begins, and its size
+ *   GATHER_SLIDES               how many of the rows' innermost parts slide (engine/operand.h). With any, GATHER
+ *                               gathers planes; SLIDES has of each of these parts its extent, along what it slides,
+ *                               by how much and in how many phases; UNIT and PHASES are the products of these
  * Their definitions end with this text. */
 #define GATHER_VECTOR CG_JOIN(REAL, LANES)
 #define GATHER_LOAD CG_JOIN(vload, LANES)
@@ -59,17 +62,94 @@ static void GATHER_SEGMENT(PARAMETERS, const int *numbers, bool inside, long fro
 #endif
             *(__global GATHER_UNALIGNED *)(out + i) = value;
         } else {
+            /* What slides may reach an element further than it has to. */
             for (int j = i; j < min(i + LANES, length); j++) {
+                const long at = from + (long)j * stride;
+                bool there = at >= 0 && at < GATHER_ELEMENTS;
 #if GATHER_CHANGING >= 0
-                out[j] = (uint)(place + j * step) < (uint)end ? GATHER_START[from + (long)j * stride] : 0;
-#else
-                out[j] = GATHER_START[from + (long)j * stride];
+                there &= (uint)(place + j * step) < (uint)end;
 #endif
+                out[j] = there ? GATHER_START[at] : 0;
             }
         }
     }
 }
 
+#if GATHER_SLIDES
+/* Where row `i` of B begins in the planes, for each of so many units of rows. */
+static void CG_JOIN(GATHER, _places)(PARAMETERS, int units, int plane, int pitch, int *restrict place_of_row)
+{
+    const int slides[] = {SLIDES};
+    for (int i = 0; i < units * UNIT; i++) {
+        int rest = i % UNIT, phase = 0, phases = 1, place = 0;
+        GATHER_EACH(p, GATHER_SLIDES)
+        {
+            const int at = rest % slides[4 * p], count = slides[4 * p + 3];
+            rest /= slides[4 * p];
+            place += at / count * slides[4 * p + 2] * (slides[4 * p + 1] ? pitch : 1);
+            phase += at % count * phases;
+            phases *= count;
+        }
+        place_of_row[i] = (i / UNIT * PHASES + phase) * plane + place;
+    }
+}
+
+/* The planes of so many units of rows, of what belongs to `lines` lines of `places` from place `place` of line `line`
+ * of an image on. Lines begin `pitch` elements after one another, planes `plane`. Up to LANES - 1 elements behind a
+ * line are written to, before the next line is. */
+__attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_unit, int units, int image, int line,
+                                             int lines, int place, int places, int pitch, int plane,
+                                             __global REAL *restrict to)
+{
+    const int numbers[] = {GATHER_NUMBERS}, slides[] = {SLIDES};
+    const int *column_part = numbers + GATHER_ROW_PARTS * GATHER_NUMBERS_OF_PART;
+    const int *range = column_part + GATHER_COLUMN_PARTS * GATHER_NUMBERS_OF_PART;
+
+    int corner = place * column_part[1], corner_coordinate[GATHER_COORDINATES + 1];
+    GATHER_EACH(c, GATHER_COORDINATES) corner_coordinate[c] = range[2 * c] + place * column_part[2 + c];
+    for (int p = 1; p < GATHER_COLUMN_PARTS; p++) {
+        const int *part = column_part + p * GATHER_NUMBERS_OF_PART;
+        const int at = p == 1 ? line : p < GATHER_COLUMN_PARTS - 1 ? image % part[0] : image;
+        if (p > 1) image /= part[0];
+        corner += at * part[1];
+        GATHER_EACH(c, GATHER_COORDINATES) corner_coordinate[c] += at * part[2 + c];
+    }
+
+    for (int i = first_unit * PHASES; i < (first_unit + units) * PHASES; i++, to += plane) {
+        int phase = i % PHASES, rest = i / PHASES, address = corner, coordinate[GATHER_COORDINATES + 1];
+        GATHER_EACH(c, GATHER_COORDINATES) coordinate[c] = corner_coordinate[c];
+        GATHER_EACH(p, GATHER_ROW_PARTS)
+        {
+            const int *part = numbers + p * GATHER_NUMBERS_OF_PART;
+            int at;
+            if (p < GATHER_SLIDES) {
+                at = phase % slides[p < GATHER_SLIDES ? 4 * p + 3 : 0];
+                phase /= slides[p < GATHER_SLIDES ? 4 * p + 3 : 0];
+            } else {
+                at = p < GATHER_ROW_PARTS - 1 ? rest % part[0] : rest;
+                rest /= part[0];
+            }
+            address += at * part[1];
+            GATHER_EACH(c, GATHER_COORDINATES) coordinate[c] += at * part[2 + c];
+        }
+        for (int j = 0; j < lines; j++) {
+            bool inside = true;
+            GATHER_EACH(c, GATHER_COORDINATES)
+            if (c != GATHER_CHANGING) inside &= (uint)coordinate[c] < (uint)range[2 * c + 1];
+#if GATHER_CHANGING >= 0
+            const int changing = coordinate[GATHER_CHANGING];
+#else
+            const int changing = 0;
+#endif
+            GATHER_SEGMENT(ARGUMENTS, numbers, inside, origin + address, changing, places, to + j * pitch);
+#if GATHER_COLUMN_PARTS > 1
+            address += column_part[GATHER_NUMBERS_OF_PART + 1];
+            GATHER_EACH(c, GATHER_COORDINATES) coordinate[c] += column_part[GATHER_NUMBERS_OF_PART + 2 + c];
+#endif
+        }
+    }
+}
+#else
 /* Elements (first_row + i, first_column + j) at to[i * to_stride + j]; up to LANES - 1 elements behind a row are written
  * to, before the next row is. `origin` is the address of element (0, 0). */
 __attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_row, int rows, int first_column,
@@ -140,8 +220,10 @@ __attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_
         }
     }
 }
+#endif
 
 #undef GATHER
+#undef GATHER_SLIDES
 #undef GATHER_MOST
 #undef GATHER_ROW_PARTS
 #undef GATHER_COLUMN_PARTS

@@ -9,11 +9,14 @@
  * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
- *                           GATHERED_A, GATHERED_B
+ *                           GATHERED_A, GATHERED_B, SLIDING
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES, STRETCHES, STRETCH_A, STRETCH_B
  * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
  * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
+ * With SLIDING (engine/gemm_plan.h: gemm_slides) a panel is instead PANEL_LINES lines of PANEL_PLACES places of an
+ * image of LINES and PLACES, and its strips are read from planes that hold REACH_LINES and REACH_PLACES more. Columns
+ * are then computed line by line with what lies between two lines, which is left out when they are stored.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
@@ -36,6 +39,8 @@
 #define tile_rows OWN(_tile_rows)
 #define multiply_tile OWN(_multiply_tile)
 #define store_rows OWN(_store_rows)
+#define left_operand OWN(_left_operand)
+#define join_lines OWN(_join_lines)
 #define multiply_panel OWN(_multiply_panel)
 
 #define VECTOR CG_JOIN(REAL, LANES)
@@ -157,10 +162,16 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #define TILE_PARAMETERS                                                                                                \
     PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
         __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
-        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy
+        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy, const int *place_of_row
 #define TILE_ARGUMENTS                                                                                                 \
     ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, ahead, stride_ahead, \
-        copy
+        copy, place_of_row
+/* Sliding rows of B lie wherever place_of_row says. */
+#if SLIDING
+#define STRIP_ROW (strip + place_of_row[k])
+#else
+#define STRIP_ROW strip
+#endif
 #if SHORT_EPILOGUE
 #define FINISH(r, v) epilogue_vector(ARGUMENTS, batch, row + (r), column + (v)*LANES, sum[r][v])
 #else
@@ -172,7 +183,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
         VECTOR sum[TILE][STRIP_VECTORS], b[STRIP_VECTORS];                                                             \
         EACH(r, TILE) EACH(v, STRIP_VECTORS) sum[r][v] = accumulate ? LOAD(v, sums + r * COLUMNS) : (VECTOR)0;         \
         for (int k = 0; k < depth; k++, strip += stride_b) {                                                           \
-            EACH(v, STRIP_VECTORS) b[v] = LOAD(v, strip);                                                              \
+            EACH(v, STRIP_VECTORS) b[v] = LOAD(v, STRIP_ROW);                                                          \
             EACH(v, STRIP_VECTORS) FETCH(ahead + v * LANES);                                                           \
             ahead += stride_ahead;                                                                                     \
             EXTRA;                                                                                                     \
@@ -191,7 +202,8 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 
 #define FULL_TILE_STRIDE (PACK_A ? PACKED_A_STRIDE : stride_a)
 DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, FETCH_FOR_EPILOGUE(TILE_ROWS))
-#if !TRANSPOSED_B
+#define COPIES_B (!TRANSPOSED_B && !GATHERED_B)
+#if COPIES_B
 /* Packs the strip on the way: waiting for B then costs nothing. */
 DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
                      EACH(v, STRIP_VECTORS) STORE(b[v], k * STRIP_VECTORS + v, copy))
@@ -212,7 +224,7 @@ static int tile_rows(int left)
 /* With `copy`, which takes a full tile, the strip is copied there. */
 ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
 {
-#if !TRANSPOSED_B
+#if COPIES_B
     if (copy) {
         multiply_and_pack(TILE_ARGUMENTS);
         return;
@@ -230,9 +242,10 @@ ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
 }
 
 /* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
-static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums)
+static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums,
+                       int stride)
 {
-    for (int r = 0; r < rows; r++, sums += COLUMNS) {
+    for (int r = 0; r < rows; r++, sums += stride) {
         int j = 0;
         for (; j + LANES <= columns; j += LANES)
             epilogue_vector(ARGUMENTS, batch, row + r, column + j, LOAD(0, sums + j));
@@ -240,6 +253,88 @@ static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int
     }
 }
 
+/* Rows [i, i + rows) of A from column k on, packed where that pays; sets their stride. */
+static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int i, int rows, int bottom, int tile,
+                                         int k, int depth, __global REAL *restrict packed_a, int *stride_a)
+{
+    __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
+    *stride_a = LEADING_A;
+#if GATHERED_A
+    for (int first = 0; first < depth; first += GATHERED_COLUMNS)
+        gather_a(ARGUMENTS, A - START_A, i, rows, k + first, min(GATHERED_COLUMNS, depth - first), packed_a + first,
+                 PACKED_A_STRIDE);
+    *stride_a = PACKED_A_STRIDE;
+    return packed_a;
+#else
+    A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
+    if (!PACK_A || rows != TILE_ROWS) return A;
+    if (tile % PACKED_TILES == 0)
+        pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
+    return packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
+#endif
+}
+
+#if SLIDING
+#define PITCH (PANEL_PLACES + REACH_PLACES)
+#define PLANE (PITCH * (PANEL_LINES + REACH_LINES))
+#define UNITS_AT_ONCE (DEPTH / UNIT)
+#define PLANES_SIZE (min(SIZE_K / UNIT, UNITS_AT_ONCE) * PHASES * PLANE + 3 * LANES)
+#define JOINED_STRIDE (COLUMNS + LANES)
+
+/* Leaves out what lies between the lines of each row of sums. */
+static void join_lines(PARAMETERS, int rows, int lines, int places, __global const REAL *restrict sums,
+                       __global REAL *restrict joined)
+{
+    for (int r = 0; r < rows; r++)
+        for (int line = 0; line < lines; line++)
+            for (int x = 0; x < places; x += LANES)
+                STORE(LOAD(0, sums + r * COLUMNS + line * PITCH + x), 0,
+                      joined + r * JOINED_STRIDE + line * places + x);
+}
+
+/* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
+ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int panel, const int *place_of_row,
+                             __global REAL *planes)
+{
+    const int across = (PLACES + PANEL_PLACES - 1) / PANEL_PLACES, down = (LINES + PANEL_LINES - 1) / PANEL_LINES;
+    const int place = panel % across * PANEL_PLACES, line = panel / across % down * PANEL_LINES;
+    const int image = panel / (across * down);
+    const int places = min(PANEL_PLACES, PLACES - place), lines = min(PANEL_LINES, LINES - line);
+    const int computed = (lines - 1) * PITCH + places, first_column = (image * LINES + line) * PLACES + place;
+    const int units = SIZE_K / UNIT, blocks = (units + UNITS_AT_ONCE - 1) / UNITS_AT_ONCE;
+    const int units_of_block = (units + blocks - 1) / blocks;
+    /* Joining reads up to LANES - 1 elements beyond the sums. */
+    __global REAL *packed_a = planes + PLANES_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
+    __global REAL *joined = partial + (long)(blocks > 1 ? ROWS : TILE_ROWS) * COLUMNS;
+
+    for (int unit = 0; unit < units; unit += units_of_block) {
+        const int k = unit * UNIT, depth = min(units_of_block, units - unit) * UNIT;
+        const bool last = unit + units_of_block >= units;
+        gather_b(ARGUMENTS, OPERAND_B(batch) - START_B, unit, depth / UNIT, image, line, lines + REACH_LINES, place,
+                 places + REACH_PLACES, PITCH, PLANE, planes);
+        for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
+            int stride_a;
+            rows = tile_rows(bottom - i);
+            __global const REAL *A =
+                left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
+            __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
+            for (int j = 0; j < computed; j += STRIP)
+                multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + j, 0, depth, sums + j, unit > 0,
+                              false, planes, 0, 0, place_of_row);
+            if (last) {
+                if (lines > 1 && places % LANES != 0) {
+                    join_lines(ARGUMENTS, rows, lines, places, sums, joined);
+                    store_rows(ARGUMENTS, batch, i, rows, first_column, lines * places, joined, JOINED_STRIDE);
+                } else {
+                    for (int y = 0; y < lines; y++)
+                        store_rows(ARGUMENTS, batch, i, rows, first_column + y * places, places, sums + y * PITCH,
+                                   COLUMNS);
+                }
+            }
+        }
+    }
+}
+#else
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
 ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int first_column, int next_column,
                              __global REAL *packed_b)
@@ -278,22 +373,9 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
 #endif
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             rows = tile_rows(bottom - i);
-            __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
-            int stride_a = LEADING_A;
-#if GATHERED_A
-            for (int first = 0; first < depth; first += GATHERED_COLUMNS)
-                gather_a(ARGUMENTS, A - START_A, i, rows, k + first, min(GATHERED_COLUMNS, depth - first),
-                         packed_a + first, PACKED_A_STRIDE);
-            A = packed_a;
-            stride_a = PACKED_A_STRIDE;
-#else
-            A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
-            if (PACK_A && rows == TILE_ROWS) {
-                if (tile % PACKED_TILES == 0)
-                    pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
-                A = packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
-            }
-#endif
+            int stride_a;
+            __global const REAL *A =
+                left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
             __global REAL *sums = partial + (blocks * STRETCHES > 1 ? (long)(i - top) * COLUMNS : 0);
             /* The last rows fetch the next panel; elsewhere some steps ahead helps where B is read in place. */
             const bool fetch = next && bottom - i < 2 * TILE_ROWS;
@@ -305,24 +387,37 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, stride_a, strip, stride_b, depth,
                               sums + j, block > 0, last && j < full,
                               fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
-                              in_place && packs ? packed : 0);
+                              in_place && packs ? packed : 0, 0);
             }
             if (last && finished < columns)
-                store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished);
+                store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished,
+                           COLUMNS);
         }
     }
 }
+#endif
 
 CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
     const int top = CG_TURN(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
     const int group = (CG_TURN(2) * CG_TURNS(1) + CG_TURN(1)) * CG_TURNS(0) + CG_TURN(0);
     const long partial_size = (long)(SIZE_K > DEPTH || STRETCHES > 1 ? ROWS : TILE_ROWS) * COLUMNS;
-    const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
+#if SLIDING
+    const long scratch_size = PLANES_SIZE + TILE_ROWS * JOINED_STRIDE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
+    const int panels = (PLACES + PANEL_PLACES - 1) / PANEL_PLACES * ((LINES + PANEL_LINES - 1) / PANEL_LINES) *
+                       (SIZE_N / (PLACES * LINES));
+    int place_of_row[DEPTH];
 
+    CG_JOIN(gather_b, _places)(ARGUMENTS, min(SIZE_K / UNIT, UNITS_AT_ONCE), PLANE, PITCH, place_of_row);
+    for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))
+        for (int panel = CG_TURN(1); panel < panels; panel += CG_TURNS(1))
+            multiply_panel(ARGUMENTS, batch, top, bottom, panel, place_of_row, SCRATCH + group * scratch_size);
+#else
+    const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
     const int step = CG_TURNS(1) * COLUMNS;
 
     for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))
         for (int column = CG_TURN(1) * COLUMNS; column < SIZE_N; column += step)
             multiply_panel(ARGUMENTS, batch, top, bottom, column, column + step, SCRATCH + group * scratch_size);
+#endif
 }

@@ -7,6 +7,7 @@
 enum {
     TYPICAL_MINIBATCH = 128,
     PACK_B_ROWS = 6,          /* packing a row of a panel of B costs what multiplying this many rows of A by it does */
+    SLIDE_ROWS = 8,           /* the same for an element of a plane */
     PACK_A_COLUMNS = 8,       /* packing a column of A what multiplying it by this many columns of B does */
     GATHER_A_COLUMNS = 16,    /* gathering it */
     READ_A_COLUMNS = 2,       /* reading it in place, as a panel of one strip does, */
@@ -15,6 +16,8 @@ enum {
     STORE_STEPS = 10,         /* storing an element of C, in steps of k */
     MOST_ROWS = 1032,         /* bounds the partial sums that a work-group keeps */
     MOST_GROUPS_PER_UNIT = 4,
+    MOST_SCRATCH = 1 << 17, /* elements of a work-group with slides: half of a second-level cache of 1 MiB in f32 */
+    MOST_SLIDING_DEPTH = 640,
     MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
     LEAST_DEPTH = 64,
     MOST_DEPTH = 4096,
@@ -26,12 +29,22 @@ static int tile_rows(const struct gemm_device *device)
     return device->registers >= 32 ? 12 : 6;
 }
 
+/* With slides: what a panel holds of all planes of so many rows of B, and what is read and written beyond. */
+static int64_t planes_size(const struct gemm_launch *launch, const struct gemm_slides *slides, int64_t rows)
+{
+    const int64_t plane = (launch->places + slides->reach_places) * (launch->lines + slides->reach_lines);
+    return rows / slides->unit * slides->phases * plane;
+}
+
 /* The layout is that of multiply_panel in cl_kernels/gemm_packed.cl. */
 static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
 {
-    const int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
+    int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
     const int64_t packed_a = (int64_t)(shape->transposed_a ? PACKED_TILES : 1) * tile * (launch->depth + launch->lanes);
     const int64_t partial_rows = shape->k > launch->depth || shape->stretches > 1 ? launch->rows : tile;
+    if (shape->slides.unit > 0)
+        packed_b = planes_size(launch, &shape->slides, cg_smaller(launch->depth, shape->k)) + 3 * launch->lanes +
+                   tile * (launch->columns + launch->lanes);
     return packed_b + packed_a + partial_rows * launch->columns;
 }
 
@@ -55,7 +68,10 @@ static double launch_cost(const struct gemm_launch *launch, const struct gemm_sh
     const int64_t turns = cg_divide_up(groups, compute_units);
     const double rows = (double)cg_smaller(launch->rows, shape->m), k = (double)shape->k;
     const double columns = (double)cg_smaller(panels_each * launch->columns, cg_divide_up(shape->n, strip) * strip);
-    const double group = rows * columns * (k + STORE_STEPS) + PACK_B_ROWS * columns * k +
+    double pack_b = PACK_B_ROWS * columns * k;
+    if (shape->slides.unit > 0)
+        pack_b = SLIDE_ROWS * (double)panels_each * (double)planes_size(launch, &shape->slides, shape->k);
+    const double group = rows * columns * (k + STORE_STEPS) + pack_b +
                          cost_of_a(launch, shape) * rows * k * (double)panels_each;
     /* More turns even out what another process takes from a core. */
     const double disturbance = 1 + 0.02 / (double)turns;
@@ -147,7 +163,7 @@ bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const
 static int choose_depth(const struct gemm_shape *shape)
 {
     const int64_t k = cg_gemm_typical(shape).k / cg_larger(1, shape->stretches);
-    int depth = shape->f64 ? 512 : 1024;
+    int depth = shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
     while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH && !shape->k_varies) depth /= 4;
     return depth;
 }
@@ -157,17 +173,70 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gem
     return cg_gemm_plan_as(shape, device, &(struct gemm_division){0});
 }
 
+/* With slides: the part of an image whose places, with what lies between its lines, so many columns hold. Returns the
+ * shape with the columns that are computed, and sets those of a panel. */
+static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm_shape *shape, int most)
+{
+    const struct gemm_slides *slides = &shape->slides;
+    const int64_t strip = 2 * launch->lanes, across = cg_divide_up(slides->places, most);
+    struct gemm_shape computed = *shape;
+    int64_t down = slides->lines;
+    launch->places = (int)slides->places;
+    launch->lines = 1;
+    if (across > 1) {
+        launch->places = (int)(cg_divide_up(cg_divide_up(slides->places, across), strip) * strip);
+    } else {
+        const int64_t pitch = slides->places + slides->reach_places;
+        down = cg_divide_up(slides->lines, (most - slides->places) / pitch + 1);
+        launch->lines = (int)cg_divide_up(slides->lines, down);
+    }
+    const int64_t columns = (launch->lines - 1) * (launch->places + slides->reach_places) + launch->places;
+    launch->columns = (int)(cg_divide_up(columns, strip) * strip);
+    computed.n = across * down * slides->outer * launch->columns;
+    return computed;
+}
+
+static void divide(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device,
+                   const struct gemm_division *division)
+{
+    if (division->row_groups > 0 && division->column_groups > 0)
+        divide_as(launch, shape, device, division);
+    else
+        divide_work(launch, shape, device);
+}
+
+/* With slides: a panel's size is a constant of the kernel's, how much of it is used is an argument. */
+static void divide_slides(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device,
+                          const struct gemm_division *division)
+{
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    int columns = division->columns > 0 ? (int)cg_larger(division->columns, 2 * launch->lanes) : 0;
+    double least = 0;
+    for (int vectors = 4; vectors <= 32 && division->columns == 0; vectors *= 2) {
+        struct gemm_launch trial = *launch;
+        const struct gemm_shape computed = cut_image(&trial, &typical, vectors * launch->lanes);
+        const double cost = divide_work(&trial, &computed, device);
+        trial.columns = vectors * launch->lanes;
+        if (columns > 0 && scratch_per_group(&trial, shape, tile_rows(device)) > MOST_SCRATCH) break;
+        if (columns == 0 || cost < least) columns = vectors * launch->lanes, least = cost;
+    }
+    const struct gemm_shape computed = cut_image(launch, shape, columns);
+    divide(launch, &computed, device, division);
+    launch->columns = columns;
+}
+
 struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
                                    const struct gemm_division *division)
 {
     struct gemm_launch launch = {.depth = choose_depth(shape),
                                  .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
-    if (division->depth > 0) launch.depth = division->depth;
-    launch.columns = division->columns > 0 ? division->columns : choose_columns(launch, *shape, device);
-    if (division->row_groups > 0 && division->column_groups > 0)
-        divide_as(&launch, shape, device, division);
-    else
-        divide_work(&launch, shape, device);
+    if (division->depth > 0) launch.depth = (int)cg_larger(division->depth, shape->slides.unit);
+    if (shape->slides.unit > 0) {
+        divide_slides(&launch, shape, device, division);
+    } else {
+        launch.columns = division->columns > 0 ? division->columns : choose_columns(launch, *shape, device);
+        divide(&launch, shape, device, division);
+    }
     const int64_t groups = (int64_t)(launch.global[0] * launch.global[1] * launch.global[2]);
     launch.scratch_elements = groups * scratch_per_group(&launch, shape, tile_rows(device));
     return launch;

@@ -7,6 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* B is gathered, and `unit` of its rows are the same elements, some places or lines further on: a work-group keeps
+ * these once, as `phases` planes of lines, with as many places and lines more as its rows reach. Its columns are
+ * `outer` images of `lines` of `places`. */
+struct gemm_slides {
+    int64_t unit, phases, places, lines, outer, reach_places, reach_lines; /* unit 0: none of this */
+};
+
 /* C[m,n] = A[m,k] B[k,n], `batches` times. An extent that varies is a minibatch size: what ends up in the kernel's
  * source does not depend on it. */
 struct gemm_shape {
@@ -16,6 +23,7 @@ struct gemm_shape {
     bool m_varies, n_varies, k_varies;
     bool gathered_a;   /* A lies as engine/operand.h says */
     int64_t stretches; /* equal ones, into which k is cut where an operand does not have it in one; 0 is 1 */
+    struct gemm_slides slides;
 };
 
 struct gemm_device {
@@ -27,6 +35,7 @@ struct gemm_device {
 struct gemm_launch {
     int columns, depth, lanes; /* compile-time constants of the kernel */
     int rows;                  /* run-time argument */
+    int places, lines;         /* with slides: a panel's part of an image; run-time arguments */
     size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
     int64_t scratch_elements;
 };

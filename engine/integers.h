@@ -20,4 +20,15 @@ static inline int64_t cg_divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Of two positive numbers. */
+static inline int64_t cg_greatest_divisor(int64_t a, int64_t b)
+{
+    while (b) {
+        const int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 #endif

@@ -7,7 +7,12 @@
 
 enum {
     LEAST_STRETCH = 16, /* elements of the depth; below, putting sums aside costs more than a copy */
-    LEAST_SEGMENT = 4   /* elements side by side; below, gathering costs more than a copy */
+    LEAST_SEGMENT = 4,  /* elements side by side; below, gathering costs more than a copy */
+    MOST_PHASES = 4,    /* of a slide */
+    MOST_REACH = 64,    /* of all slides along one part, beyond what a panel holds without */
+    MOST_UNIT = 512,    /* rows of all slides together; a panel holds as many at least */
+    LEAST_REUSE = 2,    /* how often an element comes again, for sliding to pay, */
+    LEAST_SLIDING = 64  /* and how many rows there must be */
 };
 
 /* --- views --- */
@@ -321,6 +326,44 @@ static bool read_gathered(const layout *l, int rank, cg_operand *found)
     return true;
 }
 
+/* Is a step along the row a step along the column, or a few of one so many of the other? */
+static bool slides_along(const cg_part *row, const cg_part *column, int coordinates, cg_slide *slide)
+{
+    if (row->stride <= 0 || column->stride <= 0) return false;
+    const int64_t common = cg_greatest_divisor(row->stride, column->stride);
+    slide->shift = row->stride / common;
+    slide->phases = column->stride / common;
+    for (int g = 0; g < coordinates; g++)
+        if (row->step[g] * slide->phases != column->step[g] * slide->shift) return false;
+    return slide->phases <= MOST_PHASES;
+}
+
+/* Finds which of the innermost parts of a gathered operand's rows slide. */
+static void find_slides(cg_operand *o)
+{
+    int64_t reach[2] = {0, 0}, unit = 1, phases = 1;
+    int count = 0;
+    for (; count < o->rows.count; count++) {
+        const cg_part *row = &o->rows.of[count];
+        cg_slide slide;
+        bool found = false;
+        for (int along = cg_smaller(o->columns.count, 2) - 1; along >= 0 && !found; along--) {
+            if (!slides_along(row, &o->columns.of[along], o->coordinate_count, &slide)) continue;
+            const int64_t further = (row->extent - 1) / slide.phases * slide.shift;
+            slide.along = along;
+            found = reach[along] + further <= MOST_REACH && unit * row->extent <= MOST_UNIT;
+            if (found) reach[along] += further;
+        }
+        if (!found) break;
+        o->slide[count] = slide;
+        unit *= row->extent;
+        phases *= slide.phases;
+    }
+    int64_t rows = 1;
+    for (int i = 0; i < o->rows.count; i++) rows *= o->rows.of[i].extent;
+    if (unit >= LEAST_REUSE * phases && rows >= LEAST_SLIDING) o->slide_count = count;
+}
+
 /* The stretches that make a plain matrix of what is none because of its depth: 1 if there are none, or if they would be
  * short. */
 static int64_t stretches_of(const layout *l, int which, int rank)
@@ -388,7 +431,26 @@ cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gat
         if (found.stretches == 1) found.stretches = stretches;
     }
     for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathers);
+    if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1]);
     return found;
+}
+
+/* What the plan of a product is told of slides. */
+static struct gemm_slides slides_of(const cg_operand *o)
+{
+    struct gemm_slides slides = {.unit = 1, .phases = 1, .places = o->columns.of[0].extent, .lines = 1, .outer = 1};
+    if (o->slide_count == 0) return (struct gemm_slides){0};
+    if (o->columns.count > 1) slides.lines = o->columns.of[1].extent;
+    for (int i = 2; i < o->columns.count; i++) slides.outer *= o->columns.of[i].extent;
+    for (int i = 0; i < o->slide_count; i++) {
+        const cg_slide *slide = &o->slide[i];
+        const int64_t extent = o->rows.of[i].extent;
+        *(slide->along == 0 ? &slides.reach_places : &slides.reach_lines) += (extent - 1) / slide->phases *
+                                                                             slide->shift;
+        slides.unit *= extent;
+        slides.phases *= slide->phases;
+    }
+    return slides;
 }
 
 static bool varies(const cg_node *node, int axis)
@@ -411,7 +473,8 @@ struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *opera
                                .n_varies = varies(node, rank - 1),
                                .k_varies = varies(a, a->shape.rank - 1) || varies(b, b->shape.rank - 2),
                                .gathered_a = operands->of[0].gathered,
-                               .stretches = operands->stretches};
+                               .stretches = operands->stretches,
+                               .slides = slides_of(&operands->of[1])};
     for (int i = 0; i < rank - 2; i++) shape.batches *= node->shape.size[i];
     return shape;
 }

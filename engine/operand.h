@@ -25,6 +25,13 @@ typedef struct cg_coordinate {
     int64_t first, extent;
 } cg_coordinate;
 
+/* A part of the rows along which the same elements come again, some places or lines further: steps of `phases` rows are
+ * steps of `shift` along one of the columns' two innermost parts. */
+typedef struct cg_slide {
+    int along; /* 0: places, the columns' innermost part; 1: lines, the next */
+    int64_t shift, phases;
+} cg_slide;
+
 typedef struct cg_operand {
     int item; /* -1: it must be copied first, and then is a matrix stored by rows, one after the other */
     bool transposed;
@@ -37,6 +44,9 @@ typedef struct cg_operand {
     cg_parts rows, columns;
     int coordinate_count;
     cg_coordinate coordinate[CG_MOST_COORDINATES];
+    /* So many innermost parts of the rows slide; 0: elements come again too seldom to be worth anything. */
+    int slide_count;
+    cg_slide slide[CG_MOST_PARTS];
 } cg_operand;
 
 /* A product's operands; both have the depth in so many equal stretches. */

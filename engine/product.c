@@ -234,6 +234,34 @@ static bool finish_product(cg_generator *g, const struct gemm_shape *shape, prod
     return ok;
 }
 
+/* Which parts of the rows slide, and how a panel is cut out of an image. */
+static void print_slides(cg_generator *g, cg_text *out, const struct gemm_shape *shape,
+                         const struct gemm_launch *launch)
+{
+    const cg_operand *o = &g->lowered->operands.of[1];
+    const struct gemm_slides *slides = &shape->slides;
+    const int64_t numbers[] = {launch->places,       launch->lines,       slides->places, slides->lines,
+                               slides->reach_places, slides->reach_lines, slides->unit,   slides->phases};
+    static const char *const names[] = {"PANEL_PLACES", "PANEL_LINES", "PLACES", "LINES",
+                                        "REACH_PLACES", "REACH_LINES", "UNIT",   "PHASES"};
+    const int count = sizeof numbers / sizeof *numbers;
+    cg_text_add(out, "#define SLIDING %d\n", o->slide_count);
+    if (o->slide_count == 0) return;
+    for (int i = 0; i < count; i++) {
+        cg_field_integer(g, 'i', "slide", i, numbers[i]);
+        cg_text_add(out, "#define %s args.slide%d\n", names[i], i);
+    }
+    cg_text_append(out, "#define SLIDES ");
+    for (int i = 0; i < o->slide_count; i++) {
+        const int64_t slide[] = {o->rows.of[i].extent, o->slide[i].along, o->slide[i].shift, o->slide[i].phases};
+        for (int j = 0; j < 4; j++) {
+            cg_field_integer(g, 'i', "slide", count + 4 * i + j, slide[j]);
+            cg_text_add(out, "%sargs.slide%d", i + j > 0 ? ", " : "", count + 4 * i + j);
+        }
+    }
+    cg_text_append(out, "\n");
+}
+
 /* The numbers of an operand that is gathered, as cl_kernels/gather.cl wants them, and that text. */
 static void print_gather(cg_generator *g, cg_text *out, int which, int most)
 {
@@ -246,10 +274,10 @@ static void print_gather(cg_generator *g, cg_text *out, int which, int most)
         if (inner->step[c] != 0) changing = c;
     const bool even = changing < 0 || inner->step[changing] == inner->stride;
     cg_text_add(out,
-                "#define GATHER gather_%c\n#define GATHER_MOST %d\n#define GATHER_ROW_PARTS %d\n"
-                "#define GATHER_COLUMN_PARTS %d\n#define GATHER_COORDINATES %d\n#define GATHER_CHANGING %d\n"
-                "#define GATHER_STRIDE %d\n#define GATHER_NUMBERS ",
-                "ab"[which], most, o -> rows.count, o->columns.count, o->coordinate_count, changing,
+                "#define GATHER gather_%c\n#define GATHER_MOST %d\n#define GATHER_SLIDES %d\n"
+                "#define GATHER_ROW_PARTS %d\n#define GATHER_COLUMN_PARTS %d\n#define GATHER_COORDINATES %d\n"
+                "#define GATHER_CHANGING %d\n#define GATHER_STRIDE %d\n#define GATHER_NUMBERS ",
+                "ab"[which], most, o -> slide_count, o -> rows.count, o->columns.count, o->coordinate_count, changing,
                 even && inner->stride <= 2 ? (int)inner->stride : 0);
     for (int axis = 0; axis < 2; axis++) {
         const cg_parts *parts = axis ? &o->columns : &o->rows;
@@ -303,7 +331,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     cg_lowered *l = g->lowered;
     const struct gemm_device device = cg_gemm_device(cg);
     const struct gemm_launch launch = cg_gemm_plan_as(shape, &device, &g->group->product.division);
-    const bool vectors = has_vectors(g, shape, launch.lanes);
+    const bool vectors = has_vectors(g, shape, launch.lanes), slides = shape->slides.unit > 0;
     product_text text = product_text_new(cg);
     cg_start_kernel(g);
     cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
@@ -315,15 +343,16 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
                 "#define SHORT_EPILOGUE %d\n#define ROWS args.rows0\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
-                launch.lanes, device.registers, launch.columns, launch.depth, vectors && cg_cost_of_terms(l) <= SHORT,
-                g->scratch_tensor, g->scratch_tensor);
+                launch.lanes, device.registers, launch.columns, launch.depth,
+                vectors && !slides && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor, g->scratch_tensor);
     print_stretches(g, &text.macros);
+    print_slides(g, &text.macros, shape, &launch);
     print_epilogue(g, &text.epilogues, 1);
     if (!vectors)
         print_scalar_lanes(&text.epilogues);
     else
         print_epilogue(g, &text.epilogues, launch.lanes);
-    const bool fetches = print_epilogue_fetch(g, shape, &text.epilogues);
+    const bool fetches = !slides && print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     for (int i = 0; i < 2; i++)
         if (l->operands.of[i].gathered) print_gather(g, &text.epilogues, i, most_gathered(&launch, i));

@@ -46,6 +46,7 @@ static const char parameters[] =
     "#define SCRATCH given_scratch\n#define ROWS given_rows\n#define BATCHES given_batches\n"
     "#define SIZE_M given_m\n#define SIZE_N given_n\n#define SIZE_K given_k\n"
     "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n#define GATHERED_A 0\n#define GATHERED_B 0\n"
+    "#define SLIDING 0\n"
     "#define STRETCHES 1\n#define STRETCH_A 0\n#define STRETCH_B 0\n"
     "static void epilogue_scalar(PARAMETERS, int batch, int row, int column, REAL value)\n"
     "{\n"
