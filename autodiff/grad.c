@@ -3,7 +3,7 @@
  * ops, and names no op but the sum that accumulates and the broadcast constant that starts it. */
 #include "autodiff/grad.h"
 
-#include "engine/graph.h"
+#include "autodiff/replay.h"
 #include <clgrad/ops.h>
 #include <string.h>
 
@@ -11,9 +11,10 @@
  * list of edges: copied there because recording ops may walk the graph and renumber the nodes. `slot` is the first of
  * its cotangents, one per output. */
 typedef struct step {
-    cg_node *node, *output; /* `output`: of a call with several, one that was walked */
+    cg_node *node;
     int32_t edge, slot;
-    bool wanted; /* on a path from an input */
+    int32_t segment; /* in which its rule sees it: see replay.h */
+    bool wanted;     /* on a path from an input */
 } step;
 
 /* A node whose inputs are being walked, and the next of them. */
@@ -37,6 +38,7 @@ typedef struct tape {
     list ends; /* positions of the outputs, then of the inputs differentiated by; -1: no output depends on it */
     cg_tensor *slots;
     int32_t slot_count;
+    cg_replay replay;
 } tape;
 
 /* Makes room for one more item of `bytes` and counts it; NULL, reported, when the host's memory is used up. */
@@ -73,6 +75,12 @@ static bool passes_on(const cg_node *node)
     return node->output_count > 1 || cg_is_floating((cg_dtype)node->dtype);
 }
 
+/* How many of its inputs get cotangents from it, the first ones. */
+static int inputs_of(const cg_node *node)
+{
+    return !passes_on(node) ? 0 : node->kind == CG_NODE_CALL && node->op->again ? 1 : node->input_count;
+}
+
 static int slots_of(const cg_node *node)
 {
     return node->kind == CG_NODE_CALL && node->output_count > 1 ? node->output_count : 1;
@@ -91,11 +99,11 @@ static bool walk_enter(tape *t, cg_node *node)
 /* Numbers a node whose inputs are all numbered. */
 static bool walk_leave(tape *t, cg_node *node)
 {
-    int inputs = passes_on(node) ? node->input_count : 0;
+    int inputs = inputs_of(node);
     node->position = t->steps.count;
     step *s = list_push(t, &t->steps, sizeof *s);
     if (!s) return false;
-    *s = (step){.node = node, .edge = t->edges.count, .slot = t->slot_count};
+    *s = (step){.node = node, .edge = t->edges.count, .slot = t->slot_count, .segment = -1};
     t->slot_count += slots_of(node);
     for (int i = 0; i < inputs; i++) {
         int32_t *edge = list_push(t, &t->edges, sizeof *edge);
@@ -111,7 +119,7 @@ static bool walk(tape *t, cg_node *root)
     if (!walk_enter(t, root)) return false;
     while (t->frames.count) {
         frame *f = (frame *)t->frames.items + t->frames.count - 1;
-        if (passes_on(f->node) && f->next < f->node->input_count) {
+        if (f->next < inputs_of(f->node)) {
             if (!walk_enter(t, f->node->inputs[f->next++])) return false;
         } else {
             if (!walk_leave(t, f->node)) return false;
@@ -170,15 +178,43 @@ static bool fits(tape *t, const step *s, int index, cg_tensor cotangent)
     return false;
 }
 
-/* The tensors that a rule sees: handles of the inputs and outputs, new ones where the user's have died. */
-static void gather_operands(const step *s, cg_tensor *inputs, cg_tensor *outputs)
+/* What is read in a segment is seen in it too, or in one around it if it was there before; in the innermost, if several
+ * read it. */
+static void place_inputs(tape *t, const step *s, int segment)
 {
-    for (int i = 0; i < s->node->input_count; i++) inputs[i] = cg_tensor_of(s->node->inputs[i]);
-    if (slots_of(s->node) == 1) {
-        outputs[0] = cg_tensor_of(s->node);
-    } else {
-        for (int k = 0; k < s->node->output_count; k++) outputs[k] = cg_output_of(s->node, k);
+    const int32_t *edges = edges_of(t, s);
+    for (int i = 0; segment >= 0 && i < inputs_of(s->node); i++) {
+        step *input = step_at(t, edges[i]);
+        const int around = cg_replay_around(&t->replay, segment, input->node);
+        if (around >= 0 &&
+            (input->segment < 0 || t->replay.segments[input->segment].depth < t->replay.segments[around].depth))
+            input->segment = around;
     }
+}
+
+/* The tensors that a rule sees: handles of the inputs and outputs, new ones where the user's have died. */
+static bool gather_operands(tape *t, const step *s, cg_tensor *inputs, cg_tensor *outputs)
+{
+    for (int i = 0; i < s->node->input_count; i++) {
+        cg_node *input = cg_replay_of(&t->replay, s->node->inputs[i], s->segment);
+        if (!input) return false;
+        inputs[i] = cg_tensor_of(input);
+    }
+    cg_node *seen = cg_replay_of(&t->replay, s->node, s->segment);
+    if (!seen) return false;
+    for (int k = 0; k < slots_of(s->node); k++)
+        outputs[k] = slots_of(s->node) == 1 ? cg_tensor_of(seen) : cg_output_of(seen, k);
+    return true;
+}
+
+/* The result of a segment: its cotangent goes into the segment, which is then seen as computed again. */
+static bool pull_checkpoint(tape *t, const step *s)
+{
+    const cg_tensor cotangent = t->slots[s->slot];
+    const int segment = cg_replay_enter(&t->replay, s->node, s->segment, cotangent);
+    if (segment < 0) return false;
+    place_inputs(t, s, segment);
+    return accumulate(t->slots + step_at(t, edges_of(t, s)[0])->slot, cotangent);
 }
 
 /* Asks the rule of one call for the cotangents of its inputs and adds them to what they have. */
@@ -192,9 +228,9 @@ static bool pull_call(tape *t, const step *s)
     cg_tensor inputs[CG_MAX_INPUTS], outputs[CG_MAX_OUTPUTS], result[CG_MAX_INPUTS];
     bool wanted[CG_MAX_INPUTS];
     const int32_t *edges = edges_of(t, s);
-    gather_operands(s, inputs, outputs);
+    if (!gather_operands(t, s, inputs, outputs)) return false;
     for (int i = 0; i < s->node->input_count; i++) {
-        wanted[i] = step_at(t, edges[i])->wanted;
+        wanted[i] = i < inputs_of(s->node) && step_at(t, edges[i])->wanted;
         result[i] = (cg_tensor){0};
     }
     cg_call_view view;
@@ -219,24 +255,33 @@ static bool has_cotangent(tape *t, const step *s)
 static bool wants_inputs(tape *t, const step *s)
 {
     const int32_t *edges = edges_of(t, s);
-    for (int i = 0; i < s->node->input_count; i++)
+    for (int i = 0; i < inputs_of(s->node); i++)
         if (step_at(t, edges[i])->wanted) return true;
     return false;
+}
+
+/* The output of a call with several: its cotangent is one of the call's. */
+static bool pull_output(tape *t, const step *s)
+{
+    const step *call = step_at(t, edges_of(t, s)[0]);
+    place_inputs(t, s, s->segment);
+    return accumulate(t->slots + call->slot + s->node->attributes[0], t->slots[s->slot]);
+}
+
+static bool pull(tape *t, const step *s)
+{
+    if (s->node->kind == CG_NODE_OUTPUT) return pull_output(t, s);
+    if (cg_is_checkpoint(s->node)) return pull_checkpoint(t, s);
+    place_inputs(t, s, s->segment);
+    return pull_call(t, s);
 }
 
 /* The backward pass: readers before what they read, so a node's cotangent is complete when its turn comes. */
 static bool pull_all(tape *t)
 {
     for (int32_t p = t->steps.count - 1; p >= 0; p--) {
-        step *s = step_at(t, p);
-        if (!s->wanted || !passes_on(s->node) || !has_cotangent(t, s) || !wants_inputs(t, s)) continue;
-        if (s->node->kind == CG_NODE_OUTPUT) {
-            step *call = step_at(t, edges_of(t, s)[0]);
-            call->output = s->node;
-            if (!accumulate(t->slots + call->slot + s->node->attributes[0], t->slots[s->slot])) return false;
-        } else if (!pull_call(t, s)) {
-            return false;
-        }
+        const step *s = step_at(t, p);
+        if (s->wanted && passes_on(s->node) && has_cotangent(t, s) && wants_inputs(t, s) && !pull(t, s)) return false;
     }
     return true;
 }
@@ -300,12 +345,13 @@ static void tape_free(tape *t)
     cg_host_free(t->cg, t->frames.items);
     cg_host_free(t->cg, t->ends.items);
     cg_host_free(t->cg, t->slots);
+    cg_replay_free(&t->replay);
 }
 
 bool cg_pull_back(const cg_pullback *p, cg_tensor *gradients)
 {
     cg_context *cg = cg_check_pullback(p);
-    tape t = {.cg = cg, .who = p->who, .scope = cg_scope_local(cg)};
+    tape t = {.cg = cg, .who = p->who, .scope = cg_scope_local(cg), .replay = {.context = cg}};
     bool done = t.scope.context && differentiate(&t, p, gradients);
     if (cg) tape_free(&t);
     if (done)

@@ -72,7 +72,7 @@ static bool find_held(cg_context *cg, cg_walk *w)
         const cg_node *node = w->nodes[i];
         if ((int64_t)node->references > node->plan_references) w->held[i] = true;
         if (!w->held[i] || cg_is_leaf(node)) continue;
-        for (int k = 0; k < cg_reads(node); k++) w->held[node->inputs[k]->position] = true;
+        for (int k = 0; k < cg_needs(node); k++) w->held[node->inputs[k]->position] = true;
     }
     return true;
 }

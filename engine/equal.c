@@ -10,20 +10,32 @@ typedef struct table {
     uint64_t mask;
 } table;
 
-static bool is_mergeable(const cg_entry *item)
+static bool is_mergeable(const cg_schedule *s, const cg_entry *item)
 {
     const cg_node *node = item->node;
     if (node->buffer || item->root >= 0) return false;
     if (node->kind == CG_NODE_CONSTANT || node->kind == CG_NODE_INDEX) return true;
-    if (node->kind != CG_NODE_CALL || node->op->random || node->op->reports || node->op->shifts) return false;
+    if (s->forgets) return node->kind == CG_NODE_CALL || node->kind == CG_NODE_OUTPUT;
+    if (node->kind != CG_NODE_CALL || node->op->random || node->op->reports || node->op->shifts || node->op->again)
+        return false;
     return node->op->kind == CG_OP_MAP || node->op->kind == CG_OP_MOVE || node->op->kind == CG_OP_REDUCE ||
            node->op->kind == CG_OP_CONTRACT;
+}
+
+/* Is it another name for what it computes again? */
+static bool is_again(const cg_entry *item)
+{
+    const cg_node *node = item->node;
+    return node->kind == CG_NODE_CALL && !node->buffer && node->op->again && item->root < 0;
 }
 
 static bool are_equal(const cg_node *a, const cg_node *b)
 {
     uint64_t words[2][CG_MOST_WORDS];
     if (a->hash != b->hash || a->kind != b->kind || cg_reads(a) != cg_reads(b)) return false;
+    if (a->attribute_count != b->attribute_count) return false;
+    for (int i = 0; i < a->attribute_count; i++) /* where slices start, too, which is no part of the structure */
+        if (a->attributes[i] != b->attributes[i]) return false;
     for (int i = 0; i < cg_reads(a); i++)
         if (a->inputs[i]->position != b->inputs[i]->position) return false;
     const int count = cg_node_words(a, words[0]);
@@ -49,7 +61,11 @@ bool cg_merge_equal(cg_schedule *s)
     t.mask--;
     for (int i = 0; i < s->walk->count; i++) {
         cg_entry *item = &s->items[i];
-        if (!is_mergeable(item)) continue;
+        if (s->forgets && is_again(item)) {
+            item->kind = CG_ITEM_SAME;
+            item->node->position = item->node->inputs[0]->position;
+        }
+        if (item->kind == CG_ITEM_SAME || !is_mergeable(s, item)) continue;
         int *place = find(s, &t, item->node);
         if (*place == 0) {
             *place = i + 1;

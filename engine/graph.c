@@ -460,14 +460,56 @@ cg_tensor cg_output_of(cg_node *call, int index)
     return cg_tensor_of(output);
 }
 
-/* The call itself has no handle: its outputs keep it alive. */
+/* The call itself has no handle: its outputs, which are listed in `outputs` if that is not NULL, keep it alive. */
 static bool give_outputs(cg_node *call, cg_tensor *outputs)
 {
     bool ok = true;
     cg_node_retain(call);
-    for (int i = 0; i < call->output_count; i++) ok &= !cg_is_null(outputs[i] = cg_output_of(call, i));
+    for (int i = 0; i < call->output_count; i++) {
+        const cg_tensor output = cg_output_of(call, i);
+        if (outputs) outputs[i] = output;
+        ok &= !cg_is_null(output);
+    }
     cg_node_release(call);
     return ok;
+}
+
+/* What a call is, besides its inputs: attributes that do not count, as they say nothing of what runs, too. */
+static bool copy_call(const cg_node *call, cg_node *copy)
+{
+    copy->op = call->op;
+    copy->weak = call->weak;
+    copy->batch_axis = call->batch_axis;
+    copy->context->deferred += is_composed(copy);
+    if (!store_attributes(copy, call->attributes, call->attribute_count)) return false;
+    if (call->attributes == call->inline_attributes)
+        memcpy(copy->inline_attributes, call->inline_attributes, sizeof copy->inline_attributes);
+    if (call->label && !(copy->label = cg_copy_text(call->context, call->label))) return false;
+    copy->output_count = call->output_count;
+    if (!call->output_nodes) return true;
+    const size_t count = (size_t)call->output_count;
+    if (!make_outputs(copy, call->output_count)) return false;
+    memcpy(copy->output_shapes, call->output_shapes, count * sizeof *copy->output_shapes);
+    memcpy(copy->output_dtypes, call->output_dtypes, count * sizeof *copy->output_dtypes);
+    return true;
+}
+
+cg_node *cg_call_again(const cg_node *call, cg_node *const *inputs)
+{
+    cg_node *copy = cg_node_new(call->context, CG_NODE_CALL, (cg_dtype)call->dtype, &call->shape);
+    if (!copy) return NULL;
+    if (!copy_call(call, copy) || !store_inputs(copy, inputs, call->input_count)) {
+        discard(copy);
+        return NULL;
+    }
+    cg_node_hash(copy);
+    if (copy->output_nodes) return give_outputs(copy, NULL) ? copy : NULL;
+    return cg_is_null(cg_tensor_of(copy)) ? NULL : copy;
+}
+
+uint64_t cg_serial_new(cg_context *cg)
+{
+    return ++cg->next_node;
 }
 
 static bool record(const cg_call *call, cg_node *const *inputs, const cg_inferred *inferred, bool weak,

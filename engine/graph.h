@@ -70,6 +70,13 @@ bool cg_scope_failed(cg_scope scope);
 /* Output `index` of a call with several, as a tensor of its own. */
 cg_tensor cg_output_of(cg_node *call, int index);
 
+/* The same call of inputs of the same shapes and dtypes, with a handle of its own or, if it has several outputs, with
+ * one for each. NULL after reporting. */
+cg_node *cg_call_again(const cg_node *call, cg_node *const *inputs);
+
+/* A serial that no node has: what was recorded before has lower ones, what is recorded from now on higher ones. */
+uint64_t cg_serial_new(cg_context *cg);
+
 /* What a node was recorded from. Taken from it so that it can become something else, and ended after that. */
 typedef struct cg_history {
     cg_context *context;
@@ -91,6 +98,12 @@ int cg_node_words(const cg_node *node, uint64_t *words);
 static inline int cg_reads(const cg_node *node)
 {
     return node->kind == CG_NODE_CALL && node->op->kind == CG_OP_MOVE ? 1 : node->input_count;
+}
+
+/* How many of its inputs must be computed for it: those, and what a move of something again waits for. */
+static inline int cg_needs(const cg_node *node)
+{
+    return node->kind == CG_NODE_CALL && node->op->again ? 2 : cg_reads(node);
 }
 
 /* Where a walk of what is to be computed stops. */

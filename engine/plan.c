@@ -10,6 +10,7 @@
 #include "engine/hash.h"
 #include "engine/join.h"
 #include "engine/memory.h"
+#include "engine/order.h"
 #include "engine/profile.h"
 #include "engine/program.h"
 #include "engine/share.h"
@@ -50,7 +51,7 @@ static inline void key_add(cg_walk *w, uint64_t value)
 static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
 {
     if (!CG_GROW(cg, w->nodes, w->capacity, w->count + 1)) return false;
-    if (!record_grow(cg, w, CG_MOST_WORDS + cg_reads(node) + 1)) return false;
+    if (!record_grow(cg, w, CG_MOST_WORDS + cg_needs(node) + 1)) return false;
     node->position = w->count;
     w->nodes[w->count++] = node;
     key_add(w, node->hash);
@@ -60,9 +61,9 @@ static bool number_node(cg_context *cg, cg_walk *w, cg_node *node)
         if (node->kind == CG_NODE_OUTPUT && !node->buffer) key_add(w, (uint64_t)node->inputs[0]->position);
         return true;
     }
-    for (int i = 0; i < cg_reads(node); i++) key_add(w, (uint64_t)node->inputs[i]->position);
+    for (int i = 0; i < cg_needs(node); i++) key_add(w, (uint64_t)node->inputs[i]->position);
     w->deferred += cg_is_deferred(node);
-    w->opaque |= cg_reads(node) < node->input_count; /* only rules of differentiation see the others */
+    w->opaque |= cg_needs(node) < node->input_count; /* only rules of differentiation see the others */
     return true;
 }
 
@@ -96,7 +97,7 @@ static bool walk_from(cg_context *cg, cg_walk *w, cg_node *root, uint64_t walk)
     w->stack[depth++] = (frame){root, 0};
     while (depth > 0) {
         frame *top = &w->stack[depth - 1];
-        if (top->next == cg_reads(top->node)) {
+        if (top->next == cg_needs(top->node)) {
             if (!number_node(cg, w, top->node)) return false;
             depth--;
             continue;
@@ -273,6 +274,17 @@ static bool compile(cg_build *b)
     return true;
 }
 
+/* Conversions cost a CPU more than the traffic that they save. */
+static void log_narrow(const cg_build *b)
+{
+    const cg_walk *w = b->schedule->walk;
+    bool any = false;
+    for (int i = 0; i < w->count; i++) any |= cg_is_narrow((cg_dtype)w->nodes[i]->dtype);
+    if (any && !b->context->info.is_gpu)
+        fprintf(stderr, "clgrad:   f16 and bf16 are converted to f32 and back: on this device they save memory, not "
+                        "time\n");
+}
+
 static void log_plan(const cg_build *b)
 {
     const cg_plan *plan = b->plan;
@@ -299,6 +311,34 @@ static void log_plan(const cg_build *b)
     if (b->schedule->walk->recomputed)
         fprintf(stderr, "clgrad:   %lld ops computed again, since their results had not been stored\n",
                 (long long)b->schedule->walk->recomputed);
+    log_narrow(b);
+}
+
+/* The most that is alive at once in a schedule of its own for the plan's nodes, with what is computed again forgotten
+ * or not; -1 after reporting. */
+static int64_t alive_if(cg_context *cg, cg_walk *w, bool forgets)
+{
+    cg_schedule schedule = {.context = cg, .walk = w, .forgets = forgets};
+    cg_root *roots = cg_host_allocate(cg, ((size_t)w->root_count + 1) * sizeof *roots);
+    if (!roots) return -1;
+    memcpy(roots, w->roots, (size_t)w->root_count * sizeof *roots);
+    const int64_t alive = cg_schedule_make(&schedule) ? cg_order_alive(&schedule) : -1;
+    cg_schedule_free(&schedule);
+    memcpy(w->roots, roots, (size_t)w->root_count * sizeof *roots);
+    cg_host_free(cg, roots);
+    return alive;
+}
+
+static void log_saving(cg_context *cg, cg_walk *w)
+{
+    bool any = false;
+    for (int i = 0; i < w->count; i++)
+        any |= w->nodes[i]->kind == CG_NODE_CALL && !w->nodes[i]->buffer && w->nodes[i]->op->again;
+    if (!any) return;
+    const int64_t with = alive_if(cg, w, false), without = alive_if(cg, w, true);
+    if (with < 0 || without < 0) return;
+    fprintf(stderr, "clgrad: checkpoints: %lld bytes of temporaries alive at once, scratch aside, instead of %lld\n",
+            (long long)with, (long long)without);
 }
 
 static void build_free(cg_build *b)
@@ -344,6 +384,7 @@ cg_plan *cg_plan_make(cg_context *cg, cg_walk *w)
 {
     bool unfit = false;
     const int64_t begin = cg_span_begin(cg);
+    if (cg->log_plan) log_saving(cg, w);
     cg_plan *plan = make(cg, w, cg->eager, &unfit);
     if (!plan && unfit && !cg->eager) {
         if (cg->log_plan)

@@ -10,6 +10,7 @@
 #include "engine/chain.h"
 #include "engine/equal.h"
 #include "engine/operand.h"
+#include "engine/order.h"
 
 #include <limits.h>
 #include <string.h>
@@ -104,7 +105,7 @@ static void count_shifts(cg_schedule *s, cg_entry *item)
     for (int j = 0; is_view && item->node->op->shifts && j < item->node->inputs[0]->shape.rank; j++)
         own += cg_is_shifted(item->node, j);
     item->shifts = own;
-    for (int i = 0; i < item->node->input_count; i++) {
+    for (int i = 0; i < cg_reads(item->node); i++) {
         cg_entry *input = input_of(s, item, i);
         const bool inlined = (input->kind == CG_ITEM_VIEW || input->kind == CG_ITEM_MAP) && !input->forced;
         if (!inlined) continue;
@@ -113,6 +114,14 @@ static void count_shifts(cg_schedule *s, cg_entry *item)
         else if (own + input->shifts > item->shifts)
             item->shifts = own + input->shifts;
     }
+}
+
+/* A map that is read again later is stored: what it was computed from would have to be kept instead. */
+static void force_kept(cg_schedule *s, const cg_entry *item)
+{
+    cg_entry *kept = input_of(s, item, 0);
+    while (kept->kind == CG_ITEM_VIEW || kept->kind == CG_ITEM_ALIAS) kept = input_of(s, kept, 0);
+    kept->forced |= kept->kind == CG_ITEM_MAP;
 }
 
 static void list_items(cg_schedule *s)
@@ -131,6 +140,7 @@ static void classify(cg_schedule *s)
         if (item->kind == CG_ITEM_BUFFER) item->place = (cg_place){.kind = CG_PLACE_LEAF, .index = i};
         item->cost = cost_of(s, item);
         if (item->kind == CG_ITEM_VIEW || item->kind == CG_ITEM_MAP) count_shifts(s, item);
+        if (item->kind == CG_ITEM_VIEW && item->node->op->again) force_kept(s, item);
     }
 }
 
@@ -400,6 +410,9 @@ static bool decide_elementwise(cg_schedule *s, int position)
     cg_entry *item = &s->items[position];
     const bool reports = item->kind == CG_ITEM_MAP && item->node->op->reports;
     const bool must_store = item->root >= 0 || needs_buffer(s, item) || reports || item->forced;
+    /* Where a buffer is asked for, that of its input will do. */
+    if (item->kind == CG_ITEM_VIEW && item->root < 0 && !item->forced && needs_buffer(s, item) && reads_in_order(item))
+        item->kind = CG_ITEM_ALIAS;
     if (item->kind == CG_ITEM_ALIAS && item->root < 0) return inline_item(s, position);
     const bool eager = s->unfused && item->kind == CG_ITEM_MAP;
     if (must_store || eager || !has_room_for_inputs(s, item)) return store_item(s, position);
@@ -651,72 +664,6 @@ static bool plan_in_place(cg_schedule *s)
     return true;
 }
 
-/* A heap of groups, the one whose last item was recorded first on top. */
-typedef struct ready_heap {
-    const cg_group *groups;
-    int *of, count;
-} ready_heap;
-
-static bool is_before(const ready_heap *h, int a, int b)
-{
-    return h->groups[h->of[a]].last_item < h->groups[h->of[b]].last_item;
-}
-
-static void exchange(ready_heap *h, int a, int b)
-{
-    const int group = h->of[a];
-    h->of[a] = h->of[b];
-    h->of[b] = group;
-}
-
-static void push(ready_heap *h, int group)
-{
-    int at = h->count++;
-    h->of[at] = group;
-    for (; at > 0 && is_before(h, at, (at - 1) / 2); at = (at - 1) / 2) exchange(h, at, (at - 1) / 2);
-}
-
-static int pop(ready_heap *h)
-{
-    const int top = h->of[0];
-    h->of[0] = h->of[--h->count];
-    for (int at = 0;;) {
-        int least = at;
-        for (int child = 2 * at + 1; child <= 2 * at + 2 && child < h->count; child++)
-            if (is_before(h, child, least)) least = child;
-        if (least == at) return top;
-        exchange(h, at, least);
-        at = least;
-    }
-}
-
-/* Launch order: among the groups that may run, the one whose last item was recorded first. */
-static bool sort_groups(cg_schedule *s)
-{
-    const int count = s->group_count;
-    int *waiting = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *waiting), done = 0;
-    ready_heap ready = {.groups = s->groups,
-                        .of = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *ready.of)};
-    s->order = cg_host_allocate(s->context, (size_t)(count + 1) * sizeof *s->order);
-    const bool ok = waiting && ready.of && s->order;
-    for (int g = 0; ok && g < count; g++)
-        for (int e = s->groups[g].edges; e >= 0; e = s->edges[e].next) waiting[s->edges[e].to]++;
-    for (int g = 0; ok && g < count; g++)
-        if (waiting[g] == 0) push(&ready, g);
-    while (ok && ready.count > 0) {
-        const int next = pop(&ready);
-        s->groups[next].step = done;
-        s->order[done++] = next;
-        for (int e = s->groups[next].edges; e >= 0; e = s->edges[e].next)
-            if (--waiting[s->edges[e].to] == 0) push(&ready, s->edges[e].to);
-    }
-    cg_host_free(s->context, waiting);
-    cg_host_free(s->context, ready.of);
-    if (!ok) return false;
-    return done == count ? true
-                         : cg_fail(s->context, CG_ERROR_DEVICE, "internal: kernels of a plan wait for each other");
-}
-
 bool cg_schedule_make(cg_schedule *s)
 {
     s->items = cg_host_allocate(s->context, (size_t)(s->walk->count + 1) * sizeof *s->items);
@@ -726,7 +673,7 @@ bool cg_schedule_make(cg_schedule *s)
     classify(s);
     for (int i = s->walk->count; i-- > 0;)
         if (!decide(s, i)) return false;
-    return attach_outputs(s) && cg_chain_rows(s) && plan_in_place(s) && sort_groups(s);
+    return attach_outputs(s) && cg_chain_rows(s) && cg_order_replays(s) && plan_in_place(s) && cg_order_launches(s);
 }
 
 void cg_schedule_free(cg_schedule *s)

@@ -112,7 +112,9 @@ typedef struct cg_schedule {
     uint64_t visit;
     int merged; /* items that are the same as others */
     bool reports;
+    bool replays; /* something is computed again: see order.h */
     bool unfused; /* every op gets a kernel of its own */
+    bool forgets; /* what is to be computed again is not, as if it were merged with what it equals */
 } cg_schedule;
 
 /* Fills a zeroed schedule with context, walk and unfused set. False after reporting (also: what cannot run, such as

@@ -267,7 +267,9 @@ static bool reorder(finder *f)
     cg_context *cg = b->context;
     cg_plan *plan = b->plan;
     const size_t count = (size_t)plan->step_count + 1;
-    const int64_t before = plan->arena_bytes, part = before / ARENA_SHARE, slack = slack_of(cg);
+    /* A program that has something computed again to save memory wants no other use of it. */
+    const int64_t slack = b->schedule->replays ? 0 : slack_of(cg);
+    const int64_t before = plan->arena_bytes, part = before / ARENA_SHARE;
     cg_step *copies = cg_host_allocate(cg, count * sizeof *copies);
     char **sources = cg_host_allocate(cg, count * sizeof *sources);
     int *places = cg_host_allocate(cg, 2 * count * sizeof *places);

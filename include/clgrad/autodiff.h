@@ -38,6 +38,19 @@ typedef void (*cg_vjp_rule)(void *user, const cg_tensor *inputs, int input_count
 CG_API bool cg_custom_gradient(const cg_tensor *inputs, int input_count, const cg_tensor *outputs, int output_count,
                                cg_vjp_rule rule, void *user, cg_tensor *results);
 
+/* Trades time for memory: outputs[k] has the value that `function` gives it, but of what the function computes on the
+ * way nothing is kept for the backward pass, which computes it again, once the outputs' cotangents are there. What is
+ * kept are the inputs, and whatever else was recorded before and is read inside: variables, say, whose gradients flow
+ * as ever. `function` is called once, at once, and records ops; it writes `outputs`. Values and gradients are those of
+ * the function without this: random ops give the same numbers again, statistics that it assigns to variables are
+ * assigned once. Segments may follow each other, and lie in each other: layers in sqrt(n) segments keep about 2 sqrt(n)
+ * layers' values instead of n. Without differentiation it changes nothing. CLGRAD_LOG=plan tells what it saves; see
+ * docs/memory.md. False, with all outputs null, after an error in the function, or if it leaves an output null.
+ * (torch.utils.checkpoint, jax.checkpoint, tf.recompute_grad.) */
+typedef void (*cg_segment_function)(void *user, const cg_tensor *inputs, cg_tensor *outputs);
+CG_API bool cg_checkpoint(cg_segment_function function, void *user, const cg_tensor *inputs, int input_count,
+                          cg_tensor *outputs, int output_count);
+
 /* Largest error of the first (order 1) or second (order 2) derivative of `function` at `inputs`, against central
  * differences, relative to max(1, |largest derivative|). Runs in the inputs' dtype, which should be f64. The random
  * counter is restored before each evaluation. Negative with a message on an error. */

@@ -119,6 +119,8 @@ typedef struct cg_op {
     void (*move)(const cg_call *call, cg_mapping *mapping);
     bool shifts; /* its first attributes, one per axis of the input, are the mapping's offsets and nothing
                   * else: where an axis is not taken whole they are arguments, not structure */
+    bool again; /* it has two inputs and is the first, computed or read anew: no two are merged, so that neither is what
+                 * reads them, and their readers wait until the second input, which none reads, is there */
 
     /* REDUCE: attributes are a bit mask of the axes and keepdims (0 or 1). `combine` is an expression in a and b,
      * associative and commutative; `identity` its neutral element. LOWEST and HIGHEST are the dtype's extremes. */
