@@ -2,6 +2,7 @@
  * the steps. A step is one deferred call: differentiating and updating are recorded only where a plan is to be made. */
 #include <clgrad/optimizers.h>
 
+#include "nn/loss_scale.h"
 #include "nn/model.h"
 #include "nn/options.h"
 #include <clgrad/autodiff.h>
@@ -11,6 +12,10 @@
 #include <string.h>
 
 enum { MAX_STATE = 2, MAX_NUMBERS = 6 };
+
+/* Numbers of the loss scale: of a static one its factor, of a dynamic one the steps after which it grows and, for the
+ * rule's correction, this step and the logarithms of the rule's betas. */
+enum { GROWTH, STEP, LOG_BETA1, LOG_BETA2, MAX_SCALE_NUMBERS };
 
 /* The state of one variable. */
 typedef struct slot {
@@ -26,6 +31,7 @@ typedef struct rule {
     int states, number_count;
     void (*numbers)(const cg_optimizer *optimizer, cg_tensor *numbers);
     void (*update)(const cg_tensor *old, cg_tensor g, const cg_tensor *numbers, cg_tensor *next);
+    bool corrects; /* the first number depends on how many updates there were, as Adam's rate does */
 } rule;
 
 struct cg_optimizer {
@@ -41,11 +47,24 @@ struct cg_optimizer {
     cg_tensor *scratch; /* operands of a step, then results */
     int scratch_capacity;
     cg_variable *objective;
+    cg_loss_scale scale;
+    cg_variable *scale_state[CG_SCALE_STATES]; /* of a dynamic scale */
 };
 
 static cg_context *context_of(const cg_optimizer *optimizer)
 {
     return optimizer->part.model->context;
+}
+
+static cg_scaling scaling_of(const cg_optimizer *optimizer)
+{
+    return cg_scaling_of(optimizer->scale);
+}
+
+/* Whether only the device knows how many updates there were, since it leaves some out. */
+static bool corrects_on_device(const cg_optimizer *optimizer)
+{
+    return optimizer->rule->corrects && !optimizer->no_bias_correction && scaling_of(optimizer) == CG_SCALING_DYNAMIC;
 }
 
 static void sgd_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
@@ -74,7 +93,8 @@ static void update_momentum(const cg_tensor *old, cg_tensor g, const cg_tensor *
 static void adam_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
 {
     cg_context *cg = context_of(optimizer);
-    const int64_t t = optimizer->no_bias_correction ? 0 : optimizer->steps + 1;
+    const bool plain = optimizer->no_bias_correction || corrects_on_device(optimizer);
+    const int64_t t = plain ? 0 : optimizer->steps + 1;
     const cg_adam_numbers n = cg_adam_numbers_at(cg, cg_scalar(cg, optimizer->learning_rate), optimizer->beta1,
                                                  optimizer->beta2, optimizer->delta, t);
     const cg_tensor list[] = {n.rate, n.beta1, n.rest1, n.beta2, n.rest2, n.delta};
@@ -105,8 +125,84 @@ static const rule rules[] = {
               .states = 2,
               .number_count = 6,
               .numbers = adam_numbers,
-              .update = update_adam},
+              .update = update_adam,
+              .corrects = true},
 };
+
+/* Returns how many. */
+static int scale_numbers(const cg_optimizer *optimizer, cg_tensor *numbers)
+{
+    cg_context *cg = context_of(optimizer);
+    const cg_scaling scaling = scaling_of(optimizer);
+    if (scaling == CG_SCALING_NONE) return 0;
+    const bool dynamic = scaling == CG_SCALING_DYNAMIC;
+    numbers[0] = cg_size_scalar(cg, CG_F32, dynamic ? optimizer->scale.growth_steps : optimizer->scale.factor);
+    if (!corrects_on_device(optimizer)) return 1;
+    numbers[STEP] = cg_size_scalar(cg, CG_F32, (double)optimizer->steps + 1);
+    numbers[LOG_BETA1] = cg_size_scalar(cg, CG_F32, log(optimizer->beta1));
+    numbers[LOG_BETA2] = cg_size_scalar(cg, CG_F32, log(optimizer->beta2));
+    return MAX_SCALE_NUMBERS;
+}
+
+/* rate sqrt(1 - beta2^t) / (1 - beta1^t) at the step's t, which leaves out what was skipped. */
+static cg_tensor corrected_rate(cg_tensor rate, const cg_tensor *scale_numbers, cg_tensor skipped)
+{
+    const cg_tensor t = cg_sub(scale_numbers[STEP], skipped);
+    const cg_tensor rest1 = cg_neg(cg_expm1(cg_mul(t, scale_numbers[LOG_BETA1])));
+    const cg_tensor rest2 = cg_neg(cg_expm1(cg_mul(t, scale_numbers[LOG_BETA2])));
+    return cg_mul(rate, cg_div(cg_sqrt(rest2), rest1));
+}
+
+/* A variable and its state. */
+static int tensors_each(const rule *rule)
+{
+    return 1 + rule->states;
+}
+
+/* What an update is made from, and what it makes: `old` and `next` list each variable's value and state, and then the
+ * state of a dynamic loss scale. */
+typedef struct update {
+    const rule *rule;
+    cg_scaling scaling;
+    bool corrects;
+    int count;
+    const cg_tensor *numbers, *scale_numbers, *old, *gradients; /* these are of the scaled objective */
+    cg_tensor *next;
+} update;
+
+static const cg_tensor *scale_state(const update *u)
+{
+    return u->old + u->count * tensors_each(u->rule);
+}
+
+static cg_tensor scale_factor(const update *u)
+{
+    return u->scaling == CG_SCALING_STATIC ? u->scale_numbers[0] : scale_state(u)[CG_SCALE_FACTOR];
+}
+
+/* Updates everything; with a dynamic scale, whatever is not finite leaves all as it was but the scale. */
+static bool update_all(const update *u)
+{
+    const bool dynamic = u->scaling == CG_SCALING_DYNAMIC;
+    const int each = tensors_each(u->rule);
+    cg_tensor numbers[MAX_NUMBERS], finite = {0};
+    for (int i = 0; i < u->count; i++)
+        if (cg_is_null(u->gradients[i])) return false;
+    memcpy(numbers, u->numbers, (size_t)u->rule->number_count * sizeof *numbers);
+    if (dynamic) {
+        finite = cg_all_finite(u->gradients, u->count);
+        cg_scale_step(scale_state(u), finite, u->scale_numbers[GROWTH], u->next + u->count * each);
+    }
+    if (u->corrects) numbers[0] = corrected_rate(numbers[0], u->scale_numbers, scale_state(u)[CG_SCALE_SKIPPED]);
+    for (int i = 0; i < u->count; i++) {
+        const cg_tensor *old = u->old + i * each;
+        cg_tensor *next = u->next + i * each, g = u->gradients[i];
+        if (u->scaling != CG_SCALING_NONE) g = cg_unscale(g, scale_factor(u));
+        u->rule->update(old, g, numbers, next);
+        for (int k = 0; dynamic && k < each; k++) next[k] = cg_where(finite, next[k], old[k]);
+    }
+    return true;
+}
 
 static void destroy_optimizer(cg_part *part)
 {
@@ -115,16 +211,19 @@ static void destroy_optimizer(cg_part *part)
     for (int i = 0; i < optimizer->slot_count; i++)
         for (int k = 0; k < optimizer->rule->states; k++) cg_variable_free(optimizer->slots[i].state[k]);
     cg_variable_free(optimizer->objective);
+    for (int k = 0; k < CG_SCALE_STATES; k++) cg_variable_free(optimizer->scale_state[k]);
     cg_host_free(cg, optimizer->slots);
     cg_host_free(cg, optimizer->chosen);
     cg_host_free(cg, optimizer->scratch);
 }
 
-static cg_optimizer *new_optimizer(cg_model *model, const rule *rule, cg_variable *const *variables, int count)
+static cg_optimizer *new_optimizer(cg_model *model, const rule *rule, cg_variable *const *variables, int count,
+                                   cg_loss_scale scale)
 {
     cg_optimizer *optimizer = cg_part_new(model, sizeof *optimizer, destroy_optimizer);
     if (!optimizer) return NULL;
     optimizer->rule = rule;
+    optimizer->scale = scale;
     if (!variables) return optimizer;
     optimizer->chosen = cg_host_allocate(model->context, (size_t)(count > 0 ? count : 1) * sizeof *optimizer->chosen);
     if (!optimizer->chosen) {
@@ -144,6 +243,11 @@ static cg_optimizer *if_fits(cg_optimizer *optimizer, bool fits)
     return NULL;
 }
 
+static bool scale_fits(const cg_optimizer *optimizer)
+{
+    return cg_loss_scale_fits(context_of(optimizer), optimizer->rule->name, optimizer->scale);
+}
+
 static bool rate_fits(const cg_optimizer *optimizer, double rate)
 {
     return cg_number_fits(context_of(optimizer), optimizer->rule->name, "the learning rate", rate, 0, INFINITY);
@@ -153,18 +257,20 @@ cg_optimizer *cg_sgd_new_with(cg_model *model, const cg_sgd_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_sgd_options, );
     const rule *rule = &rules[options->momentum != 0 ? MOMENTUM : SGD];
-    cg_optimizer *optimizer = new_optimizer(model, rule, options->variables, options->variable_count);
+    cg_optimizer *optimizer = new_optimizer(model, rule, options->variables, options->variable_count,
+                                            options->loss_scale);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.01);
     optimizer->momentum = cg_number_or(options->momentum, 0);
-    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) &&
+    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) && scale_fits(optimizer) &&
                                   cg_number_fits(model->context, rule->name, "momentum", optimizer->momentum, 0, 1));
 }
 
 cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_adam_options, );
-    cg_optimizer *optimizer = new_optimizer(model, &rules[ADAM], options->variables, options->variable_count);
+    cg_optimizer *optimizer = new_optimizer(model, &rules[ADAM], options->variables, options->variable_count,
+                                            options->loss_scale);
     if (!optimizer) return NULL;
     optimizer->learning_rate = cg_number_or(options->learning_rate, 0.001);
     optimizer->beta1 = cg_number_or(options->beta1, 0.9);
@@ -172,7 +278,7 @@ cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options)
     optimizer->delta = cg_number_or(options->delta, 1e-7);
     optimizer->no_bias_correction = options->no_bias_correction;
     const char *name = rules[ADAM].name;
-    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) &&
+    return if_fits(optimizer, rate_fits(optimizer, optimizer->learning_rate) && scale_fits(optimizer) &&
                                   cg_number_fits(model->context, name, "beta1", optimizer->beta1, 0, 1) &&
                                   cg_number_fits(model->context, name, "beta2", optimizer->beta2, 0, 1) &&
                                   cg_number_fits(model->context, name, "delta", optimizer->delta, 0, INFINITY));
@@ -217,6 +323,9 @@ cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char *name)
     for (int i = 0; i < optimizer->slot_count; i++)
         for (int k = 0; k < optimizer->rule->states; k++)
             if (!strcmp(cg_variable_name(optimizer->slots[i].state[k]), name)) return optimizer->slots[i].state[k];
+    for (int k = 0; k < CG_SCALE_STATES; k++)
+        if (optimizer->scale_state[k] && !strcmp(cg_variable_name(optimizer->scale_state[k]), name))
+            return optimizer->scale_state[k];
     return NULL;
 }
 
@@ -328,6 +437,17 @@ static bool complete_state(const slot *slot, int states)
     return true;
 }
 
+static bool complete_scale(cg_optimizer *optimizer)
+{
+    for (int k = 0; k < CG_SCALE_STATES && scaling_of(optimizer) == CG_SCALING_DYNAMIC; k++) {
+        cg_variable **state = &optimizer->scale_state[k];
+        if (!*state && !(*state = cg_scale_state_new(context_of(optimizer), optimizer->scale, k))) return false;
+        const bool dropped = !cg_variable_has_value(*state) && !cg_variable_lost(*state);
+        if (dropped && !cg_scale_state_reset(*state, optimizer->scale, k)) return false;
+    }
+    return true;
+}
+
 /* Makes the state that is still missing: all of it before the first assignment, so that failing changes nothing. */
 static bool complete_slots(cg_optimizer *optimizer)
 {
@@ -336,19 +456,20 @@ static bool complete_slots(cg_optimizer *optimizer)
         const slot *slot = slot_of(optimizer, variable, index);
         if (slot ? !complete_state(slot, optimizer->rule->states) : !add_slot(optimizer, variable)) return false;
     }
-    return true;
+    return complete_scale(optimizer);
 }
 
-/* A variable and its state. */
-static int tensors_each(const rule *rule)
+/* How many values a step replaces. */
+static int replaced(const cg_optimizer *optimizer, int count)
 {
-    return 1 + rule->states;
+    return count * tensors_each(optimizer->rule) + (scaling_of(optimizer) == CG_SCALING_DYNAMIC ? CG_SCALE_STATES : 0);
 }
 
-/* Room for the operands of a step: loss and penalties, numbers, and old values; then for as many new ones. */
+/* Room for the operands of a step: loss and penalties, numbers, and old values; then for as many new ones, and for
+ * gradients. */
 static bool reserve_scratch(cg_optimizer *optimizer, int count)
 {
-    const int needed = 2 + MAX_NUMBERS + 2 * count * tensors_each(optimizer->rule);
+    const int needed = 2 + MAX_NUMBERS + MAX_SCALE_NUMBERS + 2 * replaced(optimizer, count) + count;
     if (needed <= optimizer->scratch_capacity) return true;
     cg_host_free(context_of(optimizer), optimizer->scratch);
     optimizer->scratch_capacity = 0;
@@ -368,6 +489,8 @@ static bool list_old(const cg_optimizer *optimizer, cg_tensor *old)
         done &= !cg_is_null(*old++ = cg_value(variable));
         for (int k = 0; k < optimizer->rule->states; k++) done &= !cg_is_null(*old++ = cg_value(slot->state[k]));
     }
+    for (int k = 0; k < CG_SCALE_STATES && scaling_of(optimizer) == CG_SCALING_DYNAMIC; k++)
+        done &= !cg_is_null(*old++ = cg_value(optimizer->scale_state[k]));
     return done;
 }
 
@@ -380,6 +503,8 @@ static bool assign_each(const cg_optimizer *optimizer, const cg_tensor *values)
         done = done && cg_assign(variable, *values++);
         for (int k = 0; k < optimizer->rule->states; k++) done = done && cg_assign(slot->state[k], *values++);
     }
+    for (int k = 0; k < CG_SCALE_STATES && scaling_of(optimizer) == CG_SCALING_DYNAMIC; k++)
+        done = done && cg_assign(optimizer->scale_state[k], *values++);
     return done;
 }
 
@@ -393,16 +518,22 @@ static bool replace(const cg_optimizer *optimizer, const cg_tensor *old, const c
 
 static bool apply_gradients(const cg_optimizer *optimizer, const cg_tensor *gradients, int count)
 {
-    const rule *rule = optimizer->rule;
-    const int each = tensors_each(rule);
-    cg_tensor *numbers = optimizer->scratch, *old = numbers + MAX_NUMBERS, *next = old + count * each;
+    const int tensors = replaced(optimizer, count);
+    cg_tensor *numbers = optimizer->scratch, *scale = numbers + MAX_NUMBERS, *old = scale + MAX_SCALE_NUMBERS;
+    cg_tensor *next = old + tensors;
     if (!list_old(optimizer, old)) return false;
-    rule->numbers(optimizer, numbers);
-    for (int i = 0; i < count; i++) {
-        if (cg_is_null(gradients[i])) return false;
-        rule->update(old + i * each, gradients[i], numbers, next + i * each);
-    }
-    return replace(optimizer, old, next);
+    optimizer->rule->numbers(optimizer, numbers);
+    scale_numbers(optimizer, scale);
+    return update_all(&(update){.rule = optimizer->rule,
+                                .scaling = scaling_of(optimizer),
+                                .corrects = corrects_on_device(optimizer),
+                                .count = count,
+                                .numbers = numbers,
+                                .scale_numbers = scale,
+                                .old = old,
+                                .gradients = gradients,
+                                .next = next}) &&
+           replace(optimizer, old, next);
 }
 
 bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients)
@@ -428,13 +559,17 @@ static bool store_objective(cg_optimizer *optimizer, cg_tensor objective)
     return cg_assign(optimizer->objective, cg_dtype_of(objective) == dtype ? objective : cg_cast(objective, dtype));
 }
 
-/* Gradients of the objective, by its parts: penalties depend on the weights whatever the loss does, and a loss that
- * does not would train on them alone, without a word. */
-static bool differentiate(cg_context *cg, const cg_tensor *parts, int part_count, const cg_tensor *values, int count,
-                          cg_tensor *gradients)
+/* Gradients of the objective times `factor` (NULL: one), by its parts: penalties depend on the weights whatever the
+ * loss does, and a loss that does not would train on them alone, without a word. */
+static bool differentiate(cg_context *cg, const cg_tensor *parts, int part_count, const cg_tensor *factor,
+                          const cg_tensor *values, int count, cg_tensor *gradients)
 {
     bool reaches[2] = {false, false};
-    if (!cg_grad(parts, part_count, values, count, gradients, .reaches = reaches)) return false;
+    cg_tensor factors[2];
+    for (int i = 0; factor && i < part_count; i++) factors[i] = cg_scale_like(*factor, parts[i]);
+    if (!cg_grad(parts, part_count, values, count, gradients, .cotangents = factor ? factors : NULL,
+                 .reaches = reaches))
+        return false;
     if (reaches[0]) return true;
     cg_report(cg, CG_ERROR_ARGUMENT, "minimize",
               "the loss depends on none of the %d variables that the optimizer updates, or through ops without a "
@@ -443,20 +578,30 @@ static bool differentiate(cg_context *cg, const cg_tensor *parts, int part_count
     return false;
 }
 
-/* Inputs of a step: the parts of the objective, the rule's numbers, and the old values. Outputs: the new ones. */
-enum { RULE, PARTS, COUNT, STEP_ATTRIBUTES };
+/* Inputs of a step: the parts of the objective, the rule's numbers, those of the loss scale, and the old values.
+ * Outputs: the new ones. */
+enum { RULE, PARTS, COUNT, SCALING, SCALE_NUMBERS, STEP_ATTRIBUTES };
 
 static void expand_step(const cg_call *call, const cg_tensor *in, cg_tensor *out)
 {
-    const rule *rule = &rules[call->attributes[RULE]];
-    const int parts = (int)call->attributes[PARTS], count = (int)call->attributes[COUNT], each = tensors_each(rule);
-    const cg_tensor *numbers = in + parts, *old = numbers + rule->number_count;
-    cg_tensor *values = cg_host_allocate(call->context, 2 * (size_t)(count + 1) * sizeof *values);
+    const int parts = (int)call->attributes[PARTS], scale_numbers = (int)call->attributes[SCALE_NUMBERS];
+    update u = {.rule = &rules[call->attributes[RULE]],
+                .scaling = (cg_scaling)call->attributes[SCALING],
+                .corrects = scale_numbers == MAX_SCALE_NUMBERS,
+                .count = (int)call->attributes[COUNT],
+                .numbers = in + parts,
+                .next = out};
+    u.scale_numbers = u.numbers + u.rule->number_count;
+    u.old = u.scale_numbers + scale_numbers;
+    cg_tensor *values = cg_host_allocate(call->context, 2 * (size_t)(u.count + 1) * sizeof *values);
     if (!values) return;
-    cg_tensor *gradients = values + count;
-    for (int i = 0; i < count; i++) values[i] = old[i * each];
-    const bool done = differentiate(call->context, in, parts, values, count, gradients);
-    for (int i = 0; done && i < count; i++) rule->update(old + i * each, gradients[i], numbers, out + i * each);
+    cg_tensor *gradients = values + u.count, factor = {0};
+    for (int i = 0; i < u.count; i++) values[i] = u.old[i * tensors_each(u.rule)];
+    if (u.scaling != CG_SCALING_NONE) factor = scale_factor(&u);
+    u.gradients = gradients;
+    if (differentiate(call->context, in, parts, u.scaling == CG_SCALING_NONE ? NULL : &factor, values, u.count,
+                      gradients))
+        update_all(&u);
     cg_host_free(call->context, values);
 }
 
@@ -465,13 +610,19 @@ static const cg_op step_op = {.name = "minimize", .kind = CG_OP_COMPOSED, .input
 static bool take_step(const cg_optimizer *optimizer, cg_tensor loss, cg_tensor penalties, int count)
 {
     const rule *rule = optimizer->rule;
-    const int parts = cg_is_null(penalties) ? 1 : 2, fixed = parts + rule->number_count;
-    const int tensors = count * tensors_each(rule);
-    const int64_t attributes[STEP_ATTRIBUTES] = {[RULE] = rule - rules, [PARTS] = parts, [COUNT] = count};
-    cg_tensor *in = optimizer->scratch, *old = in + fixed, *next = old + tensors;
+    const int parts = cg_is_null(penalties) ? 1 : 2, tensors = replaced(optimizer, count);
+    cg_tensor *in = optimizer->scratch;
     in[0] = loss;
     if (parts == 2) in[1] = penalties;
     rule->numbers(optimizer, in + parts);
+    const int scale = scale_numbers(optimizer, in + parts + rule->number_count);
+    const int fixed = parts + rule->number_count + scale;
+    const int64_t attributes[STEP_ATTRIBUTES] = {[RULE] = rule - rules,
+                                                 [PARTS] = parts,
+                                                 [COUNT] = count,
+                                                 [SCALING] = scaling_of(optimizer),
+                                                 [SCALE_NUMBERS] = scale};
+    cg_tensor *old = in + fixed, *next = old + tensors;
     return list_old(optimizer, old) &&
            cg_defer(&step_op, in, fixed + tensors, attributes, STEP_ATTRIBUTES, fixed, tensors, next) &&
            replace(optimizer, old, next);
@@ -503,6 +654,28 @@ double cg_optimizer_objective(cg_optimizer *optimizer)
     double objective = cg_item(cg_value(optimizer->objective));
     cg_scope_end(scope);
     return objective;
+}
+
+cg_tensor cg_scale_loss(cg_optimizer *optimizer, cg_tensor loss)
+{
+    if (!optimizer || cg_is_null(loss) || !complete_scale(optimizer)) return (cg_tensor){0};
+    const cg_scaling scaling = scaling_of(optimizer);
+    if (scaling == CG_SCALING_NONE) return loss;
+    const cg_tensor factor = scaling == CG_SCALING_DYNAMIC
+                                 ? cg_value(optimizer->scale_state[CG_SCALE_FACTOR])
+                                 : cg_size_scalar(context_of(optimizer), CG_F32, optimizer->scale.factor);
+    return cg_mul(loss, cg_scale_like(factor, loss));
+}
+
+double cg_optimizer_loss_scale(cg_optimizer *optimizer)
+{
+    if (!optimizer) return NAN;
+    cg_variable *factor = optimizer->scale_state[CG_SCALE_FACTOR];
+    if (!factor) return scaling_of(optimizer) == CG_SCALING_NONE ? 1 : optimizer->scale.factor;
+    cg_scope scope = cg_scope_local(context_of(optimizer));
+    const double value = cg_item(cg_value(factor));
+    cg_scope_end(scope);
+    return value;
 }
 
 void cg_optimizer_set_learning_rate(cg_optimizer *optimizer, double learning_rate)

@@ -8,8 +8,24 @@
 CG_BEGIN
 
 /* Belongs to its model and is freed with it. The functions that make one return NULL after an error: numbers that are
- * not finite, learning rates or deltas below 0, momenta or betas outside [0, 1). */
+ * not finite, learning rates, deltas or loss scales below 0, momenta or betas outside [0, 1). */
 typedef struct cg_optimizer cg_optimizer;
+
+/* Loss scaling, for gradients that f16 cannot hold: the objective is multiplied by a factor before it is
+ * differentiated, and the gradients are divided by it before anything else is done with them, so that penalties and
+ * updates do not depend on it. Use it with variables in f32 that the program casts to f16, and a loss in f32; in f16 a
+ * factor beyond 65504 is infinite. A static factor stays. A dynamic one is that of Keras's LossScaleOptimizer: if an
+ * element of a gradient is not finite, the step changes neither variables nor their state, and the factor is halved, to
+ * no less than 1; after so many finite steps in a row it is doubled, while it stays finite. All of that happens on the
+ * device: no step waits for it, and all have one plan. Its state: "loss_scale/factor", "loss_scale/steps" (finite ones
+ * in a row) and "loss_scale/skipped" (updates left out, which are not counted in Adam's t). */
+typedef struct cg_loss_scale {
+    double factor;    /* to begin with, if it is dynamic; 0, the default: no scaling */
+    int growth_steps; /* 0: static */
+} cg_loss_scale;
+CG_API cg_loss_scale cg_static_loss_scale(double factor);
+/* 2^15, doubled after 2000 steps. */
+CG_API cg_loss_scale cg_dynamic_loss_scale(void);
 
 /* w -= rate g; with a momentum alpha: v = alpha v - rate g, w += v. State: "sgd/NAME/v", with momentum only. */
 typedef struct cg_sgd_options {
@@ -19,6 +35,7 @@ typedef struct cg_sgd_options {
     /* Which variables to update; default: the model's trainable ones at the time of each call. */
     cg_variable *const *variables;
     int variable_count;
+    cg_loss_scale loss_scale; /* default: none */
 } cg_sgd_options;
 #define cg_sgd_new(model, ...) cg_sgd_new_with(model, CG_OPTIONS(cg_sgd_options, __VA_ARGS__))
 CG_API cg_optimizer *cg_sgd_new_with(cg_model *model, const cg_sgd_options *options);
@@ -33,6 +50,7 @@ typedef struct cg_adam_options {
     bool no_bias_correction; /* w -= rate m / (sqrt(r) + delta) */
     cg_variable *const *variables;
     int variable_count;
+    cg_loss_scale loss_scale; /* default: none */
 } cg_adam_options;
 #define cg_adam_new(model, ...) cg_adam_new_with(model, CG_OPTIONS(cg_adam_options, __VA_ARGS__))
 CG_API cg_optimizer *cg_adam_new_with(cg_model *model, const cg_adam_options *options);
@@ -48,7 +66,10 @@ CG_API cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char
 
 /* loss (rank 0) plus the penalties of the variables that the optimizer updates. */
 CG_API cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss);
-/* Assigns the updated values. `gradients`: one per variable of cg_optimizer_at, of its shape. */
+/* The loss times the optimizer's loss scale, for gradients of a program's own; the loss itself without one. */
+CG_API cg_tensor cg_scale_loss(cg_optimizer *optimizer, cg_tensor loss);
+/* Assigns the updated values. `gradients`: one per variable of cg_optimizer_at, of its shape; with a loss scale, those
+ * of cg_scale_loss. */
 CG_API bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients);
 /* Objective, gradients, update: recorded as one call, not waited for, and expanded only where its plan is not known.
  * The objective's value is left in the optimizer. Error, at the forcing point: a loss that depends on none of the
@@ -61,7 +82,11 @@ CG_API double cg_optimizer_objective(cg_optimizer *optimizer);
 /* Error: a rate that is not finite or negative; the old one stays. */
 CG_API void cg_optimizer_set_learning_rate(cg_optimizer *optimizer, double learning_rate);
 CG_API double cg_optimizer_learning_rate(const cg_optimizer *optimizer);
-/* Number of updates so far, Adam's t. Setting it is for programs that restore a state. */
+/* The factor that the next loss is multiplied by: it waits for what is pending. 1 without a loss scale. NaN with a
+ * message on an error. */
+CG_API double cg_optimizer_loss_scale(cg_optimizer *optimizer);
+/* Number of updates so far, those that a loss scale has left out too; without these it is Adam's t. Setting it is for
+ * programs that restore a state. */
 CG_API int64_t cg_optimizer_steps(const cg_optimizer *optimizer);
 CG_API void cg_optimizer_set_steps(cg_optimizer *optimizer, int64_t steps);
 

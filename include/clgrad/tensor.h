@@ -15,8 +15,9 @@ enum { CG_MAX_RANK = 8 };
 /* Element types. BOOL is stored as one byte, 0 or 1. F16 (IEEE 754 binary16) and BF16 (the upper half of an F32) are
  * stored only: kernels compute in f32 and round, to the nearest, ties to even, what they store and what is cast. So
  * they halve the memory and its traffic, on every device; arithmetic is no faster, and the operands of a matrix product
- * are converted to f32 before it. What sums, multiplies matrices or has kernels of its own works on f32 throughout and
- * rounds its results. f16 with bf16 gives f32, with integers f16. */
+ * are converted to f32 before it, so that CPUs gain memory and no time, as CLGRAD_LOG=plan then says. What sums,
+ * multiplies matrices or has kernels of its own works on f32 throughout and rounds its results. f16 with bf16 gives
+ * f32, with integers f16. */
 typedef enum cg_dtype { CG_F32 = 0, CG_F64 = 1, CG_I32 = 2, CG_U8 = 3, CG_BOOL = 4, CG_F16 = 5, CG_BF16 = 6 } cg_dtype;
 
 typedef struct cg_context cg_context;
