@@ -44,8 +44,16 @@
 #define multiply_panel OWN(_multiply_panel)
 
 #define VECTOR CG_JOIN(REAL, LANES)
+#if defined(__clang__)
+/* PoCL's vload and vstore are of single elements, which its compiler takes long to join again; this is one access. */
+#define ANYWHERE OWN(_anywhere)
+typedef VECTOR ANYWHERE __attribute__((aligned(sizeof(REAL))));
+#define LOAD(i, p) (*((__global const ANYWHERE *)(p) + (i)))
+#define STORE(x, i, p) (*((__global ANYWHERE *)(p) + (i)) = (x))
+#else
 #define LOAD CG_JOIN(vload, LANES)
 #define STORE CG_JOIN(vstore, LANES)
+#endif
 
 /* Two vectors a row, and as many rows as leave registers for the two of B and a broadcast of A. */
 #if REGISTERS >= 32
