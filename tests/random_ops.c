@@ -1,6 +1,7 @@
 /* The ops of the random programs: each is called and interpreted on the host, with bounds of its result and error. */
 #include "random_program.h"
 
+#include <clgrad/geometry.h>
 #include <clgrad/ops.h>
 #include <clgrad/scans.h>
 #include <math.h>
@@ -728,6 +729,84 @@ static void take_best(program *p)
     random_add(p, REAL, cg_top_k(a->tensor, k, axis, NULL, .smallest = true), host);
 }
 
+/* ---- images ---- */
+
+/* Elements before and after an axis. */
+static void around(cg_shape shape, int axis, int64_t *outer, int64_t *inner)
+{
+    *outer = *inner = 1;
+    for (int i = 0; i < axis; i++) *outer *= shape.size[i];
+    for (int i = axis + 1; i < shape.rank; i++) *inner *= shape.size[i];
+}
+
+static host_tensor host_resized(const host_tensor *a, int axis, int64_t to, bool linear)
+{
+    cg_shape shape = a->shape;
+    const int64_t from = shape.size[axis];
+    int64_t outer, inner;
+    around(shape, axis, &outer, &inner);
+    shape.size[axis] = to;
+    host_tensor result = host_new(shape);
+    for (int64_t i = 0; i < result.size; i++) {
+        const int64_t plane = i / inner / to * from;
+        const double middle = ((double)(i / inner % to) + 0.5) * (double)from / (double)to, place = middle - 0.5;
+        const double low = linear ? floor(place) : floor(middle + 1e-9), beyond = linear ? place - low : 0;
+        const int64_t first = (int64_t)fmax(low, 0), second = (int64_t)fmin(low + 1, (double)from - 1);
+        result.data[i] = (1 - beyond) * a->data[(plane + first) * inner + i % inner] +
+                         beyond * a->data[(plane + second) * inner + i % inner];
+    }
+    return result;
+}
+
+static bool is_image(const value *v)
+{
+    return v->host.shape.rank >= 3 && v->host.shape.rank <= 5 && v->host.size > 0;
+}
+
+static void resize_image(program *p)
+{
+    value *a = random_pick(p, REAL);
+    cg_shape size = {.rank = a->host.shape.rank - 2};
+    if (!is_image(a)) return;
+    const bool linear = random_chance(p, 60);
+    host_tensor host = host_copy(&a->host);
+    for (int i = 0; i < size.rank; i++) {
+        size.size[i] = 1 + random_choose(p, 9);
+        host_tensor next = host_resized(&host, 2 + i, size.size[i], linear);
+        host_free(&host);
+        host = next;
+    }
+    if (host.size > MOST_ELEMENTS) {
+        host_free(&host);
+        return;
+    }
+    p->doing = "resize";
+    random_say(p, "%s resize of %d\n", linear ? "linear" : "nearest", (int)(a - p->values));
+    host = random_bounded(p, host, REAL, a->host.bound, a->host.error + 24 * p->epsilon * a->host.bound);
+    random_add(p, REAL, cg_resize(a->tensor, size, .interpolation = linear ? CG_LINEAR : CG_NEAREST), host);
+}
+
+/* Windows along one axis. */
+static void unfold_row(program *p)
+{
+    value *a = random_pick(p, REAL);
+    const cg_shape shape = a->host.shape;
+    if (!is_image(a) || shape.rank != 3 || a->host.size > MOST_ELEMENTS / 3) return;
+    const int64_t extent = 1 + random_choose(p, 3), stride = 1 + random_choose(p, 3);
+    const int64_t room = shape.size[2] + 1 - extent, count = room / stride + 1;
+    if (room < 0) return;
+    host_tensor host = host_new(CG_SHAPE(shape.size[0], shape.size[1] * extent, count));
+    for (int64_t i = 0; i < host.size; i++) {
+        const int64_t place = i % count * stride + i / count % extent - 1;
+        host.data[i] = place < 0 ? 0 : a->host.data[i / (count * extent) * shape.size[2] + place];
+    }
+    p->doing = "unfold";
+    random_say(p, "unfold of %d, %d by %d\n", (int)(a - p->values), (int)extent, (int)stride);
+    cg_tensor windows = cg_unfold(a->tensor, CG_SHAPE(extent), .stride = {stride}, .padding = CG_PADDING_EXPLICIT,
+                                  .before = {1});
+    random_add(p, REAL, windows, random_moved(host, &a->host));
+}
+
 /* ---- which ---- */
 
 void random_op(program *p)
@@ -736,10 +815,10 @@ void random_op(program *p)
         void (*op)(program *);
         int weight;
     } ops[] = {
-        {map_real, 16},   {combine, 20},          {scale, 5},        {compare_integers, 4},
-        {negate, 1},      {choose_elements, 5},   {convert, 4},      {move, 20},
-        {concatenate, 3}, {reduce, 12},           {find_largest, 2}, {normalise, 4},
-        {gather, 3},      {multiply_matrices, 6}, {scan_lines, 5},   {take_best, 2},
+        {map_real, 16},       {combine, 20},     {scale, 5},      {compare_integers, 4},  {negate, 1},
+        {choose_elements, 5}, {convert, 4},      {move, 20},      {concatenate, 3},       {reduce, 12},
+        {find_largest, 2},    {normalise, 4},    {gather, 3},     {multiply_matrices, 6}, {scan_lines, 5},
+        {take_best, 2},       {resize_image, 3}, {unfold_row, 2},
     };
     int total = 0;
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) total += ops[i].weight;
