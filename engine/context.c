@@ -193,6 +193,7 @@ static void check_environment(cg_context *cg)
                      {"CLGRAD_EAGER", "0, 1"},
                      {"CLGRAD_LOG", "plan, kernels"},
                      {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
+                     {"CLGRAD_CONVOLUTION", "direct, winograd2, winograd4"},
                      {"CLGRAD_GEMM", "packed, tiled, clblast"},
                      {"CLGRAD_JOIN", "always, never"},
                      {"CLGRAD_SHARE", "never"},
@@ -218,6 +219,10 @@ static void read_environment(cg_context *cg)
     if (cg_environment_has("CLGRAD_GEMM", "packed")) cg->gemm_allowed |= 1u << CG_GEMM_PACKED;
     if (cg_environment_has("CLGRAD_GEMM", "tiled")) cg->gemm_allowed |= 1u << CG_GEMM_TILED;
     if (cg_environment_has("CLGRAD_GEMM", "clblast")) cg->gemm_allowed |= 1u << CG_GEMM_CLBLAST;
+    cg->winograd = cg_environment_has("CLGRAD_CONVOLUTION", "direct")      ? 0
+                   : cg_environment_has("CLGRAD_CONVOLUTION", "winograd2") ? 2
+                   : cg_environment_has("CLGRAD_CONVOLUTION", "winograd4") ? 4
+                                                                           : CG_WINOGRAD_AUTO;
     cg->tune = cg_environment_has("CLGRAD_TUNE", "again") ? CG_TUNE_AGAIN
                : cg_environment_has("CLGRAD_TUNE", "1")   ? CG_TUNE_NEW
                                                           : CG_TUNE_NEVER;

@@ -27,12 +27,14 @@ typedef struct cg_plan cg_plan;
 typedef struct cg_kernel_cache cg_kernel_cache;
 typedef struct cg_profile cg_profile;
 typedef struct cg_tuning cg_tuning;
+enum { CG_WINOGRAD_AUTO = -1 };
 typedef enum cg_gemm_kernel {
     CG_GEMM_PACKED,
     CG_GEMM_TILED,
     CG_GEMM_CLBLAST,
     CG_GEMM_KERNELS,
-    CG_GEMM_NARROW = CG_GEMM_KERNELS /* in place of PACKED wherever it can be */
+    CG_GEMM_NARROW = CG_GEMM_KERNELS, /* in place of PACKED wherever it can be */
+    CG_GEMM_WINOGRAD                  /* in place of PACKED where that pays */
 } cg_gemm_kernel;
 
 /* One scope on the stack: the tensors whose handles it owns. */
@@ -92,6 +94,7 @@ struct cg_context {
      * the environment does not. */
     cg_gemm_kernel gemm;
     unsigned gemm_allowed;
+    int winograd; /* the tiles of convolutions: 0 for none, or as engine/winograd.h finds best */
     enum { CG_TUNE_NEVER, CG_TUNE_NEW, CG_TUNE_AGAIN } tune; /* again: what the tuning file holds too */
     cg_tuning *tuning;
 

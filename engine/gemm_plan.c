@@ -111,8 +111,8 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
  * number of products, which may hold one too. */
 static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
 {
-    shape.batches = 1;
     shape = cg_gemm_typical(&shape);
+    shape.batches = 1;
     if (shape.n <= launch.lanes) return launch.lanes;
     int best = 0;
     double best_cost = 0;
@@ -130,6 +130,7 @@ struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape)
     if (shape->m_varies) typical.m = TYPICAL_MINIBATCH;
     if (shape->n_varies) typical.n = TYPICAL_MINIBATCH;
     if (shape->k_varies) typical.k = TYPICAL_MINIBATCH;
+    if (shape->batches_vary) typical.batches = TYPICAL_MINIBATCH;
     return typical;
 }
 

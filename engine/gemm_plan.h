@@ -20,7 +20,7 @@ struct gemm_shape {
     int64_t m, n, k, batches;
     bool transposed_a, transposed_b; /* A is stored [k,m], B is stored [n,k] */
     bool f64;
-    bool m_varies, n_varies, k_varies;
+    bool m_varies, n_varies, k_varies, batches_vary;
     bool gathered_a;   /* A lies as engine/operand.h says */
     int64_t stretches; /* equal ones, into which k is cut where an operand does not have it in one; 0 is 1 */
     struct gemm_slides slides;

@@ -472,6 +472,7 @@ struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *opera
                                .m_varies = varies(node, rank - 2),
                                .n_varies = varies(node, rank - 1),
                                .k_varies = varies(a, a->shape.rank - 1) || varies(b, b->shape.rank - 2),
+                               .batches_vary = node->batch_axis >= 0 && node->batch_axis < rank - 2,
                                .gathered_a = operands->of[0].gathered,
                                .stretches = operands->stretches,
                                .slides = slides_of(&operands->of[1])};

@@ -2,6 +2,7 @@
 #include "cl_kernels.h"
 #include "engine/clblast.h"
 #include "engine/generator.h"
+#include "engine/winograd.h"
 
 #include <string.h>
 
@@ -182,6 +183,16 @@ static void print_extent(cg_text *out, const char *name, int first, int end)
     cg_text_append(out, "))\n");
 }
 
+/* What a kernel's functions hand on to each other. */
+static void print_parameter_macros(cg_generator *g, cg_text *out)
+{
+    cg_text_append(out, "#define PARAMETERS ");
+    cg_print_parameters(g, out);
+    cg_text_append(out, "\n#define ARGUMENTS ");
+    for (int i = 0; i < g->tensor_count; i++) cg_text_add(out, "b%d, ", i);
+    cg_text_add(out, "%sargs\n", g->status ? "status_words, " : "");
+}
+
 /* What every kernel of a product is told of its operands. */
 static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape)
 {
@@ -199,22 +210,21 @@ static void print_product_macros(cg_generator *g, cg_text *out, const struct gem
                         "#define BATCHES args.batches0\n");
     print_operand_macro(g, out, 0, "OPERAND_A");
     print_operand_macro(g, out, 1, "OPERAND_B");
-    cg_text_append(out, "#define PARAMETERS ");
-    cg_print_parameters(g, out);
-    cg_text_append(out, "\n#define ARGUMENTS ");
-    for (int i = 0; i < g->tensor_count; i++) cg_text_add(out, "b%d, ", i);
-    cg_text_add(out, "%sargs\n", g->status ? "status_words, " : "");
+    print_parameter_macros(g, out);
 }
 
-/* Appends the step for g->global, and its source: the macros, the epilogues, the kernel. Frees the text. */
-static bool finish_product(cg_generator *g, const struct gemm_shape *shape, product_text *text, const char *kernel,
-                           size_t local)
+static void count_product(cg_generator *g, const struct gemm_shape *shape)
 {
-    cg_text source = {.context = g->context};
-    g->dimensions = 3;
     g->work = flop_of_product(shape) / 4;
     g->flop = flop_of_product(shape) + cg_flop_of_terms(g->lowered, false, true);
     cg_count_bytes(g);
+}
+
+/* Appends the step for g->global, and its source: the macros, the epilogues, the kernel. Frees the text. */
+static bool finish_product(cg_generator *g, product_text *text, const char *kernel, size_t local)
+{
+    cg_text source = {.context = g->context};
+    g->dimensions = 3;
     const int bytes = cg_lay_out(g);
     cg_step *step = cg_exceeds_arguments(g, bytes) ? NULL : cg_step_new(g->build);
     bool ok = step != NULL;
@@ -357,7 +367,110 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     for (int i = 0; i < 2; i++)
         if (l->operands.of[i].gathered) print_gather(g, &text.epilogues, i, most_gathered(&launch, i));
     memcpy(g->global, launch.global, sizeof g->global);
-    return finish_product(g, shape, &text, cg_source_gemm_packed, 1);
+    count_product(g, shape);
+    return finish_product(g, &text, cg_source_gemm_packed, 1);
+}
+
+/* --- Winograd's algorithm --- */
+
+/* What both of its kernels are told. */
+static void print_winograd_macros(cg_generator *g, cg_text *out, const struct winograd_images *images,
+                                  const struct winograd_launch *launch, int kernels)
+{
+    cg_field_integer(g, 'i', "c", 0, images->channels);
+    cg_field_integer(g, 'l', "plane", 0, launch->kernel_plane);
+    cg_text_add(out,
+                "#define EDGE %d\n#define TILE_ROWS %d\n#define CHANNELS args.c0\n#define KERNELS (b%d + args.o%d)\n"
+                "#define KERNEL_PLANE args.plane0\n",
+                launch->edge, launch->tile_rows, kernels, kernels);
+}
+
+/* The step that transforms the kernels into scratch. */
+static bool generate_winograd_kernels(cg_generator *g, const struct winograd_images *images,
+                                      const struct winograd_launch *launch)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_shift_sum *first = &l->operands.of[0].first;
+    const int64_t elements = launch->kernel_plane * (launch->edge + 2) * (launch->edge + 2);
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    g->status = false;
+    g->tensors[0] = l->tensors[l->operand_tensor[0]];
+    g->tensor_count = 1;
+    cg_add_scratch(g, CG_F32, 4 * elements);
+    /* What the group stores is left to the second step. */
+    const bool in_place = g->group->in_place;
+    g->group->in_place = false;
+    cg_add_common_fields(g);
+    cg_field_integer(g, 'i', "m", 0, images->outputs);
+    cg_field_integer(g, 'i', "la", 0, l->operands.of[0].leading);
+    cg_field_integer(g, 'l', "oa", 0, first->base);
+    if (first->count > 0) cg_patch_with_sum(g, first);
+    print_winograd_macros(g, &text.macros, images, launch, g->scratch_tensor);
+    cg_text_add(&text.macros,
+                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define SIZE_M args.m0\n#define LEADING_A args.la0\n"
+                "#define OPERAND_A (b0 + args.o0 + args.oa0)\n#define CHANNELS_EACH %d\n",
+                launch->channels_each);
+    print_parameter_macros(g, &text.macros);
+    memcpy(g->global, launch->kernels_global, sizeof g->global);
+    g->work = (double)elements;
+    g->bytes = 4 * elements;
+    const bool ok = finish_product(g, &text, cg_source_winograd_kernels, 1);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
+    g->group->in_place = in_place;
+    return ok;
+}
+
+static void add_axis_of_images(cg_generator *g, int number, const struct winograd_axis *axis, int64_t tiles)
+{
+    cg_field_integer(g, 'i', "first", number, axis->first);
+    cg_field_integer(g, 'i', "end", number, axis->end);
+    cg_field_integer(g, 'i', "places", number, axis->places);
+    cg_field_integer(g, 'i', "tiles", number, tiles);
+}
+
+static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
+{
+    cg_context *cg = g->context;
+    cg_lowered *l = g->lowered;
+    const struct gemm_device device = cg_gemm_device(cg);
+    struct winograd_images images;
+    if (!cg_winograd_images(&l->operands, shape, &images)) return false;
+    const struct winograd_launch launch = cg_winograd_plan(&images, g->group->product.edge, &device);
+    if (!generate_winograd_kernels(g, &images, &launch)) return false;
+    const bool vectors = has_vectors(g, shape, launch.lanes);
+    product_text text = product_text_new(cg);
+    cg_start_kernel(g);
+    const int kernels = cg_add_scratch(g, CG_F32, 0); /* the same memory as the step before */
+    cg_add_scratch(g, CG_F32, launch.scratch_elements * 4);
+    add_product_fields(g, shape);
+    g->lanes = launch.lanes;
+    cg_field_integer(g, 'i', "rows", 0, launch.rows);
+    cg_field_integer(g, 'i', "sy", 0, images.stride_y);
+    cg_field_integer(g, 'i', "sc", 0, images.stride_c);
+    add_axis_of_images(g, 0, &images.y, launch.tiles_y);
+    add_axis_of_images(g, 1, &images.x, launch.tiles_x);
+    const cg_entry *stored = &l->schedule->items[l->tensors[l->operand_tensor[1]].item];
+    cg_field_integer(g, 'l', "elements", 0, cg_shape_size(stored->node->shape));
+    print_product_macros(g, &text.macros, shape);
+    print_winograd_macros(g, &text.macros, &images, &launch, kernels);
+    cg_text_add(&text.macros,
+                "#define LANES %d\n#define SHORT_LANES %d\n#define TILES %d\n#define BLOCK_ROWS %d\n"
+                "#define ELEMENTS_B args.elements0\n#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n"
+                "#define STRIDE_Y args.sy0\n#define STRIDE_C args.sc0\n#define FIRST_Y args.first0\n"
+                "#define FIRST_X args.first1\n#define END_Y args.end0\n#define END_X args.end1\n"
+                "#define PLACES_Y args.places0\n#define PLACES_X args.places1\n#define TILES_Y args.tiles0\n"
+                "#define TILES_X args.tiles1\n",
+                launch.lanes, launch.short_lanes, launch.tiles, launch.block_rows, g->scratch_tensor,
+                g->scratch_tensor);
+    print_epilogue(g, &text.epilogues, 1);
+    if (!vectors)
+        print_scalar_lanes(&text.epilogues);
+    else
+        print_epilogue(g, &text.epilogues, launch.lanes);
+    memcpy(g->global, launch.global, sizeof g->global);
+    count_product(g, shape);
+    return finish_product(g, &text, cg_source_winograd, 1);
 }
 
 /* The block that the kernel packs lies as the result does where all that the epilogue reads and writes does. */
@@ -390,7 +503,8 @@ static bool generate_narrow(cg_generator *g, const struct gemm_shape *shape)
     print_epilogue(g, &text.epilogues, 1);
     if (vectors) print_epilogue(g, &text.epilogues, launch.lanes);
     memcpy(g->global, launch.global, sizeof g->global);
-    return finish_product(g, shape, &text, cg_source_gemm_narrow, 1);
+    count_product(g, shape);
+    return finish_product(g, &text, cg_source_gemm_narrow, 1);
 }
 
 static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
@@ -408,7 +522,8 @@ static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
                 tiles.rows, tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns);
     print_epilogue(g, &text.epilogues, 1);
     cg_gemm_tiles_launch(&tiles, shape, &local, g->global);
-    const bool ok = finish_product(g, shape, &text, cg_source_gemm_tiled, local);
+    count_product(g, shape);
+    const bool ok = finish_product(g, &text, cg_source_gemm_tiled, local);
     if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = true;
     return ok;
 }
@@ -474,6 +589,8 @@ bool cg_generate_product(cg_generator *g, const cg_node *node)
         return generate_narrow(g, &shape);
     case CG_GEMM_TILED:
         return generate_tiled(g, &shape);
+    case CG_GEMM_WINOGRAD:
+        return generate_winograd(g, &shape);
     default:
         return generate_packed(g, &shape);
     }

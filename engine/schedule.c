@@ -11,6 +11,7 @@
 #include "engine/equal.h"
 #include "engine/operand.h"
 #include "engine/order.h"
+#include "engine/winograd.h"
 
 #include <limits.h>
 #include <string.h>
@@ -501,6 +502,19 @@ static int most_ops_after(const cg_schedule *s, const cg_node *node, const struc
     return full || gradient ? INT_MAX : FEW_OPS;
 }
 
+/* Whether a product that gathers is a convolution, and Winograd's algorithm to be used for it. */
+static void consider_winograd(const cg_schedule *s, const cg_operands *operands, const struct gemm_shape *shape,
+                              cg_gemm_choice *choice)
+{
+    const struct gemm_device device = cg_gemm_device(s->context);
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    struct winograd_images images;
+    if (!cg_winograd_images(operands, &typical, &images)) return;
+    const int wanted = s->context->winograd;
+    const int edge = wanted == CG_WINOGRAD_AUTO ? cg_winograd_edge(&images, &device) : wanted;
+    if (edge > 0) *choice = (cg_gemm_choice){.kernel = CG_GEMM_WINOGRAD, .edge = edge};
+}
+
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
@@ -512,6 +526,8 @@ static bool decide_contract(cg_schedule *s, int position)
         operands = cg_operands_find(s, node, false);
         shape = cg_product_shape(node, &operands);
         choice = cg_gemm_choose(s->context, node->op, &shape);
+    } else {
+        consider_winograd(s, &operands, &shape, &choice);
     }
     int group;
     if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) return false;

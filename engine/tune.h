@@ -13,6 +13,7 @@ typedef struct cg_gemm_choice {
     cg_gemm_kernel kernel;
     struct gemm_division division; /* PACKED */
     struct gemm_tiles tiles;       /* TILED */
+    int edge;                      /* WINOGRAD: of a tile of outputs */
 } cg_gemm_choice;
 
 /* `product`: the op, to measure with. Never fails: where measuring does, the default it is. */

@@ -108,8 +108,8 @@ static problem problem_of(const geometry *g)
     return p;
 }
 
-/* Within 1e-5 of the largest value. */
-static void expect_sums(cg_tensor found, cg_shape shape, const double *expected)
+/* Within a share of the largest value. */
+static void expect_sums(cg_tensor found, cg_shape shape, const double *expected, double bound)
 {
     const size_t count = (size_t)cg_shape_size(shape);
     float *values = test_memory(count * sizeof *values);
@@ -118,7 +118,7 @@ static void expect_sums(cg_tensor found, cg_shape shape, const double *expected)
     ck_assert_msg(cg_read_floats(found, values, count), "%s", cg_message(cg));
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
     for (size_t i = 0; i < count; i++)
-        ck_assert_msg(fabs(values[i] - expected[i]) <= 1e-5 * largest, "element %zu: %g instead of %g, of up to %g", i,
+        ck_assert_msg(fabs(values[i] - expected[i]) <= bound * largest, "element %zu: %g instead of %g, of up to %g", i,
                       values[i], expected[i], largest);
 }
 
@@ -141,9 +141,9 @@ static void check_geometry(const geometry *g, cg_dtype dtype)
     for (int i = 0; i < 3; i++) in[i] = cg_cast(cg_input(cg, CG_F32, p.shape[i], p.given[i]), dtype);
     const cg_tensor y = convolve(g, in[X], in[KERNEL]);
     ck_assert_msg(cg_grad(&y, 1, in, 2, gradients, .cotangents = &in[COTANGENT]), "%s", cg_message(cg));
-    expect_sums(cg_cast(y, CG_F32), p.shape[COTANGENT], p.expected[COTANGENT]);
-    expect_sums(cg_cast(gradients[X], CG_F32), p.shape[X], p.expected[X]);
-    expect_sums(cg_cast(gradients[KERNEL], CG_F32), p.shape[KERNEL], p.expected[KERNEL]);
+    expect_sums(cg_cast(y, CG_F32), p.shape[COTANGENT], p.expected[COTANGENT], 1e-5);
+    expect_sums(cg_cast(gradients[X], CG_F32), p.shape[X], p.expected[X], 1e-5);
+    expect_sums(cg_cast(gradients[KERNEL], CG_F32), p.shape[KERNEL], p.expected[KERNEL], 1e-5);
 }
 
 START_TEST(convolutions_of_all_sizes_are_sums_over_windows)
@@ -160,6 +160,87 @@ START_TEST(convolutions_of_all_sizes_are_sums_over_windows)
 }
 END_TEST
 
+/* ---- Winograd's algorithm ---------------------------------------------------------------------------------------- */
+
+static const geometry of_winograd[] = {
+    {2, 130, 29, 1, 2, {{9, 3, 1, 1, 1, 1}, {37, 3, 1, 1, 1, 1}}}, /* tiles that are cut at both ends */
+    {1, 8, 9, 1, 2, {{4, 3, 1, 1, 1, 1}, {4, 3, 1, 1, 1, 1}}},     /* one tile, or few */
+    {3, 17, 5, 1, 2, {{9, 3, 1, 1, 0, 0}, {40, 3, 1, 1, 0, 0}}},   /* no border */
+    {2, 9, 12, 1, 2, {{11, 3, 1, 1, 2, 0}, {150, 3, 1, 1, 0, 2}}}, /* more tiles side by side than a block has */
+    {5, 8, 41, 1, 2, {{8, 3, 1, 1, 3, 0}, {8, 3, 1, 1, 0, 4}}},    /* wide borders; blocks of several images */
+    {9, 300, 8, 1, 2, {{7, 3, 1, 1, 1, 1}, {7, 3, 1, 1, 1, 1}}},   /* many terms to a sum */
+};
+enum { OF_WINOGRAD = sizeof of_winograd / sizeof *of_winograd };
+
+typedef struct variant {
+    const char *name;
+    double bound; /* of errors, as include/clgrad/convolution.h has it */
+    int kernels;
+} variant;
+static const variant variants[] = {{"direct", 1e-5, 1}, {"winograd2", 1e-6, 2}, {"winograd4", 1e-5, 2}};
+enum { VARIANTS = sizeof variants / sizeof *variants };
+
+static void open_variant(const variant *v)
+{
+    setenv("CLGRAD_GEMM", "packed", 1);
+    setenv("CLGRAD_CONVOLUTION", v->name, 1);
+    open_context();
+}
+
+static void close_variant(void)
+{
+    close_context();
+    unsetenv("CLGRAD_CONVOLUTION");
+    unsetenv("CLGRAD_GEMM");
+}
+
+/* With x as the cotangent of the gradient in x, that one's gradients are the gradient in the kernel and the result. */
+static void check_variant(const geometry *g, const variant *v)
+{
+    const problem p = problem_of(g);
+    cg_tensor in[3], gradient, second[2];
+    for (int i = 0; i < 3; i++) in[i] = cg_input(cg, CG_F32, p.shape[i], p.given[i]);
+    const cg_tensor y = convolve(g, in[X], in[KERNEL]);
+    ck_assert(cg_grad(&y, 1, &in[X], 1, &gradient, .cotangents = &in[COTANGENT]));
+    ck_assert(cg_grad(&gradient, 1, &in[KERNEL], 2, second, .cotangents = &in[X]));
+    ck_assert(cg_eval(&y, 1));
+    ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, v->kernels);
+    expect_sums(y, p.shape[COTANGENT], p.expected[COTANGENT], v->bound);
+    expect_sums(gradient, p.shape[X], p.expected[X], v->bound);
+    expect_sums(second[0], p.shape[KERNEL], p.expected[KERNEL], 1e-5);
+    expect_sums(second[1], p.shape[COTANGENT], p.expected[COTANGENT], v->bound);
+}
+
+START_TEST(every_variant_keeps_its_bound)
+{
+    for (int i = 0; i < VARIANTS; i++) {
+        open_variant(&variants[i]);
+        check_variant(&of_winograd[_i], &variants[i]);
+        close_variant();
+    }
+}
+END_TEST
+
+/* Tiles reach beyond the image, where the next one lies. */
+START_TEST(images_do_not_reach_each_other)
+{
+    enum { IMAGES = 3, CHANNELS = 8, ROWS = 9, COLUMNS = 23, IMAGE = CHANNELS * ROWS * COLUMNS };
+    enum { RESULT = 4 * (ROWS - 2) * (COLUMNS - 2) };
+    const cg_shape shape = CG_SHAPE(IMAGES, CHANNELS, ROWS, COLUMNS), kernels = CG_SHAPE(4, CHANNELS, 3, 3);
+    float found[IMAGES * RESULT];
+    for (int i = 0; i < VARIANTS; i++) {
+        float *values = random_floats(shape, 1);
+        for (int k = 0; k < IMAGE; k++) values[IMAGE + k] = NAN;
+        open_variant(&variants[i]);
+        const cg_tensor x = cg_input(cg, CG_F32, shape, values),
+                        kernel = cg_input(cg, CG_F32, kernels, random_floats(kernels, 2));
+        ck_assert(cg_read_floats(cg_convolution(x, kernel), found, IMAGES * RESULT));
+        for (int k = 0; k < IMAGES * RESULT; k++) ck_assert(isnan(found[k]) == (k / RESULT == 1));
+        close_variant();
+    }
+}
+END_TEST
+
 /* ---- What shares a kernel ---------------------------------------------------------------------------------------- */
 
 static cg_tensor evaluated(cg_shape shape, int salt)
@@ -170,27 +251,28 @@ static cg_tensor evaluated(cg_shape shape, int salt)
 }
 
 /* In so many bytes at most, with the result. */
-static void expect_one_kernel(cg_tensor y, int64_t most_bytes)
+static void expect_kernels(cg_tensor y, int kernels, int64_t most_bytes)
 {
     const bool cpu = !cg_device(cg)->is_gpu;
     ck_assert_msg(cg_eval(&y, 1), "%s", cg_message(cg));
     const cg_counters counters = cg_counters_get(cg);
-    if (cpu) ck_assert_int_eq(counters.last_plan_kernels, 1);
+    if (cpu) ck_assert_int_eq(counters.last_plan_kernels, kernels);
     if (cpu) ck_assert_int_le(counters.last_plan_peak_bytes, most_bytes);
 }
 
-/* The windows would be nine times as large as x. */
+/* The windows would be nine times as large as x. Winograd's algorithm transforms the kernels first. */
 START_TEST(a_convolution_with_bias_and_activation_is_one_kernel)
 {
     enum { BATCH = 8, CHANNELS = 16, SIDE = 64, OUTPUTS = 24, BYTES_OF_CHANNEL = BATCH * SIDE * SIDE * 4 };
-    open_context();
+    open_variant(&variants[_i]);
     const cg_tensor x = evaluated(CG_SHAPE(BATCH, CHANNELS, SIDE, SIDE), 1),
                     kernel = evaluated(CG_SHAPE(OUTPUTS, CHANNELS, 3, 3), 2),
                     bias = evaluated(CG_SHAPE(OUTPUTS, 1, 1), 3),
                     residual = evaluated(CG_SHAPE(BATCH, OUTPUTS, SIDE, SIDE), 4);
     const cg_tensor y = cg_convolution(x, kernel, .padding = CG_PADDING_SAME);
-    expect_one_kernel(cg_relu(cg_add(cg_add(y, bias), residual)), (CHANNELS + OUTPUTS) * BYTES_OF_CHANNEL);
-    close_context();
+    expect_kernels(cg_relu(cg_add(cg_add(y, bias), residual)), variants[_i].kernels,
+                   _i == 0 ? (CHANNELS + OUTPUTS) * BYTES_OF_CHANNEL : INT64_MAX);
+    close_variant();
 }
 END_TEST
 
@@ -204,7 +286,7 @@ START_TEST(a_product_runs_behind_cut_axes)
                     s = evaluated(CG_SHAPE(HEADS, 1), 3), t = evaluated(CG_SHAPE(2, 1, 1, WIDTH), 4);
     const cg_tensor cut = cg_reshape(cg_matmul(x, w), CG_SHAPE(2, ROWS / 2, HEADS, WIDTH));
     const cg_tensor y = cg_add(cg_mul(cut, s), t);
-    expect_one_kernel(y, 1 << 20);
+    expect_kernels(y, 1, 1 << 20);
     ck_assert(cg_read_floats(x, a, ROWS * DEPTH) && cg_read_floats(w, b, DEPTH * HEADS * WIDTH) &&
               cg_read_floats(s, scale, HEADS) && cg_read_floats(t, shift, 2 * WIDTH) &&
               cg_read_floats(y, found, COUNT_OF));
@@ -222,11 +304,14 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("convolution_kernels");
-    TCase *sizes = tcase_create("sizes"), *plans = tcase_create("plans");
+    TCase *sizes = tcase_create("sizes"), *winograd = tcase_create("winograd"), *plans = tcase_create("plans");
     tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, GEOMETRIES);
-    tcase_add_test(plans, a_convolution_with_bias_and_activation_is_one_kernel);
+    tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, OF_WINOGRAD);
+    tcase_add_test(winograd, images_do_not_reach_each_other);
+    tcase_add_loop_test(plans, a_convolution_with_bias_and_activation_is_one_kernel, 0, VARIANTS);
     tcase_add_test(plans, a_product_runs_behind_cut_axes);
     suite_add_tcase(suite, sizes);
+    suite_add_tcase(suite, winograd);
     suite_add_tcase(suite, plans);
     return run_suite(suite);
 }

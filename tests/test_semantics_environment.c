@@ -156,6 +156,8 @@ START_TEST(a_bad_environment_is_a_clear_error)
     expect_refusal("CLGRAD_MEMORY_LIMIT", "lots", CG_ERROR_ARGUMENT, "CLGRAD_MEMORY_LIMIT is \"lots\"");
     expect_refusal("CLGRAD_GEMM", "fast", CG_ERROR_ARGUMENT,
                    "CLGRAD_GEMM is \"fast\"; it takes packed, tiled, clblast");
+    expect_refusal("CLGRAD_CONVOLUTION", "fft", CG_ERROR_ARGUMENT,
+                   "CLGRAD_CONVOLUTION is \"fft\"; it takes direct, winograd2, winograd4");
     expect_refusal("CLGRAD_DISABLE", "fp64,f16", CG_ERROR_ARGUMENT,
                    "CLGRAD_DISABLE is \"fp64,f16\"; it takes fp64, fp16, subgroups");
     expect_refusal("CLGRAD_LOG", "plans", CG_ERROR_ARGUMENT, "CLGRAD_LOG is \"plans\"; it takes plan, kernels");

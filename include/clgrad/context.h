@@ -12,6 +12,7 @@ CG_BEGIN
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
  * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
  * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|tiled|clblast;
+ * CLGRAD_CONVOLUTION=direct|winograd2|winograd4 (see convolution.h);
  * CLGRAD_JOIN=always|never; CLGRAD_SHARE=never; CLGRAD_CACHE=off|folder, of built programs; CLGRAD_PROFILE=path (see
  * profile.h); CLGRAD_TUNE=1|again and CLGRAD_TUNING=path|off (see tuning.h). Read once, here. */
 CG_API cg_context *cg_open(const char *device);

@@ -1,0 +1,61 @@
+/* Transforms 3x3 kernels for winograd.cl: kernels[plane][tile of TILE_ROWS rows][channel][row] of the transforms of A,
+ * stored [row][channel][3][3], with KERNEL_PLANE elements to a plane. Rows past the last repeat it: what they yield is
+ * never stored.
+ *
+ * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, EDGE, TILE_ROWS,
+ * CHANNELS_EACH and, as run-time expressions, OPERAND_A, LEADING_A (elements from one row to the next), SIZE_M,
+ * CHANNELS, KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a tile of rows and CHANNELS_EACH channels. */
+#define OWN(name) CG_JOIN(KERNEL_NAME, name)
+#define transform_kernel OWN(_transform_kernel)
+#define POINTS (EDGE + 2)
+#define ROOT_2 1.41421356f
+#define ROWS CG_JOIN(float, TILE_ROWS)
+#define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
+
+#if EDGE == 2
+static void transform_kernel(const ROWS *x, ROWS *y)
+{
+    const ROWS even = 0.5f * (x[0] + x[2]), odd = 0.5f * x[1];
+    y[0] = x[0];
+    y[1] = even + odd;
+    y[2] = even - odd;
+    y[3] = x[2];
+}
+#else
+static void transform_kernel(const ROWS *x, ROWS *y)
+{
+    const ROWS even1 = (-2.0f / 3) * x[0] - (1.0f / 3) * x[2], odd1 = (-ROOT_2 / 3) * x[1];
+    const ROWS even2 = (1.0f / 6) * x[0] + (1.0f / 3) * x[2], odd2 = (ROOT_2 / 6) * x[1];
+    y[0] = x[0];
+    y[1] = even1 + odd1;
+    y[2] = even1 - odd1;
+    y[3] = even2 + odd2;
+    y[4] = even2 - odd2;
+    y[5] = x[2];
+}
+#endif
+
+CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
+{
+    const int row = CG_TURN(0) * TILE_ROWS, first = CG_TURN(1) * CHANNELS_EACH;
+    for (int c = first; c < min(CHANNELS, first + CHANNELS_EACH); c++) {
+        ROWS column[3][3], down[POINTS][3], points[POINTS];
+        EACH(t, 9)
+        {
+            float lane[TILE_ROWS];
+            EACH(r, TILE_ROWS) lane[r] = OPERAND_A[min(row + r, SIZE_M - 1) * (long)LEADING_A + c * 9 + t];
+            column[t % 3][t / 3] = CG_JOIN(vload, TILE_ROWS)(0, lane);
+        }
+        EACH(j, 3)
+        {
+            transform_kernel(column[j], points);
+            EACH(i, POINTS) down[i][j] = points[i];
+        }
+        EACH(i, POINTS)
+        {
+            transform_kernel(down[i], points);
+            EACH(j, POINTS)
+            CG_JOIN(vstore, TILE_ROWS)(points[j], c, KERNELS + (i * POINTS + j) * KERNEL_PLANE + row * (long)CHANNELS);
+        }
+    }
+}

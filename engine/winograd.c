@@ -1,0 +1,156 @@
+#include "engine/winograd.h"
+#include "engine/integers.h"
+
+/* What costs how much, in multiply-adds of one vector; measured over 3 to 512 channels and images of 7x7 to 224x224. */
+static const double MULTIPLY = 1.2, CLEARLY_BETTER = 0.9;
+enum {
+    GATHER_ROWS = 6,   /* gathering a column of windows, in rows to multiply it by */
+    TRANSFORM_4 = 620, /* what a vector of tiles costs, each channel and each output */
+    TRANSFORM_2 = 270,
+    KERNEL_STEPS = 4 /* an element of the transformed kernels */
+};
+
+enum {
+    KERNEL_EXTENT = 3,
+    TILES = 32,      /* of a block: what its transforms take then stays in a second-level cache for most layers */
+    BLOCK_ROWS = 32, /* whose sums are kept at a time */
+    CHANNELS_EACH = 64,
+    GROUPS_PER_UNIT = 4
+};
+
+/* --- what is a convolution --- */
+
+/* A part along which the address grows by `stride`. */
+static bool is_part(const cg_part *part, int64_t extent, int64_t stride)
+{
+    return part->extent == extent && part->stride == stride;
+}
+
+/* The coordinate that grows by one along a part, or -1; it does so along the other, and along nothing else. */
+static bool find_coordinate(const cg_operand *o, int row_part, int column_part, int *found)
+{
+    *found = -1;
+    for (int g = 0; g < o->coordinate_count; g++) {
+        if (o->rows.of[row_part].step[g] == 0) continue;
+        if (*found >= 0) return false;
+        for (int i = 0; i < o->rows.count; i++)
+            if (o->rows.of[i].step[g] != (i == row_part)) return false;
+        for (int i = 0; i < o->columns.count; i++)
+            if (o->columns.of[i].step[g] != (i == column_part)) return false;
+        *found = g;
+    }
+    return true;
+}
+
+/* What lies beyond the last window is not to be read: it may be anything. */
+static struct winograd_axis axis_of(const cg_operand *o, int coordinate, int64_t places)
+{
+    struct winograd_axis axis = {.end = places + KERNEL_EXTENT - 1, .places = places};
+    if (coordinate < 0) return axis;
+    axis.first = o->coordinate[coordinate].first;
+    axis.end = cg_smaller(o->coordinate[coordinate].extent, axis.first + axis.end);
+    return axis;
+}
+
+bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
+{
+    const cg_operand *kernel = &operands->of[0], *o = &operands->of[1];
+    const cg_part *rows = o->rows.of, *columns = o->columns.of;
+    int y, x;
+    if (shape->f64 || operands->stretches > 1 || !o->gathered || kernel->gathered || kernel->transposed) return false;
+    for (int i = 0; i < CG_MAX_RANK; i++)
+        if (kernel->batch_stride[i] != 0) return false;
+    if (o->rows.count != 3 || o->columns.count != 2) return false;
+    const int64_t across = columns[1].stride;
+    if (!is_part(&rows[0], KERNEL_EXTENT, 1) || !is_part(&rows[1], KERNEL_EXTENT, across)) return false;
+    if (columns[0].stride != 1 || rows[2].stride < 0 || across < 0) return false;
+    if (!find_coordinate(o, 0, 0, &x) || !find_coordinate(o, 1, 1, &y)) return false;
+    if (o->coordinate_count != (x >= 0) + (y >= 0)) return false;
+    *images = (struct winograd_images){.batches = shape->batches,
+                                       .channels = rows[2].extent,
+                                       .outputs = shape->m,
+                                       .stride_y = across,
+                                       .stride_c = rows[2].stride,
+                                       .y = axis_of(o, y, columns[1].extent),
+                                       .x = axis_of(o, x, columns[0].extent)};
+    return true;
+}
+
+/* --- when it pays --- */
+
+/* Of products that gather, and of Winograd's with tiles of such an edge. */
+static double cost_of_direct(const struct winograd_images *images, int lanes)
+{
+    const int64_t strips = cg_divide_up(images->y.places * images->x.places, 2 * lanes);
+    return 2.0 * KERNEL_EXTENT * KERNEL_EXTENT * (double)(images->batches * strips * images->channels) *
+           (double)(images->outputs + GATHER_ROWS);
+}
+
+static double cost_of_winograd(const struct winograd_images *images, int edge, const struct gemm_device *device)
+{
+    const struct winograd_launch launch = cg_winograd_plan(images, edge, device);
+    const double planes = (edge + 2) * (edge + 2), channels = (double)images->channels;
+    const double rows = (double)(cg_divide_up(images->outputs, launch.tile_rows) * launch.tile_rows);
+    const int64_t spans = images->batches * launch.tiles_y * cg_divide_up(launch.tiles_x, TILES);
+    const int64_t pieces = cg_divide_up(cg_smaller(launch.tiles_x, TILES), launch.short_lanes);
+    const int64_t blocks = cg_divide_up(images->batches * launch.tiles_y * launch.tiles_x, TILES);
+    const int64_t vectors = blocks * (TILES / launch.lanes);
+    const double multiplying = MULTIPLY * planes * channels * rows * (double)vectors;
+    const double transforms = (channels + (double)images->outputs) * (double)(spans * pieces);
+    return multiplying + transforms * (edge == 2 ? TRANSFORM_2 : TRANSFORM_4) + KERNEL_STEPS * planes * channels * rows;
+}
+
+int cg_winograd_edge(const struct winograd_images *images, const struct gemm_device *device)
+{
+    const double direct = cost_of_direct(images, device->lanes_f32);
+    int best = 0;
+    double best_cost = CLEARLY_BETTER * direct;
+    for (int edge = 2; edge <= 4; edge += 2) {
+        const double cost = cost_of_winograd(images, edge, device);
+        if (cost < best_cost) best = edge, best_cost = cost;
+    }
+    return best;
+}
+
+/* --- the launch --- */
+
+/* As wide as a row of tiles, or the device's vectors: what is transformed down goes on to the tile behind the row. */
+static int short_lanes(int64_t tiles_across, int lanes)
+{
+    int width = 4;
+    while (2 * width <= lanes && 2 * width <= tiles_across + 2) width *= 2;
+    return width;
+}
+
+struct winograd_launch cg_winograd_plan(const struct winograd_images *images, int edge,
+                                        const struct gemm_device *device)
+{
+    const int lanes = device->lanes_f32, tile_rows = device->registers >= 32 ? 8 : 4, points = edge + 2;
+    struct winograd_launch launch = {.edge = edge,
+                                     .tiles = TILES,
+                                     .block_rows = BLOCK_ROWS,
+                                     .tile_rows = tile_rows,
+                                     .lanes = lanes,
+                                     .channels_each = CHANNELS_EACH,
+                                     .tiles_y = cg_divide_up(images->y.places, edge),
+                                     .tiles_x = cg_divide_up(images->x.places, edge)};
+    launch.short_lanes = short_lanes(launch.tiles_x, lanes);
+    const int64_t blocks = cg_divide_up(images->batches * launch.tiles_y * launch.tiles_x, TILES);
+    const int64_t row_tiles = cg_divide_up(images->outputs, tile_rows), most = GROUPS_PER_UNIT * device->compute_units;
+    /* Rows are dealt out only if there are too few blocks: each share of them transforms the images anew. */
+    const int64_t splits = cg_larger(1, cg_smaller(row_tiles, device->compute_units / cg_larger(1, blocks)));
+    launch.rows = cg_divide_up(row_tiles, splits) * tile_rows;
+    launch.global[0] = (size_t)cg_smaller(blocks, most);
+    launch.global[1] = (size_t)cg_divide_up(images->outputs, launch.rows);
+    launch.global[2] = 1;
+    launch.kernels_global[0] = (size_t)row_tiles;
+    launch.kernels_global[1] = (size_t)cg_divide_up(images->channels, CHANNELS_EACH);
+    launch.kernels_global[2] = 1;
+    launch.kernel_plane = row_tiles * tile_rows * images->channels + lanes; /* padding, as in the kernel */
+    /* The layout is that of convolve_block in cl_kernels/winograd.cl. */
+    const int64_t lines = points * edge * (TILES + 2 * lanes), image = images->channels * TILES + lanes;
+    const int64_t result = BLOCK_ROWS * TILES + lanes;
+    const int64_t groups = (int64_t)(launch.global[0] * launch.global[1]);
+    launch.scratch_elements = groups * (lines + points * points * (image + result) + 2 * lanes);
+    return launch;
+}

@@ -1,0 +1,38 @@
+/* Says which matrix products are convolutions that Winograd's algorithm can do with fewer multiplications, when that
+ * pays, and how cl_kernels/winograd.cl is specialised and launched. Pure arithmetic on the host. */
+#ifndef CLGRAD_ENGINE_WINOGRAD_H
+#define CLGRAD_ENGINE_WINOGRAD_H
+
+#include "engine/gemm_plan.h"
+#include "engine/operand.h"
+
+/* Images that 3x3 kernels go over with steps of 1, outputs counted along y and x. An output reads from row `first` plus
+ * its own on; outside of [0, end) the image is 0. */
+struct winograd_images {
+    int64_t batches, channels, outputs;
+    int64_t stride_y, stride_c; /* elements to the next row, and to the next channel */
+    struct winograd_axis {
+        int64_t first, end, places;
+    } y, x;
+};
+
+struct winograd_launch {
+    int edge, tiles, block_rows, tile_rows, lanes, short_lanes,
+        channels_each; /* compile-time constants of the kernels */
+    int64_t tiles_y, tiles_x;
+    int64_t rows;                        /* of a work-group */
+    size_t kernels_global[3], global[3]; /* with a local size of 1 */
+    int64_t kernel_plane;                /* elements of a plane of transformed kernels */
+    int64_t scratch_elements;
+};
+
+/* False if it is no such product: a kernel stored by rows, one for all batches, times windows of images. */
+bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images);
+
+/* Tiles of how many outputs along an axis are the fastest: 2 or 4, or 0 for none. */
+int cg_winograd_edge(const struct winograd_images *images, const struct gemm_device *device);
+
+struct winograd_launch cg_winograd_plan(const struct winograd_images *images, int edge,
+                                        const struct gemm_device *device);
+
+#endif
