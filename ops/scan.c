@@ -72,19 +72,29 @@ static bool walk_launch(const cg_call *call, cg_launch *launch)
     "long at = (line * p2 + (p4 ? p2 - 1 - begin : begin)) * p0 + column;\n" \
     "const long carried = (line * (p1 - 1) + block - 1) * p0 + column;\n"
 
-/* In stretches, each folded for itself: what is rounded grows with their number and length, not with the count. */
-#define FOLD(IDENTITY, OPERATOR) \
-    WALK "OUT0_T before = block > 0 ? in1[carried] : (OUT0_T)" IDENTITY ";\n" \
+/* In stretches, each added up for itself: what is rounded grows with their number and length, not with the count. */
+#define SUMS \
+    WALK "OUT0_T before = block > 0 ? in1[carried] : (OUT0_T)0;\n" \
          "for (long k = begin; k < end; k += 64) {\n" \
-         "    OUT0_T within = " IDENTITY ";\n" \
+         "    OUT0_T within = 0;\n" \
          "    const long stop = min(k + 64, end);\n" \
          "    for (long j = k; j < stop; j++) {\n" \
-         "        const OUT0_T with = within " OPERATOR " in0[at];\n" \
-         "        out0[at] = before " OPERATOR " (p5 ? within : with);\n" \
+         "        const OUT0_T with = within + in0[at];\n" \
+         "        out0[at] = before + (p5 ? within : with);\n" \
          "        within = with;\n" \
          "        at += step;\n" \
          "    }\n" \
-         "    before = before " OPERATOR " within;\n" \
+         "    before += within;\n" \
+         "}\n"
+
+/* One by one: a stretch's own product may overflow where that of all elements does not. */
+#define PRODUCTS \
+    WALK "OUT0_T before = block > 0 ? in1[carried] : (OUT0_T)1;\n" \
+         "for (long k = begin; k < end; k++) {\n" \
+         "    const OUT0_T with = before * in0[at];\n" \
+         "    out0[at] = p5 ? before : with;\n" \
+         "    before = with;\n" \
+         "    at += step;\n" \
          "}\n"
 
 #define CHOOSE(OPERATOR) \
@@ -101,8 +111,8 @@ static bool walk_launch(const cg_call *call, cg_launch *launch)
         .name = NAME, .kind = CG_OP_KERNEL, .inputs = (INPUTS), .infer = walk_infer, .source = SOURCE, \
         .launch = walk_launch \
     }
-static const cg_op sum_walk = WALK_OP("cumsum", 2, FOLD("0", "+"));
-static const cg_op product_walk = WALK_OP("cumprod", 2, FOLD("1", "*"));
+static const cg_op sum_walk = WALK_OP("cumsum", 2, SUMS);
+static const cg_op product_walk = WALK_OP("cumprod", 2, PRODUCTS);
 static const cg_op max_walk = WALK_OP("cummax", 2, CHOOSE(">"));
 static const cg_op min_walk = WALK_OP("cummin", 2, CHOOSE("<"));
 static const cg_op linear_walk = WALK_OP("linear_recurrence", 3,

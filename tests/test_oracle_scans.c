@@ -203,6 +203,18 @@ START_TEST(long_sums)
 }
 END_TEST
 
+/* What does not overflow from the first element on is multiplied without overflow: neither the last elements' own
+ * product does any harm, nor is it infinity times 0. */
+START_TEST(balanced_products)
+{
+    array x = array_new(CG_F32, CG_SHAPE(2, 128)), products = array_new(CG_F32, x.shape);
+    for (int i = 0; i < 256; i++) x.at[i] = i % 128 < 2 ? 1 : i % 128 < 64 ? 0.25 : 4;
+    x.at[128] = 0;
+    for (int i = 0; i < 256; i++) products.at[i] = i % 128 ? products.at[i - 1] * x.at[i] : x.at[i];
+    expect_array(cg_cumprod(tensor_of(x), 1), products);
+}
+END_TEST
+
 /* The cotangents of long lines come back where their elements came from. */
 START_TEST(long_gradients)
 {
@@ -265,6 +277,8 @@ START_TEST(dtypes)
     expect_array(cg_cumsum(halves, 0), ARRAY(CG_F16, CG_SHAPE(3), 1.5, -0.5, -0.25));
     expect_array(cg_top_k(bytes, 2, 0, &indices, .smallest = true), ARRAY(CG_U8, CG_SHAPE(2), 0, 7));
     expect_array(indices, ARRAY(CG_I32, CG_SHAPE(2), 3, 1));
+    array zeros = array_new(CG_U8, CG_SHAPE(4));
+    expect_array(cg_bincount(tensor_of(zeros), 2, .weights = bytes), ARRAY(CG_I32, CG_SHAPE(2), 462, 0));
     expect_array(cg_median(bytes, .keepdims = true), ARRAY(CG_F32, CG_SHAPE(1), 103.5));
 }
 END_TEST
@@ -356,6 +370,7 @@ int main(void)
     tcase_add_test(tests, nothing_is_left_out);
     tcase_add_test(tests, long_sorts);
     tcase_add_test(tests, long_sums);
+    tcase_add_test(tests, balanced_products);
     tcase_add_test(tests, long_gradients);
     tcase_add_test(tests, not_a_number_and_ties);
     tcase_add_test(tests, dtypes);

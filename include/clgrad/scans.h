@@ -21,7 +21,8 @@ typedef struct cg_scan_options {
 #define cg_cumsum(x, axis, ...) cg_cumsum_with(x, axis, CG_OPTIONS(cg_scan_options, __VA_ARGS__))
 CG_API cg_tensor cg_cumsum_with(cg_tensor x, int axis, const cg_scan_options *options);
 /* y[k] = x[0] ... x[k] (cumprod); of u8 and bool an i32. The derivative is exact where there are zeros, to every order.
- */
+ * Axes of more than 4096 elements may be multiplied in blocks of 1024: where the product of a whole block overflows and
+ * what stands before it is 0, there is NaN from there on. */
 #define cg_cumprod(x, axis, ...) cg_cumprod_with(x, axis, CG_OPTIONS(cg_scan_options, __VA_ARGS__))
 CG_API cg_tensor cg_cumprod_with(cg_tensor x, int axis, const cg_scan_options *options);
 
@@ -98,9 +99,9 @@ CG_API cg_tensor cg_quantile_with(cg_tensor x, double q, const cg_quantile_optio
 CG_API cg_tensor cg_median_with(cg_tensor x, const cg_reduce_options *options);
 
 /* How often each of 0, ..., bins - 1 is among the indices, of any shape, i32; or the sum of the weights, of the same
- * shape, at each (NumPy, PyTorch: bincount; TensorFlow: math.bincount). Indices are i32 or u8; one outside, negative
- * ones included, is reported at the next read, and not counted. Errors: weights of another shape, or bools; negative
- * bins. */
+ * shape, at each, in their dtype, of u8 an i32 (NumPy, PyTorch: bincount; TensorFlow: math.bincount). Indices are i32
+ * or u8; one outside, negative ones included, is reported at the next read, and not counted. Errors: weights of another
+ * shape, or bools; negative bins. */
 typedef struct cg_bincount_options {
     char unset_;
     cg_tensor weights;
