@@ -20,18 +20,26 @@ static bool wait_for(cg_schedule *s, int from, int to)
     return true;
 }
 
-/* The group waits for all that compute the item, or what the item is computed from inside its readers. */
-static bool wait_for_item(cg_schedule *s, int position, int group)
+/* Goes on at an item that this visit has not seen. */
+static bool wait_for_unseen(cg_schedule *s, int position, int group, uint64_t visit)
 {
     for (;;) {
-        const cg_entry *item = &s->items[position];
+        cg_entry *item = &s->items[position];
+        if (item->visit == visit) return true;
+        item->visit = visit;
         if (item->kind == CG_ITEM_BUFFER || item->kind == CG_ITEM_VALUE) return true;
         if (item->group >= 0) return wait_for(s, item->group, group);
         const int count = cg_reads(item->node);
         for (int i = 1; i < count; i++)
-            if (!wait_for_item(s, item->node->inputs[i]->position, group)) return false;
+            if (!wait_for_unseen(s, item->node->inputs[i]->position, group, visit)) return false;
         position = item->node->inputs[0]->position;
     }
+}
+
+/* The group waits for all that compute the item, or what the item is computed from inside its readers. */
+static bool wait_for_item(cg_schedule *s, int position, int group)
+{
+    return wait_for_unseen(s, position, group, ++s->visit);
 }
 
 static bool is_replay(const cg_entry *item)

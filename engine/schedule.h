@@ -40,7 +40,7 @@ typedef struct cg_entry {
     int uses;       /* list in cg_schedule.uses, or -1 */
     int cost;       /* of one element, with what would be inlined into it */
     int pass;       /* while those of a group over rows are counted: the one that it is computed in; see chain.h */
-    uint64_t visit; /* when `pass` was found */
+    uint64_t visit; /* when `pass` was found, or a walk saw it last */
     cg_place place; /* once stored or a BUFFER */
 } cg_entry;
 

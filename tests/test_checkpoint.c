@@ -495,6 +495,24 @@ START_TEST(an_input_may_be_an_output)
 }
 END_TEST
 
+static void tanh_of_square(void *user, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    (void)user;
+    outputs[0] = cg_tanh(cg_square(inputs[0]));
+}
+
+/* Each step of the cotangent is a sum of two equal products: 2^24 ways lead through it. */
+START_TEST(what_a_segment_waits_for_is_walked_once)
+{
+    cg_tensor x = VECTOR(0.5, 0.6, 0.7), y, slope;
+    ck_assert(cg_checkpoint(tanh_of_square, NULL, &x, 1, &y, 1));
+    for (int i = 0; i < 24; i++) y = cg_mul(y, y);
+    cg_tensor loss = cg_sum(y);
+    ck_assert(cg_grad(&loss, 1, &x, 1, &slope));
+    EXPECT(slope, 0, 0, 0);
+}
+END_TEST
+
 static void leave_null(void *user, const cg_tensor *inputs, cg_tensor *outputs)
 {
     (void)user, (void)inputs, (void)outputs;
@@ -543,6 +561,7 @@ int main(void)
     tcase_add_test(cases, assignments_happen_once);
     tcase_add_test(cases, convolutions_pooling_and_statistics);
     tcase_add_test(cases, an_input_may_be_an_output);
+    tcase_add_test(cases, what_a_segment_waits_for_is_walked_once);
     tcase_add_test(cases, errors);
     suite_add_tcase(suite, cases);
     return run_tests(suite);
