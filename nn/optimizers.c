@@ -536,11 +536,18 @@ static bool apply_gradients(const cg_optimizer *optimizer, const cg_tensor *grad
            replace(optimizer, old, next);
 }
 
+static bool has_variables(const cg_optimizer *optimizer, const char *who, int count)
+{
+    if (count > 0) return true;
+    cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, who, "the optimizer has no variables to update");
+    return false;
+}
+
 bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients)
 {
     if (!optimizer || !gradients || !complete_slots(optimizer)) return false;
     const int count = cg_optimizer_count(optimizer);
-    if (!reserve_scratch(optimizer, count)) return false;
+    if (!has_variables(optimizer, "apply_gradients", count) || !reserve_scratch(optimizer, count)) return false;
     cg_scope scope = cg_scope_local(context_of(optimizer));
     const bool done = apply_gradients(optimizer, gradients, count);
     cg_scope_end(scope);
@@ -632,11 +639,7 @@ bool cg_minimize(cg_optimizer *optimizer, cg_tensor loss)
 {
     if (!optimizer || !is_loss(optimizer, "minimize", loss) || !complete_slots(optimizer)) return false;
     const int count = cg_optimizer_count(optimizer);
-    if (count == 0) {
-        cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, "minimize", "the optimizer has no variables to update");
-        return false;
-    }
-    if (!reserve_scratch(optimizer, count)) return false;
+    if (!has_variables(optimizer, "minimize", count) || !reserve_scratch(optimizer, count)) return false;
     cg_tensor penalties;
     cg_scope scope = cg_scope_local(context_of(optimizer));
     const bool done = sum_penalties(optimizer, &penalties) &&

@@ -729,6 +729,10 @@ START_TEST(an_optimizer_without_variables_says_so)
     ck_assert(!cg_minimize(cg_sgd_new(model), cg_sum(vector(start))));
     ck_assert_ptr_nonnull(strstr(cg_message(cg), "minimize: the optimizer has no variables to update"));
     cg_clear_error(cg);
+    cg_tensor none = {0};
+    ck_assert(!cg_apply_gradients(cg_sgd_new(model, .loss_scale = cg_dynamic_loss_scale()), &none));
+    ck_assert_ptr_nonnull(strstr(cg_message(cg), "apply_gradients: the optimizer has no variables to update"));
+    cg_clear_error(cg);
     cg_model_free(model);
 }
 END_TEST

@@ -69,7 +69,7 @@ CG_API cg_tensor cg_objective(cg_optimizer *optimizer, cg_tensor loss);
 /* The loss times the optimizer's loss scale, for gradients of a program's own; the loss itself without one. */
 CG_API cg_tensor cg_scale_loss(cg_optimizer *optimizer, cg_tensor loss);
 /* Assigns the updated values. `gradients`: one per variable of cg_optimizer_at, of its shape; with a loss scale, those
- * of cg_scale_loss. */
+ * of cg_scale_loss. Error: no variables. */
 CG_API bool cg_apply_gradients(cg_optimizer *optimizer, const cg_tensor *gradients);
 /* Objective, gradients, update: recorded as one call, not waited for, and expanded only where its plan is not known.
  * The objective's value is left in the optimizer. Error, at the forcing point: a loss that depends on none of the
