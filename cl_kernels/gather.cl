@@ -47,7 +47,7 @@ static void GATHER_SEGMENT(PARAMETERS, const int *numbers, bool inside, long fro
         const long begin = from + (long)i * stride;
         if (!inside) {
             *(__global GATHER_UNALIGNED *)(out + i) = 0;
-        } else if (GATHER_STRIDE && (ulong)begin <= (ulong)(GATHER_ELEMENTS - LANES * stride)) {
+        } else if (GATHER_STRIDE && begin >= 0 && begin <= GATHER_ELEMENTS - LANES * stride) {
             __global const REAL *source = GATHER_START + begin;
 #if GATHER_STRIDE == 2
             GATHER_VECTOR value;

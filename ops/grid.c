@@ -371,7 +371,8 @@ cg_tensor cg_grid_sample_with(cg_tensor x, cg_tensor grid, const cg_grid_sample_
     static const cg_grid_sample_options defaults;
     if (cg_shape_of(x).rank < 0 || cg_shape_of(grid).rank < 0 || !grid_fits(x, grid)) return (cg_tensor){0};
     const cg_dtype dtype = cg_floating_dtype(cg_promote(cg_dtype_of(x), cg_dtype_of(grid)));
-    return sample(cg_cast(x, dtype), cg_cast(grid, dtype), options ? options : &defaults);
+    const cg_dtype exact = cg_promote(dtype, CG_F32); /* places that f16 and bf16 could not tell apart */
+    return cg_cast(sample(cg_cast(x, exact), cg_cast(grid, exact), options ? options : &defaults), dtype);
 }
 
 /* The coordinates of the places along an axis of n elements, -1 to 1 over all of it. */
@@ -408,7 +409,8 @@ cg_tensor cg_affine_grid_with(cg_tensor theta, cg_shape size, const cg_affine_gr
         if (size.size[i] < 1)
             return cg_report(cg, CG_ERROR_ARGUMENT, "affine_grid", "spatial axis %d has an extent of %lld", i,
                              (long long)size.size[i]);
-    theta = cg_to_floating(theta);
+    const cg_dtype dtype = cg_floating_dtype(cg_dtype_of(theta));
+    theta = cg_cast(theta, cg_promote(dtype, CG_F32)); /* indices that f16 and bf16 could not tell apart */
     cg_tensor grid = column_of(theta, rank, rank);
     for (int j = rank - 1; j >= 0; j--) {
         cg_shape lattice = {.rank = rank + 2};
@@ -416,7 +418,7 @@ cg_tensor cg_affine_grid_with(cg_tensor theta, cg_shape size, const cg_affine_gr
         cg_tensor along = coordinates_along(theta, size.size[rank - 1 - j], options && options->align_corners);
         grid = cg_add(grid, cg_mul(column_of(theta, j, rank), cg_reshape(along, lattice)));
     }
-    return grid;
+    return cg_cast(grid, dtype);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */

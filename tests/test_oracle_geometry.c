@@ -198,6 +198,29 @@ START_TEST(dtypes)
 }
 END_TEST
 
+/* What is stored in two bytes is sampled as f32 is: places in a wide image differ by less than bf16 can tell. */
+START_TEST(narrow_dtypes_find_their_places)
+{
+    enum { WIDTH = 600, POINTS = 64 };
+    static const cg_dtype dtypes[] = {CG_F16, CG_BF16};
+    for (int d = 0; d < 2; d++) {
+        cg_tensor image = cg_cast(cg_uniform(cg, CG_SHAPE(1, 1, 2, WIDTH)), dtypes[d]);
+        cg_tensor grid = cg_cast(cg_uniform(cg, CG_SHAPE(1, 1, POINTS, 2), .low = -1, .high = 1), dtypes[d]);
+        cg_tensor wide = cg_grid_sample(cg_cast(image, CG_F32), cg_cast(grid, CG_F32));
+        cg_tensor both[] = {cg_cast(cg_grid_sample(image, grid), CG_F32), cg_cast(cg_cast(wide, dtypes[d]), CG_F32)};
+        float found[2][POINTS];
+        for (int i = 0; i < 2; i++) ck_assert(cg_read_floats(both[i], found[i], POINTS));
+        ck_assert_mem_eq(found[0], found[1], sizeof found[0]);
+        cg_tensor lattice = cg_affine_grid(cg_cast(cg_full(cg, CG_SHAPE(1, 2, 3), 1), dtypes[d]), CG_SHAPE(1, WIDTH));
+        cg_tensor rounded = cg_cast(cg_affine_grid(cg_full(cg, CG_SHAPE(1, 2, 3), 1), CG_SHAPE(1, WIDTH)), dtypes[d]);
+        float difference;
+        cg_tensor apart = cg_abs(cg_sub(cg_cast(lattice, CG_F32), cg_cast(rounded, CG_F32)));
+        ck_assert(cg_read_floats(cg_max(apart), &difference, 1));
+        ck_assert_float_eq(difference, 0);
+    }
+}
+END_TEST
+
 START_TEST(errors)
 {
     cg_tensor x = cg_ones(cg, CG_SHAPE(2, 1, 4, 3)), none = cg_ones(cg, CG_SHAPE(2, 1, 0));
@@ -253,6 +276,7 @@ int main(void)
     tcase_add_test(tests, places_that_are_none);
     tcase_add_test(tests, nothing_at_all);
     tcase_add_test(tests, dtypes);
+    tcase_add_test(tests, narrow_dtypes_find_their_places);
     tcase_add_test(tests, errors);
     suite_add_tcase(suite, tests);
     return run_suite(suite);
