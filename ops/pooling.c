@@ -24,13 +24,22 @@ static bool infer_pooled(const cg_call *call, cg_inferred *result, bool backward
     return fits || cg_op_error(call, "%s does not have the extents of such windows", cg_input_text(call, 0));
 }
 
-/* Planes, each pooled by itself; and the windows as parameters. */
+/* Planes, each pooled by itself; and the windows as parameters. Windows p18 to before p19 of a row can be met many at a
+ * time: they lie inside x, and their elements are next to each other or every second one. */
 static int64_t launch_windows(const cg_call *call, cg_launch *launch)
 {
+    const int rank = cg_window_rank(call);
+    const cg_window w = cg_window_of(call, rank - 1);
+    const int64_t last = (w.size + w.before - cg_window_reach(&w)) / w.stride;
     int64_t planes = 1;
-    for (int i = 0; i < call->input_shapes[0].rank - cg_window_rank(call); i++) planes *= call->input_shapes[0].size[i];
+    for (int i = 0; i < call->input_shapes[0].rank - rank; i++) planes *= call->input_shapes[0].size[i];
     *launch = (cg_launch){0};
     cg_window_parameters(call, launch);
+    launch->parameter_count += 2;
+    if (w.dilation == 1 && w.stride <= 2 && w.extent >= w.stride) {
+        launch->parameters[18] = (w.before + w.stride - 1) / w.stride;
+        launch->parameters[19] = last < w.count ? last + 1 : w.count;
+    }
     return planes;
 }
 
@@ -48,18 +57,61 @@ static bool launch_planes(const cg_call *call, cg_launch *launch)
     return true;
 }
 
-/* A loop over the elements `c` of window `o` along an axis with these numbers, from the first that is not padding. */
-#define ELEMENTS(c, o, size, extent, count, stride, dilation, before) \
-    "const long " c "_step = " extent " ? " dilation " : 1;\n" \
-    "long " c "_first = " extent " ? " o " * " stride " - " before " : " o " * " size " / " count ";\n" \
-    "const long " c "_end = min(" size ", " extent " ? " c "_first + (" extent " - 1) * " dilation " + 1\n" \
-    "    : ((" o " + 1) * " size " + " count " - 1) / " count ");\n" \
-    "if (" c "_first < 0) " c "_first += (" c "_step - 1 - " c "_first) / " c "_step * " c "_step;\n"
-#define ELEMENTS_Z ELEMENTS("z", "oz", "p0", "p1", "p2", "p3", "p4", "p5")
-#define ELEMENTS_Y ELEMENTS("y", "oy", "p6", "p7", "p8", "p9", "p10", "p11")
-#define ELEMENTS_X ELEMENTS("x", "ox", "p12", "p13", "p14", "p15", "p16", "p17")
-#define EACH(c) "for (long " c " = " c "_first; " c " < " c "_end; " c " += " c "_step)\n"
-#define ROW "const long oy = i % p8, oz = i / p8 % p2, plane = i / (p8 * p2) * (p0 * p6 * p12);\n" ELEMENTS_Z ELEMENTS_Y
+/* OpenCL C: loops over the elements `c` of window `o` along an axis with these numbers, from the first that is not
+ * padding. */
+#define LOOPS \
+    "#define WINDOW(c, o, size, extent, count, stride, dilation, before) \\\n" \
+    "    const long c##_step = extent ? dilation : 1; \\\n" \
+    "    long c##_first = extent ? o * stride - before : o * size / count; \\\n" \
+    "    const long c##_end = min(size, extent ? c##_first + (extent - 1) * dilation + 1 \\\n" \
+    "                                          : ((o + 1) * size + count - 1) / count); \\\n" \
+    "    if (c##_first < 0) c##_first += (c##_step - 1 - c##_first) / c##_step * c##_step\n" \
+    "#define WINDOW_Z WINDOW(z, oz, p0, p1, p2, p3, p4, p5)\n" \
+    "#define WINDOW_Y WINDOW(y, oy, p6, p7, p8, p9, p10, p11)\n" \
+    "#define WINDOW_X WINDOW(x, ox, p12, p13, p14, p15, p16, p17)\n" \
+    "#define EACH(c) for (long c = c##_first; c < c##_end; c += c##_step)\n"
+
+/* OpenCL C: a row of results. START(LANES) begins as many of them, or with nothing in its place one; MEET(LANES) adds
+ * `value`, which is at `from + at` of a plane that begins at `plane`; STORE(LANES) and STORE_ONE keep them. The last
+ * block of a row may begin within the one before. Nothing is loaded from behind a block's last window. */
+#define ROW \
+    "#define VALUES(LANES) CG_JOIN(OUT0_T, LANES)\n" \
+    "#define FOLD(LANES, LOAD) \\\n" \
+    "    START(LANES); \\\n" \
+    "    EACH(z) EACH(y) EACH(x) { \\\n" \
+    "        const long at = (z * p6 + y) * p12 + x; \\\n" \
+    "        __global const IN0_T *element = in0 + plane + from + at; \\\n" \
+    "        const VALUES(LANES) value = LOAD; \\\n" \
+    "        MEET(LANES); \\\n" \
+    "    }\n" \
+    "#define BLOCK(LANES, TWICE) \\\n" \
+    "    if (p18 <= ox && ox < p19 && p19 - p18 >= LANES) { \\\n" \
+    "        ox = min(ox, p19 - LANES); \\\n" \
+    "        const long from = ox * p15 - p17, x_first = 0, x_end = p13, x_step = 1; \\\n" \
+    "        FOLD(LANES, p15 == 1 ? vload##LANES(0, element) \\\n" \
+    "                    : x == 0 ? vload##TWICE(0, element).even : vload##TWICE(0, element - 1).odd) \\\n" \
+    "        STORE(LANES); \\\n" \
+    "        ox += LANES - 1; \\\n" \
+    "        continue; \\\n" \
+    "    }\n" \
+    "const long oy = i % p8, oz = i / p8 % p2, plane = i / (p8 * p2) * (p0 * p6 * p12), row = i * p14;\n" \
+    "WINDOW_Z;\n" \
+    "WINDOW_Y;\n" \
+    "for (long ox = 0; ox < p14; ox++) {\n" \
+    "#if CG_LANES > 1\n" \
+    "    BLOCK(8, 16)\n" \
+    "    BLOCK(4, 8)\n" \
+    "#endif\n" \
+    "    const long from = 0;\n" \
+    "    WINDOW_X;\n" \
+    "    FOLD(, *element)\n" \
+    "    STORE_ONE;\n" \
+    "}\n" \
+    "#undef BLOCK\n" \
+    "#undef START\n" \
+    "#undef MEET\n" \
+    "#undef STORE\n" \
+    "#undef STORE_ONE\n"
 
 /* ---- put, take: elements of channels, by their places in them ---------------------------------------------------- */
 
@@ -250,19 +302,22 @@ static const cg_op max_op = {
     .inputs = 1,
     .outputs = 2,
     .infer = max_infer,
-    .source = ROW "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    OUT0_T largest = -INFINITY;\n"
-                  "    long place = -1;\n"
-                  "    " EACH("z") "    " EACH("y") "    " EACH(
-                      "x") "    {\n"
-                           "        const long at = (z * p6 + y) * p12 + x;\n"
-                           "        const OUT0_T value = in0[plane + at];\n"
-                           "        const bool wins = place < 0 || value > largest || value != value;\n"
-                           "        largest = wins ? value : largest;\n"
-                           "        place = wins ? at : place;\n"
-                           "    }\n"
-                           "    out0[i * p14 + ox] = largest;\n"
-                           "    out1[i * p14 + ox] = (int)place;\n"
-                           "}\n",
+    .source = LOOPS
+    "#define PLACES_OF_float int\n"
+    "#define PLACES_OF_double long\n"
+    "#define PLACES(LANES) CG_JOIN(CG_JOIN(PLACES_OF_, OUT0_T), LANES)\n"
+    "#define START(LANES) \\\n"
+    "    VALUES(LANES) largest = -INFINITY; \\\n"
+    "    PLACES(LANES) place = (PLACES(LANES))((z_first * p6 + y_first) * p12 + x_first)\n"
+    "#define MEET(LANES) \\\n"
+    "    const PLACES(LANES) wins = value > largest || value != value; \\\n"
+    "    largest = wins ? value : largest; \\\n"
+    "    place = wins ? (PLACES(LANES))(at) : place\n"
+    "#define STORE(LANES) \\\n"
+    "    vstore##LANES(largest, 0, out0 + row + ox); \\\n"
+    "    vstore##LANES(convert_int##LANES(place) + (int)from + (int)p15 * CG_LANE_NUMBERS(int, LANES), \\\n"
+    "                  0, out1 + row + ox)\n"
+    "#define STORE_ONE out0[row + ox] = largest, out1[row + ox] = place\n" ROW,
     .launch = launch_rows,
     .vjp = max_vjp,
     .text = {.formula = "the largest element of each window",
@@ -304,29 +359,59 @@ static const cg_op sum_op = {
     .kind = CG_OP_KERNEL,
     .inputs = 1,
     .infer = sum_infer,
-    .source = ROW "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    OUT0_T sum = 0;\n"
-                  "    " EACH("z") "    " EACH("y") "    " EACH("x") "    sum += in0[plane + (z * p6 + y) * p12 + x];\n"
-                                                                     "    out0[i * p14 + ox] = sum;\n"
-                                                                     "}\n",
+    .source = LOOPS "#define START(LANES) VALUES(LANES) sum = 0\n"
+                    "#define MEET(LANES) sum += value\n"
+                    "#define STORE(LANES) vstore##LANES(sum, 0, out0 + row + ox)\n"
+                    "#define STORE_ONE out0[row + ox] = sum\n" ROW,
     .launch = launch_rows,
     .vjp = sum_vjp,
     .text = {.formula = "the sum of each window", .internal = true},
     SAMPLES(window_samples),
 };
 
-/* An item owns a channel, so that the order of the additions is that of the windows. */
+/* An item owns a channel, so that the order of the additions is that of the windows. In a block the elements of each
+ * are met backwards for that: the last of one may be the first of a later one. */
 static const cg_op spread_op = {
     .name = "pool_spread",
     .kind = CG_OP_KERNEL,
     .inputs = 1,
     .infer = spread_infer,
-    .source = "__global OUT0_T *channel = out0 + i * (p0 * p6 * p12);\n"
-              "__global const IN0_T *from = in0 + i * (p2 * p8 * p14);\n"
-              "for (long k = 0; k < p0 * p6 * p12; k++) channel[k] = 0;\n"
-              "for (long oz = 0; oz < p2; oz++) {\n" ELEMENTS_Z "for (long oy = 0; oy < p8; oy++) {\n" ELEMENTS_Y
-              "for (long ox = 0; ox < p14; ox++) {\n" ELEMENTS_X "    const OUT0_T value = *from++;\n"
-              "    " EACH("z") "    " EACH("y") "    " EACH("x") "    channel[(z * p6 + y) * p12 + x] += value;\n"
-                                                                 "}}}\n",
+    .source = LOOPS "#define BLOCK(LANES, TWICE) \\\n"
+                    "    if (p18 <= ox && ox + LANES <= p19) { \\\n"
+                    "        const CG_JOIN(OUT0_T, LANES) value = vload##LANES(0, from + ox); \\\n"
+                    "        EACH(z) EACH(y) for (long x = p13 - 1; x >= 0; x--) { \\\n"
+                    "            __global OUT0_T *to = channel + (z * p6 + y) * p12 + ox * p15 - p17 + x; \\\n"
+                    "            if (p15 == 1) { \\\n"
+                    "                vstore##LANES(vload##LANES(0, to) + value, 0, to); \\\n"
+                    "            } else { \\\n"
+                    "                CG_JOIN(OUT0_T, TWICE) both = vload##TWICE(0, to - (x > 0)); \\\n"
+                    "                if (x > 0) both.odd += value; \\\n"
+                    "                else both.even += value; \\\n"
+                    "                vstore##TWICE(both, 0, to - (x > 0)); \\\n"
+                    "            } \\\n"
+                    "        } \\\n"
+                    "        ox += LANES - 1; \\\n"
+                    "        continue; \\\n"
+                    "    }\n"
+                    "__global OUT0_T *channel = out0 + i * (p0 * p6 * p12);\n"
+                    "__global const IN0_T *from = in0 + i * (p2 * p8 * p14);\n"
+                    "for (long k = 0; k < p0 * p6 * p12; k++) channel[k] = 0;\n"
+                    "for (long oz = 0; oz < p2; oz++) {\n"
+                    "    WINDOW_Z;\n"
+                    "    for (long oy = 0; oy < p8; oy++, from += p14) {\n"
+                    "        WINDOW_Y;\n"
+                    "        for (long ox = 0; ox < p14; ox++) {\n"
+                    "#if CG_LANES > 1\n"
+                    "            BLOCK(8, 16)\n"
+                    "            BLOCK(4, 8)\n"
+                    "#endif\n"
+                    "            WINDOW_X;\n"
+                    "            const OUT0_T value = from[ox];\n"
+                    "            EACH(z) EACH(y) EACH(x) channel[(z * p6 + y) * p12 + x] += value;\n"
+                    "        }\n"
+                    "    }\n"
+                    "}\n"
+                    "#undef BLOCK\n",
     .launch = launch_planes,
     .vjp = spread_vjp,
     .text = {.formula = "each element the sum of the windows that hold it: the derivative of pool_sum",

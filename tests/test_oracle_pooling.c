@@ -20,6 +20,10 @@ static const struct {
     {CG_SHAPE(2, 3, 2),
      CG_SHAPE(2, 2, 3),
      {.stride = {2, 1, 2}, .before = {0, 1, 1}, .after = {0, 1, 1}, .ceil_mode = true}},
+    /* Rows long enough for blocks of windows, the last of them not whole. */
+    {CG_SHAPE(3, 3), CG_SHAPE(2, 8), {.stride = {2, 2}, .before = {1, 1}, .after = {1, 1}}},
+    {CG_SHAPE(2, 3), CG_SHAPE(2, 20), {.stride = {2, 1}, .before = {0, 1}, .after = {0, 1}}},
+    {CG_SHAPE(2, 2), CG_SHAPE(1, 1), {.stride = {2, 2}}},
 };
 enum { FORMS = sizeof forms / sizeof *forms };
 
@@ -76,6 +80,24 @@ START_TEST(nothing_is_left_out)
 }
 END_TEST
 
+/* Many windows at once: of equal elements the first wins, and of several NaN the last. */
+START_TEST(ties_and_nan_in_rows)
+{
+    enum { COUNT = 11 };
+    array x = array_new(CG_F32, CG_SHAPE(1, 1, 2, 2 * COUNT)), largest = array_new(CG_F32, CG_SHAPE(1, 1, 1, COUNT)),
+          places = array_new(CG_I32, CG_SHAPE(1, 1, 1, COUNT));
+    for (int i = 0; i < COUNT; i++) {
+        const double value = i % 3 == 0 ? -INFINITY : i % 3 == 1 ? 1 : NAN;
+        for (int k = 0; k < 4; k++) x.at[k / 2 * 2 * COUNT + 2 * i + k % 2] = value;
+        largest.at[i] = value;
+        places.at[i] = 2 * i + (i % 3 == 2 ? 2 * COUNT + 1 : 0);
+    }
+    cg_tensor indices, pooled = cg_max_pool_indices(tensor_of(x), CG_SHAPE(2, 2), &indices);
+    expect_array(pooled, largest);
+    expect_array(indices, places);
+}
+END_TEST
+
 START_TEST(ties_padding_and_nan)
 {
     cg_tensor indices, x = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 5), 2, 2, -INFINITY, -INFINITY, NAN));
@@ -123,6 +145,7 @@ int main(void)
     tcase_add_test(tests, means);
     tcase_add_test(tests, norms);
     tcase_add_test(tests, nothing_is_left_out);
+    tcase_add_test(tests, ties_and_nan_in_rows);
     tcase_add_test(tests, ties_padding_and_nan);
     tcase_add_test(tests, errors);
     suite_add_tcase(suite, tests);
