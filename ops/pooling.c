@@ -1,7 +1,7 @@
 /* Pooling. Kernels know one description of windows, cg_window along always three axes; with an extent of 0 the windows
  * are the bins of adaptive pooling. Maxima carry the places where they were found: their derivative puts cotangents
  * there, whose derivative takes them from there. Sums over windows and their transpose are each other's derivative;
- * means and norms are made of them. */
+ * means and norms of windows are made of them. */
 #include "ops/windows.h"
 
 #include <clgrad/pooling.h>
@@ -623,7 +623,11 @@ cg_tensor cg_global_max_pool(cg_tensor x)
 
 cg_tensor cg_global_average_pool(cg_tensor x)
 {
-    return without_places(cg_adaptive_average_pool(x, single_bins(x)));
+    request r = {.op = "global_average_pool", .x = x};
+    if (!place_bins(&r, single_bins(x))) return (cg_tensor){0};
+    cg_axes spatial = {.count = r.rank};
+    for (int i = 0; i < r.rank; i++) spatial.axis[i] = 2 + i;
+    return cg_mean(r.x, .axes = spatial);
 }
 
 /* ------------------------------------------------------------------------------------------------------------------ */
@@ -679,7 +683,7 @@ static const cg_op_function functions[] = {
       .pytorch = "amax",
       .dtypes = "any → floating"}},
     {"global_average_pool",
-     "pool_sum",
+     "mean",
      {.formula = "the mean of each channel: [batch, channels]",
       .call = "x",
       .keras = "layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D",
