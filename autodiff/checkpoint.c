@@ -74,10 +74,23 @@ static bool run_segment(cg_context *cg, cg_segment_function function, void *user
     return done;
 }
 
+/* A segment begins in the context of its inputs. Without any, that of what the function records is told. */
+static void report_no_inputs(cg_segment_function function, void *user, const cg_tensor *inputs, cg_tensor *outputs,
+                             int count)
+{
+    cg_context *cg = NULL;
+    for (int i = 0; i < count; i++) outputs[i] = (cg_tensor){0};
+    function(user, inputs, outputs);
+    for (int i = 0; i < count && !cg; i++) cg = cg_context_of(outputs[i]);
+    cg_report(cg, CG_ERROR_ARGUMENT, "checkpoint",
+              "a segment without inputs; one of the tensors that it reads will do");
+}
+
 /* The function writes to an array of its own: `outputs` may be `inputs`. */
 bool cg_checkpoint(cg_segment_function function, void *user, const cg_tensor *inputs, int input_count,
                    cg_tensor *outputs, int output_count)
 {
+    if (input_count < 1) report_no_inputs(function, user, inputs, outputs, output_count);
     cg_context *cg = check_inputs(inputs, input_count);
     cg_tensor *results = cg ? cg_host_allocate(cg, ((size_t)output_count + 1) * sizeof *results) : NULL;
     const bool done = results && run_segment(cg, function, user, inputs, results, output_count);

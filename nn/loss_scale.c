@@ -4,6 +4,7 @@
 
 #include "nn/options.h"
 #include <clgrad/ops.h>
+#include <float.h>
 
 cg_loss_scale cg_static_loss_scale(double factor)
 {
@@ -22,8 +23,9 @@ cg_scaling cg_scaling_of(cg_loss_scale scale)
 
 bool cg_loss_scale_fits(cg_context *cg, const char *who, cg_loss_scale scale)
 {
-    return cg_number_fits(cg, who, "the factor of the loss scale", scale.factor, 0, INFINITY) &&
-           cg_number_fits(cg, who, "the growth steps of the loss scale", scale.growth_steps, 0, INFINITY);
+    const bool is_none = scale.factor == 0 && scale.growth_steps == 0;
+    return cg_number_fits(cg, who, "the growth steps of the loss scale", scale.growth_steps, 0, INFINITY) &&
+           (is_none || cg_number_fits(cg, who, "the factor of the loss scale", scale.factor, FLT_MIN, FLT_MAX));
 }
 
 bool cg_scale_state_reset(cg_variable *variable, cg_loss_scale scale, int state)

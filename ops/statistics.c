@@ -230,9 +230,12 @@ static const cg_op bincount_op = {
 
 cg_tensor cg_bincount_with(cg_tensor indices, int64_t bins, const cg_bincount_options *options)
 {
-    if (cg_is_null(indices)) return indices;
-    cg_tensor weights = options && !cg_is_null(options->weights) ? options->weights
-                                                                 : cg_constant(cg_context_of(indices), CG_I32, 1);
+    cg_context *cg = cg_context_of(indices);
+    cg_tensor weights = options ? options->weights : (cg_tensor){0};
+    if (cg_is_null(weights)) {
+        if (!cg || cg_status(cg) != CG_OK) return weights; /* they may be what failed */
+        weights = cg_constant(cg, CG_I32, 1);
+    }
     if (cg_dtype_of(weights) == CG_U8) weights = cg_cast(weights, CG_I32); /* as in cg_sum */
     return cg_apply(&bincount_op, (cg_tensor[]){indices, weights}, 2, &bins, 1);
 }

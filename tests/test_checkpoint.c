@@ -525,6 +525,12 @@ static void add_wrongly(void *user, const cg_tensor *inputs, cg_tensor *outputs)
     outputs[1] = cg_add(inputs[0], VECTOR(1, 2));
 }
 
+static void make_vector(void *user, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    (void)user, (void)inputs;
+    outputs[0] = VECTOR(1, 2);
+}
+
 START_TEST(errors)
 {
     cg_tensor x = VECTOR(1, 2, 3), outputs[2], null = {0};
@@ -540,6 +546,8 @@ START_TEST(errors)
     cg_scope_end(scope);
     ck_assert(!cg_checkpoint(copy_input, NULL, &dead, 1, outputs, 1));
     expect_error(CG_ERROR_ARGUMENT, "checkpoint: a tensor is used after the end of its scope");
+    ck_assert(!cg_checkpoint(make_vector, NULL, NULL, 0, outputs, 1) && cg_is_null(outputs[0]));
+    expect_error(CG_ERROR_ARGUMENT, "checkpoint: a segment without inputs");
 }
 END_TEST
 

@@ -290,10 +290,15 @@ START_TEST(bad_factors)
 {
     cg_variable *w;
     cg_model *model = new_model(&w);
-    ck_assert_ptr_null(cg_sgd_new(model, .loss_scale = {.factor = -1}));
-    expect_error(CG_ERROR_ARGUMENT, "sgd: the factor of the loss scale is -1; it must be finite and at least 0");
-    ck_assert_ptr_null(cg_adam_new(model, .loss_scale = {.factor = INFINITY}));
-    expect_error(CG_ERROR_ARGUMENT, "adam: the factor of the loss scale is inf");
+    const double factors[] = {-1, INFINITY, NAN, 1e39, 1e-39, 0};
+    for (int i = 0; i < 6; i++) {
+        char message[96];
+        snprintf(message, sizeof message, "the factor of the loss scale is %g; it must be at least", factors[i]);
+        ck_assert_ptr_null(cg_adam_new(model, .loss_scale = {.factor = factors[i], .growth_steps = 10}));
+        expect_error(CG_ERROR_ARGUMENT, message);
+        ck_assert(factors[i] == 0 || !cg_sgd_new(model, .loss_scale = cg_static_loss_scale(factors[i])));
+        if (factors[i] != 0) expect_error(CG_ERROR_ARGUMENT, message);
+    }
     ck_assert_ptr_null(cg_adam_new(model, .loss_scale = {.factor = 2, .growth_steps = -1}));
     expect_error(CG_ERROR_ARGUMENT, "adam: the growth steps of the loss scale is -1");
     cg_optimizer *plain = cg_sgd_new(model);

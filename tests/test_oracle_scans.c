@@ -328,6 +328,10 @@ START_TEST(errors)
               cg_is_null(cg_top_k(no_tensor, 1, 0, NULL)) && cg_is_null(cg_median(no_tensor)) &&
               cg_is_null(cg_bincount(no_tensor, 3)) && cg_is_null(cg_gather_along(no_tensor, no_tensor, 0)));
     ck_assert_int_eq(cg_status(cg), CG_OK);
+    /* Weights that failed are not weights left out, once the error is cleared either. */
+    cg_tensor counted = cg_bincount(indices, 2, .weights = cg_add(indices, cg_ones(cg, CG_SHAPE(2))));
+    expect_error(cg_add(counted, x), "add: shapes [3,4] and [2] do not broadcast: sizes 4 and 2 differ");
+    ck_assert(cg_is_null(counted));
 }
 END_TEST
 

@@ -45,7 +45,8 @@ CG_API bool cg_custom_gradient(const cg_tensor *inputs, int input_count, const c
  * the function without this: random ops give the same numbers again, statistics that it assigns to variables are
  * assigned once. Segments may follow each other, and lie in each other: layers in sqrt(n) segments keep about 2 sqrt(n)
  * layers' values instead of n. Without differentiation it changes nothing. CLGRAD_LOG=plan tells what it saves; see
- * docs/memory.md. False, with all outputs null, after an error in the function, or if it leaves an output null.
+ * docs/memory.md. False, with all outputs null, after an error in the function, or if it leaves an output null. Error:
+ * no inputs; a segment of variables alone may be given the value of one.
  * (torch.utils.checkpoint, jax.checkpoint, tf.recompute_grad.) */
 typedef void (*cg_segment_function)(void *user, const cg_tensor *inputs, cg_tensor *outputs);
 CG_API bool cg_checkpoint(cg_segment_function function, void *user, const cg_tensor *inputs, int input_count,

@@ -8,7 +8,7 @@
 CG_BEGIN
 
 /* Belongs to its model and is freed with it. The functions that make one return NULL after an error: numbers that are
- * not finite, learning rates, deltas or loss scales below 0, momenta or betas outside [0, 1). */
+ * not finite, learning rates or deltas below 0, momenta or betas outside [0, 1), loss scales that f32 cannot hold. */
 typedef struct cg_optimizer cg_optimizer;
 
 /* Loss scaling, for gradients that f16 cannot hold: the objective is multiplied by a factor before it is
@@ -20,7 +20,7 @@ typedef struct cg_optimizer cg_optimizer;
  * device: no step waits for it, and all have one plan. Its state: "loss_scale/factor", "loss_scale/steps" (finite ones
  * in a row) and "loss_scale/skipped" (updates left out, which are not counted in Adam's t). */
 typedef struct cg_loss_scale {
-    double factor;    /* to begin with, if it is dynamic; 0, the default: no scaling */
+    double factor;    /* above 0; to begin with, if it is dynamic; 0 and static, the default: no scaling */
     int growth_steps; /* 0: static */
 } cg_loss_scale;
 CG_API cg_loss_scale cg_static_loss_scale(double factor);

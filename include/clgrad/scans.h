@@ -100,8 +100,8 @@ CG_API cg_tensor cg_median_with(cg_tensor x, const cg_reduce_options *options);
 
 /* How often each of 0, ..., bins - 1 is among the indices, of any shape, i32; or the sum of the weights, of the same
  * shape, at each, in their dtype, of u8 an i32 (NumPy, PyTorch: bincount; TensorFlow: math.bincount). Indices are i32
- * or u8; one outside, negative ones included, is reported at the next read, and not counted. Errors: weights of another
- * shape, or bools; negative bins. */
+ * or u8; one outside, negative ones included, is reported at the next read, and not counted. After an error weights
+ * that are null count as failed, and so is the result. Errors: weights of another shape, or bools; negative bins. */
 typedef struct cg_bincount_options {
     char unset_;
     cg_tensor weights;
