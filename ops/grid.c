@@ -245,6 +245,7 @@ static cg_tensor reflected(const line *l, cg_tensor u)
     const bool corners = l->options->align_corners;
     const double low = corners ? 0 : -0.5, span = (double)l->n - corners;
     if (span == 0) return cg_mul(u, number(l, 0));
+    u = cg_where(cg_is_nan(u), cg_stop_gradient(u), u); /* the derivative of |NaN| is NaN */
     cg_tensor distance = cg_abs(cg_sub(u, number(l, low)));
     cg_tensor flips = cg_floor(cg_div(distance, number(l, span)));
     cg_tensor beyond = cg_sub(distance, cg_mul(flips, number(l, span)));
@@ -282,6 +283,14 @@ typedef struct taps {
     cg_tensor elements, exist, weights;
 } taps;
 
+/* How far u is beyond the element: 0 where it is no number, so that what is multiplied by the weights of taps that do
+ * not exist stays 0. */
+static cg_tensor beyond(const line *l, cg_tensor u, cg_tensor element)
+{
+    cg_tensor t = cg_sub(u, element);
+    return cg_where(cg_is_nan(t), number(l, 0), t);
+}
+
 static taps taps_along(const line *l, cg_tensor component, cg_tensor k)
 {
     const cg_grid_sample_options *o = l->options;
@@ -291,7 +300,7 @@ static taps taps_along(const line *l, cg_tensor component, cg_tensor k)
     if (!cubic) u = padded(l, u);
     taps result = {.weights = number(l, 1)};
     cg_tensor element = cg_stop_gradient(o->interpolation == CG_NEAREST ? cg_round(u) : cg_floor(u));
-    if (o->interpolation != CG_NEAREST) result.weights = weight_of(l, cg_sub(u, element), k);
+    if (o->interpolation != CG_NEAREST) result.weights = weight_of(l, beyond(l, u, element), k);
     element = cg_add(element, cubic ? cg_sub(k, number(l, 1)) : k);
     if (cubic) element = cg_stop_gradient(padded(l, element));
     result.exist = cg_logical_and(cg_greater_equal(element, number(l, 0)), cg_less_equal(element, number(l, last)));
@@ -430,8 +439,8 @@ static const cg_op_function functions[] = {
      {.formula = "x at the places that a grid [batch, points.., axes] names by coordinates from -1 to 1, the last axis "
                  "first",
       .call = "x, grid, .interpolation, .padding, .align_corners",
-      .edges = "0 at a NaN; subgradients in the grid: that from above where a coordinate meets an element, 0 at the "
-               "outermost ones with BORDER and REFLECTION; NEAREST: derivative 0",
+      .edges = "0 at a NaN, as its derivative; subgradients in the grid: that from above where a coordinate meets an "
+               "element, 0 at the outermost ones with BORDER and REFLECTION; NEAREST: derivative 0",
       .pytorch = "nn.functional.grid_sample",
       .dtypes = "any → floating"}},
     {"affine_grid",

@@ -213,6 +213,13 @@ static void sums_vjp(const cg_vjp *v, cg_tensor *result)
         result[2] = cg_reshape(cg_sum_to_shape(cg_mul(cotangent, cg_gather(x, places, along)), wide), table);
 }
 
+/* Of two rows: what weighs nothing counts for nothing, infinite or not, since rows that fill a table up name any place.
+ * First where nothing is behind the axis, then for elements that lie side by side there. */
+#define ONE "(weight[j] != 0 ? weight[j] * from[place[j]] : 0)"
+#define OTHER "(weight[j + next] != 0 ? weight[j + next] * from[place[j + next]] : 0)"
+#define ONE_BEHIND "(u != 0 ? u * a[c] : 0)"
+#define OTHER_BEHIND "(v != 0 ? v * b[c] : 0)"
+
 static const cg_op sums_op = {
     .name = "weighted_sums",
     .kind = CG_OP_KERNEL,
@@ -228,13 +235,11 @@ static const cg_op sums_op = {
               "        __global const IN2_T *restrict weight = in2 + m * p1;\n"
               "        const long next = m + 1 < p3 ? p1 : 0;\n"
               "        if (next == 0)\n"
-              "            for (long j = begin; j < end; j++) to[j] = weight[j] * from[place[j]];\n"
+              "            for (long j = begin; j < end; j++) to[j] = " ONE ";\n"
               "        else if (m == 0)\n"
-              "            for (long j = begin; j < end; j++)\n"
-              "                to[j] = weight[j] * from[place[j]] + weight[j + next] * from[place[j + next]];\n"
+              "            for (long j = begin; j < end; j++) to[j] = " ONE " + " OTHER ";\n"
               "        else\n"
-              "            for (long j = begin; j < end; j++)\n"
-              "                to[j] += weight[j] * from[place[j]] + weight[j + next] * from[place[j + next]];\n"
+              "            for (long j = begin; j < end; j++) to[j] += " ONE " + " OTHER ";\n"
               "    }\n"
               "} else {\n"
               "    const long j = row % p1, end = min(begin + p4, p2);\n"
@@ -246,16 +251,16 @@ static const cg_op sums_op = {
               "        __global const IN0_T *restrict b = slab + in1[m * p1 + next + j] * p2;\n"
               "        const IN2_T u = in2[m * p1 + j], v = in2[m * p1 + next + j];\n"
               "        if (next == 0)\n"
-              "            for (long c = begin; c < end; c++) to[c] = u * a[c];\n"
+              "            for (long c = begin; c < end; c++) to[c] = " ONE_BEHIND ";\n"
               "        else if (m == 0)\n"
-              "            for (long c = begin; c < end; c++) to[c] = u * a[c] + v * b[c];\n"
+              "            for (long c = begin; c < end; c++) to[c] = " ONE_BEHIND " + " OTHER_BEHIND ";\n"
               "        else\n"
-              "            for (long c = begin; c < end; c++) to[c] += u * a[c] + v * b[c];\n"
+              "            for (long c = begin; c < end; c++) to[c] += " ONE_BEHIND " + " OTHER_BEHIND ";\n"
               "    }\n"
               "}\n",
     .launch = sums_launch,
     .vjp = sums_vjp,
-    .text = {.formula = "Σ weights[m, j] · x[.., places[m, j], ..] over m", .internal = true},
+    .text = {.formula = "Σ weights[m, j] · x[.., places[m, j], ..] over the m that weigh anything", .internal = true},
     SAMPLES(sums_samples),
 };
 

@@ -172,6 +172,31 @@ START_TEST(places_that_are_none)
     cg_tensor x = cg_ones(cg, CG_SHAPE(1, 1, 2, 2));
     cg_tensor grid = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 4, 2), NAN, 0, 1e30, 0, 0, -INFINITY, 0, 0));
     expect_array(cg_grid_sample(x, grid), ARRAY(CG_F32, CG_SHAPE(1, 1, 1, 4), 0, 0, 0, 1));
+    static const cg_interpolation interpolations[] = {CG_NEAREST, CG_LINEAR, CG_CUBIC};
+    cg_tensor nowhere = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 3, 2), NAN, 0.3, 0.3, NAN, NAN, NAN));
+    for (int i = 0; i < 9; i++) {
+        cg_tensor y = cg_grid_sample(x, nowhere, .interpolation = interpolations[i % 3], .padding = i / 3);
+        expect_array(y, array_new(CG_F32, CG_SHAPE(1, 1, 1, 3)));
+        expect_array(gradient_of(y, no_tensor, nowhere), array_new(CG_F32, CG_SHAPE(1, 1, 3, 2)));
+        expect_array(gradient_of(y, no_tensor, x), array_new(CG_F32, CG_SHAPE(1, 1, 2, 2)));
+    }
+}
+END_TEST
+
+/* What is infinite, or no number, stays with the elements that it belongs to: a result that is one of two places at a
+ * distance of 3 / 5 goes into no other element, and an element that no result takes gets nothing. */
+START_TEST(infinite_cotangents)
+{
+    cg_tensor row = cg_ones(cg, CG_SHAPE(1, 1, 3)), two = cg_ones(cg, CG_SHAPE(1, 1, 3, 2));
+    cg_tensor g = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 5), 1, 2, 3, 4, INFINITY));
+    cg_tensor wide = tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 5, 2), 1, 1, 2, 2, 3, 3, 4, 4, INFINITY, NAN));
+    expect_about(gradient_of(cg_resize(row, CG_SHAPE(5)), g, row),
+                 ARRAY(CG_F32, CG_SHAPE(1, 1, 3), 2.2, 5.4, INFINITY));
+    expect_about(gradient_of(cg_resize(two, CG_SHAPE(5, 2)), wide, two),
+                 ARRAY(CG_F32, CG_SHAPE(1, 1, 3, 2), 2.2, 2.2, 5.4, 5.4, INFINITY, NAN));
+    cg_tensor taken = cg_resize(row, CG_SHAPE(1), .interpolation = CG_NEAREST);
+    expect_about(gradient_of(taken, tensor_of(ARRAY(CG_F32, CG_SHAPE(1, 1, 1), INFINITY)), row),
+                 ARRAY(CG_F32, CG_SHAPE(1, 1, 3), 0, INFINITY, 0));
 }
 END_TEST
 
@@ -274,6 +299,7 @@ int main(void)
     tcase_add_test(tests, an_identity_samples_as_resizing_does);
     tcase_add_test(tests, there_and_back);
     tcase_add_test(tests, places_that_are_none);
+    tcase_add_test(tests, infinite_cotangents);
     tcase_add_test(tests, nothing_at_all);
     tcase_add_test(tests, dtypes);
     tcase_add_test(tests, narrow_dtypes_find_their_places);

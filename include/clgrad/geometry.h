@@ -83,7 +83,8 @@ typedef enum cg_grid_padding {
  * without the outer edges of their cells. NEAREST rounds to the even one of two. Floating; differentiable in x, by sums
  * in an order that is always the same, and but for NEAREST in the grid, to any order. Subgradients in the grid: that
  * from above where a coordinate meets an element; 0 at the outermost elements with BORDER and REFLECTION, and beyond
- * with BORDER. A coordinate that is NaN gives 0. Errors: ranks or batches that do not fit, x without elements. */
+ * with BORDER. A place with a coordinate that is NaN gives 0, with the gradient 0 (PyTorch: 0 or NaN, by the
+ * device). Errors: ranks or batches that do not fit, x without elements. */
 typedef struct cg_grid_sample_options {
     char unset_;
     cg_interpolation interpolation;
