@@ -118,7 +118,7 @@ static const cg_op min_walk = WALK_OP("cummin", 2, CHOOSE("<"));
 static const cg_op linear_walk = WALK_OP("linear_recurrence", 3,
                                          WALK "OUT0_T value = block > 0 ? in2[carried] : (OUT0_T)0;\n"
                                               "for (long k = begin; k < end; k++) {\n"
-                                              "    value = in0[at] * value + in1[at];\n"
+                                              "    value = p5 && value == 0 ? in1[at] : in0[at] * value + in1[at];\n"
                                               "    out0[at] = value;\n"
                                               "    at += step;\n"
                                               "}\n");
@@ -268,18 +268,20 @@ static cg_tensor follow(cg_tensor x, const int64_t *attributes, bool backwards)
 
 /* ---- linear_recurrence: y[k] = factor[k] y[k - 1] + x[k], and x[0] at first -------------------------------------- */
 
-/* Of blocks, the last value when each begins with 0; of these and the products of the factors, the same recurrence. */
+/* Of blocks, the last value when each begins with 0; of these and the products of the factors, the same recurrence, but
+ * that a block which does begin with 0 ends as it is, even if its product has overflowed: EXCLUSIVE says so. */
 static cg_tensor carried_linearly(const cg_call *call, const cg_tensor *inputs, const cg_lines *lines)
 {
     const bool reverse = call->attributes[REVERSE];
     const int64_t blocks = (lines->count - 1) / BLOCK, last = reverse ? 0 : BLOCK - 1;
     cg_tensor factors = whole_blocks(inputs[0], lines, reverse), x = whole_blocks(inputs[1], lines, reverse);
     cg_tensor each[2] = {factors, x}, totals[2];
-    cg_tensor ends = cg_slice_axis(cg_apply(call->op, each, 2, (int64_t[]){2, reverse, false}, 3), 2, last, last + 1);
+    const int64_t within[] = {2, reverse, call->attributes[EXCLUSIVE]};
+    cg_tensor ends = cg_slice_axis(cg_apply(call->op, each, 2, within, 3), 2, last, last + 1);
     cg_tensor products = cg_prod(factors, .axes = CG_AXES(2));
     totals[0] = as_walked(products, reverse);
     totals[1] = as_walked(cg_reshape(ends, CG_SHAPE(lines->outer, blocks, lines->inner)), reverse);
-    return cg_apply(call->op, totals, 2, (int64_t[]){1, false, false}, 3);
+    return cg_apply(call->op, totals, 2, (int64_t[]){1, false, true}, 3);
 }
 
 static bool linear_infer(const cg_call *call, cg_inferred *result)

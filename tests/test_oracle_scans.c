@@ -215,6 +215,26 @@ START_TEST(balanced_products)
 }
 END_TEST
 
+/* Elements whose product overflows are no matter to a derivative to which nothing comes from there. */
+START_TEST(long_products)
+{
+    enum { COUNT = 5120, SEEN = 4000 };
+    array x = array_new(CG_F32, CG_SHAPE(COUNT)), g = array_new(CG_F32, x.shape), slope = array_new(CG_F32, x.shape);
+    double in_front[COUNT], behind = 0;
+    for (int i = 0; i < COUNT; i++) {
+        x.at[i] = i < 100 ? 0.5 : i == 3000 ? 0 : i >= 4200 && i < 4400 ? 2 : 1;
+        g.at[i] = i < SEEN ? 1 : 0;
+        in_front[i] = i ? in_front[i - 1] * x.at[i - 1] : 1;
+    }
+    for (int i = COUNT - 1; i >= 0; i--) {
+        behind = (i + 1 < COUNT ? x.at[i + 1] : 0) * behind + g.at[i];
+        slope.at[i] = in_front[i] * behind;
+    }
+    cg_tensor tensor = tensor_of(x);
+    expect_close(gradient_of(cg_cumprod(tensor, 0), tensor_of(g), tensor), slope, 1e-5, 1e-40, "cumprod");
+}
+END_TEST
+
 /* The cotangents of long lines come back where their elements came from. */
 START_TEST(long_gradients)
 {
@@ -251,6 +271,13 @@ START_TEST(not_a_number_and_ties)
     expect_array(indices, ARRAY(CG_I32, CG_SHAPE(3), 1, 6, 5));
     expect_array(cg_cummax(x, 0, .indices = &indices), ARRAY(CG_F32, CG_SHAPE(7), 2, NAN, NAN, NAN, NAN, NAN, NAN));
     expect_array(indices, ARRAY(CG_I32, CG_SHAPE(7), 0, 1, 1, 1, 1, 1, 6));
+    cg_tensor zeros = tensor_of(ARRAY(CG_F32, CG_SHAPE(5), -0.0, 0.0, -0.0, -1, 0)), slope;
+    expect_array(cg_cummax(zeros, 0, .indices = &indices), ARRAY(CG_F32, CG_SHAPE(5), 0, 0, 0, 0, 0));
+    expect_array(indices, ARRAY(CG_I32, CG_SHAPE(5), 0, 1, 2, 2, 4));
+    slope = gradient_of(cg_cummax(zeros, 0), no_tensor, zeros);
+    expect_array(slope, ARRAY(CG_F32, CG_SHAPE(5), 1, 1, 2, 0, 1));
+    expect_array(cg_cummin(zeros, 0, .indices = &indices), ARRAY(CG_F32, CG_SHAPE(5), 0, 0, 0, -1, -1));
+    expect_array(indices, ARRAY(CG_I32, CG_SHAPE(5), 0, 1, 2, 3, 3));
     expect_array(cg_cumsum(x, 0), ARRAY(CG_F32, CG_SHAPE(7), 2, NAN, NAN, NAN, NAN, NAN, NAN));
     expect_array(cg_median(x), ARRAY(CG_F32, CG_RANK0, NAN));
     cg_tensor infinite = tensor_of(ARRAY(CG_F32, CG_SHAPE(2, 2), INFINITY, INFINITY, -INFINITY, 1));
@@ -375,6 +402,7 @@ int main(void)
     tcase_add_test(tests, long_sorts);
     tcase_add_test(tests, long_sums);
     tcase_add_test(tests, balanced_products);
+    tcase_add_test(tests, long_products);
     tcase_add_test(tests, long_gradients);
     tcase_add_test(tests, not_a_number_and_ties);
     tcase_add_test(tests, dtypes);

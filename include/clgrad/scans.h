@@ -32,8 +32,8 @@ typedef struct cg_extreme_options {
     cg_tensor *indices; /* if not NULL, is given where along the axis each was found, i32 */
 } cg_extreme_options;
 /* The largest and the smallest of x[0], ..., x[k] (PyTorch: cummax, cummin; NumPy: maximum.accumulate). Once there has
- * been a NaN, NaN. Of equal ones the index is that of the last one met, as is PyTorch's, and it gets all of the
- * cotangent; of NaNs the last one met does. */
+ * been a NaN, NaN. Of equal ones, as -0 and 0 are, the index is that of the last one met, as is PyTorch's, and it gets
+ * all of the cotangent; of NaNs the last one met does. */
 #define cg_cummax(x, axis, ...) cg_cummax_with(x, axis, CG_OPTIONS(cg_extreme_options, __VA_ARGS__))
 #define cg_cummin(x, axis, ...) cg_cummin_with(x, axis, CG_OPTIONS(cg_extreme_options, __VA_ARGS__))
 CG_API cg_tensor cg_cummax_with(cg_tensor x, int axis, const cg_extreme_options *options);
