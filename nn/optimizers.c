@@ -199,7 +199,10 @@ static bool update_all(const update *u)
         cg_tensor *next = u->next + i * each, g = u->gradients[i];
         if (u->scaling != CG_SCALING_NONE) g = cg_unscale(g, scale_factor(u));
         u->rule->update(old, g, numbers, next);
-        for (int k = 0; dynamic && k < each; k++) next[k] = cg_where(finite, next[k], old[k]);
+        for (int k = 0; k < each; k++) { /* f32 where the rate is one that the device has corrected */
+            next[k] = cg_cast(next[k], cg_dtype_of(old[k]));
+            if (dynamic) next[k] = cg_where(finite, next[k], old[k]);
+        }
     }
     return true;
 }
