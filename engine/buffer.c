@@ -54,7 +54,8 @@ static cl_mem create(cg_context *cg, cl_mem_flags flags, int64_t bytes, void *da
 }
 
 /* A CPU's memory in pages of 2 MiB, where the system has them on request, before anything touches it: reading and
- * writing long tensors otherwise waits for the translation of addresses. The system may do without, and so may we. */
+ * writing long tensors otherwise waits for the translation of addresses. The system may do without, and so may we:
+ * memory that cannot be mapped is as good. */
 static bool prefer_large_pages(cg_context *cg, cl_mem memory, int64_t bytes)
 {
 #ifdef MADV_HUGEPAGE
@@ -62,7 +63,7 @@ static bool prefer_large_pages(cg_context *cg, cl_mem memory, int64_t bytes)
     cl_int status = CL_SUCCESS;
     void *mapped = CL_NEW(cg, &status, clEnqueueMapBuffer, cg->queue, memory, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION,
                           0, (size_t)bytes, 0, NULL, NULL);
-    if (!mapped) return cg_fail_cl(cg, "clEnqueueMapBuffer", status);
+    if (!mapped) return true;
     const uintptr_t begin = ((uintptr_t)mapped + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE,
                     end = ((uintptr_t)mapped + (uintptr_t)bytes) / LARGE_PAGE * LARGE_PAGE;
     if (begin < end) (void)madvise((char *)mapped + (begin - (uintptr_t)mapped), end - begin, MADV_HUGEPAGE);
