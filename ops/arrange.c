@@ -210,7 +210,7 @@ static const cg_op_function functions[] = {
      "broadcast_to",
      {.formula = "each element so many times in a row along an axis",
       .call = "x, times, axis",
-      .keras = "ops.repeat, layers.UpSampling1D",
+      .keras = "ops.repeat",
       .pytorch = "repeat_interleave"}},
     {"tile",
      "broadcast_to",

@@ -263,4 +263,5 @@ static const cg_op *const list[] = {&one_hot_op, &gather_op, &scatter_op};
 const cg_op_family cg_ops_index = {
     OPS(list), .title = "Indices",
     .introduction = "Indices are i32 or u8. One outside its bounds is reported at the next read or wait, and nothing "
-                    "is read or written for it. No derivative flows into indices."};
+                    "is read or written for it; of results that have no elements or that nothing asks for, none is, "
+                    "since no kernel meets it. No derivative flows into indices."};

@@ -292,7 +292,8 @@ CG_API cg_tensor cg_log_softmax(cg_tensor x, int axis);
 /* ---- Indices ----------------------------------------------------------------------------------------------------- */
 
 /* Indices are i32 or u8 and lie in [0, extent): one outside, negative ones included, is reported with its value at the
- * next read or wait, and nothing is read or written for it. No derivative flows into indices. */
+ * next read or wait, and nothing is read or written for it. The kernel that meets it reports: where none runs, since
+ * the result has no elements or nothing asks for it, there is no report. No derivative flows into indices. */
 
 /* labels [...] -> [..., depth] of `dtype` (default f32): 1 at the label, 0 elsewhere. Errors: labels that are not i32
  * or u8 or have rank 8, a negative depth. */
