@@ -156,12 +156,10 @@ int main(int argc, char **argv)
 {
     settings s = {.data = "examples/photographs", .epochs = 5, .batch = 16, .seed = 1};
     if (!read_options(argc, argv, &s)) return print_usage("denoise");
+    picture photographs[2];
+    if (!photographs_read(s.data, photographs)) return 1;
     cg_context *cg = cg_open(s.device);
     cg_seed(cg, (uint64_t)s.seed);
-    char paths[2][4096];
-    snprintf(paths[0], sizeof paths[0], "%s/china.jpg", s.data);
-    snprintf(paths[1], sizeof paths[1], "%s/flower.jpg", s.data);
-    picture china = picture_read(paths[0], 3), flower = picture_read(paths[1], 3);
     cg_model *model = cg_model_new(cg);
     cg_scope building = cg_scope_begin(cg);
     network net = {.first = cg_model_add(model, "first", cg_normal(cg, CG_SHAPE(FEATURES, 3, 3, 3), .deviation = 0.2))};
@@ -172,16 +170,12 @@ int main(int argc, char **argv)
                                     .padding = CG_PADDING_SAME);
     }
     cg_scope_end(building);
-    double gain = NAN;
-    if (china.pixels && flower.pixels) {
-        train(cg, &net, cg_adam_new(model), &china, &s);
-        gain = test(cg, &net, flower);
-    }
+    train(cg, &net, cg_adam_new(model), &photographs[0], &s);
+    const double gain = test(cg, &net, photographs[1]);
     const bool passed = !cg_status(cg) && gain >= LEAST_GAIN;
     if (cg_status(cg)) fprintf(stderr, "denoise: %s\n", cg_message(cg));
     printf("denoise: %.2f dB better (at least %.0f): %s\n", gain, LEAST_GAIN, passed ? "passed" : "FAILED");
-    picture_free(&china);
-    picture_free(&flower);
+    for (int i = 0; i < 2; i++) picture_free(&photographs[i]);
     cg_model_free(model);
     cg_close(cg);
     return !passed;

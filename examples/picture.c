@@ -108,6 +108,19 @@ picture picture_read(const char *path, int channels)
     return r.result;
 }
 
+bool photographs_read(const char *folder, picture photographs[2])
+{
+    static const char *const names[] = {"china", "flower"};
+    for (int i = 0; i < 2; i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s.jpg", folder, names[i]);
+        photographs[i] = picture_read(path, 3);
+    }
+    if (photographs[0].pixels && photographs[1].pixels) return true;
+    for (int i = 0; i < 2; i++) picture_free(&photographs[i]);
+    return false;
+}
+
 bool picture_write(picture p, const char *path)
 {
     png_image png = {.version = PNG_IMAGE_VERSION,

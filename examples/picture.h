@@ -15,6 +15,9 @@ picture picture_new(int channels, int height, int width);
 void picture_free(picture *p);
 /* The picture of a JPEG file, grey or coloured as `channels` says. */
 picture picture_read(const char *path, int channels);
+/* The two photographs of a folder, china.jpg and flower.jpg, in colour. False, and neither, where one cannot be read.
+ */
+bool photographs_read(const char *folder, picture photographs[2]);
 /* Writes a PNG file of 8 bits per channel; pixels under 0 are black, above 1 white. */
 bool picture_write(picture p, const char *path);
 /* Copies `part` into `whole` with its upper left corner at (top, left), which may be negative: what does not fit is cut

@@ -119,11 +119,8 @@ int main(int argc, char **argv)
 {
     settings s = {.data = "examples/photographs", .epochs = 6, .batch = 8, .seed = 1};
     if (!read_options(argc, argv, &s)) return print_usage("unet");
-    char paths[2][4096];
-    snprintf(paths[0], sizeof paths[0], "%s/china.jpg", s.data);
-    snprintf(paths[1], sizeof paths[1], "%s/flower.jpg", s.data);
-    picture photographs[] = {picture_read(paths[0], 3), picture_read(paths[1], 3)};
-    if (!photographs[0].pixels || !photographs[1].pixels) return 1;
+    picture photographs[2];
+    if (!photographs_read(s.data, photographs)) return 1;
     cg_context *cg = cg_open(s.device);
     cg_seed(cg, (uint64_t)s.seed);
     cg_model *model = cg_model_new(cg);
