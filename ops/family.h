@@ -25,6 +25,17 @@ extern const cg_op_family cg_ops_unary, cg_ops_activation, cg_ops_units, cg_ops_
 #define ONE_OPERAND .shapes = {{2, {3, 5}}}
 #define TWO_OPERANDS .shapes = {{2, {3, 5}}, {3, {2, 1, 5}}}
 
+/* Source of a kernel that takes elements of lines by their indices. p0: elements after the axis; p1: indices of a line;
+ * p2: extent of the axis. */
+#define GATHER(INDEX) \
+    "const long index = " INDEX ";\n" \
+    "OUT0_T value = 0;\n" \
+    "if (index >= 0 && index < p2)\n" \
+    "    value = in0[(i / (p0 * p1) * p2 + index) * p0 + i % p0];\n" \
+    "else\n" \
+    "    { REPORT(index, p2); }\n" \
+    "out0[i] = value;\n"
+
 /* Calls of map ops. */
 static inline cg_tensor cg_map_1(const cg_op *op, cg_tensor a)
 {

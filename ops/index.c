@@ -138,13 +138,7 @@ static const cg_op gather_op = {
     .inputs = 2,
     .infer = gather_infer,
     .reports = true,
-    .source = "const long index = in1[i / p0 % p1];\n"
-              "OUT0_T value = 0;\n"
-              "if (index >= 0 && index < p2)\n"
-              "    value = in0[(i / (p0 * p1) * p2 + index) * p0 + i % p0];\n"
-              "else\n"
-              "    { REPORT(index, p2); }\n"
-              "out0[i] = value;\n",
+    .source = GATHER("in1[i / p0 % p1]"),
     .launch = gather_launch,
     .vjp = gather_vjp,
     .text = {.formula = "x[.., indices[k..], ..]: the axis replaced by those of the indices, as np.take",
