@@ -16,7 +16,8 @@
  * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
  * With SLIDING (engine/gemm_plan.h: gemm_slides) a panel is instead PANEL_LINES lines of PANEL_PLACES places of an
  * image of LINES and PLACES, and its strips are read from planes that hold REACH_LINES and REACH_PLACES more. Columns
- * are then computed line by line with what lies between two lines, which is left out when they are stored.
+ * are then computed line by line, each as SPAN of them; or, where that is 0, with what lies between two lines, which is
+ * left out when they are stored.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
@@ -238,7 +239,8 @@ DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a, )
  * they save. */
 static int tile_rows(int left)
 {
-    return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
+    /* 16 as 12 and 4 would take longer. */
+    return left >= TILE_ROWS && left != 16 ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
 
 /* With `copy`, which takes a full tile, the strip is copied there. */
@@ -300,6 +302,8 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
 #define UNITS_AT_ONCE (DEPTH / UNIT)
 #define PLANES_SIZE (min(SIZE_K / UNIT, UNITS_AT_ONCE) * PHASES * PLANE + 3 * LANES)
 #define JOINED_STRIDE (COLUMNS + LANES)
+/* From one line of sums to the next. */
+#define LINE_OF_SUMS (SPAN ? SPAN : PITCH)
 
 /* Leaves out what lies between the lines of each row of sums. */
 static void join_lines(PARAMETERS, int rows, int lines, int places, __global const REAL *restrict sums,
@@ -308,7 +312,7 @@ static void join_lines(PARAMETERS, int rows, int lines, int places, __global con
     for (int r = 0; r < rows; r++)
         for (int line = 0; line < lines; line++)
             for (int x = 0; x < places; x += LANES)
-                STORE(LOAD(0, sums + r * COLUMNS + line * PITCH + x), 0,
+                STORE(LOAD(0, sums + r * COLUMNS + line * LINE_OF_SUMS + x), 0,
                       joined + r * JOINED_STRIDE + line * places + x);
 }
 
@@ -320,7 +324,8 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
     const int place = panel % across * PANEL_PLACES, line = panel / across % down * PANEL_LINES;
     const int image = panel / (across * down);
     const int places = min(PANEL_PLACES, PLACES - place), lines = min(PANEL_LINES, LINES - line);
-    const int computed = (lines - 1) * PITCH + places, first_column = (image * LINES + line) * PLACES + place;
+    const int spans = SPAN ? lines : 1, computed = SPAN ? places : (lines - 1) * PITCH + places;
+    const int first_column = (image * LINES + line) * PLACES + place;
     const int units = SIZE_K / UNIT, blocks = (units + UNITS_AT_ONCE - 1) / UNITS_AT_ONCE;
     const int units_of_block = (units + blocks - 1) / blocks;
     /* Joining reads up to LANES - 1 elements beyond the sums. */
@@ -338,17 +343,18 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
             __global const REAL *A =
                 left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
             __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
-            for (int j = 0; j < computed; j += STRIP)
-                multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + j, 0, depth, sums + j, unit > 0,
-                              false, planes, 0, 0, place_of_row);
+            for (int y = 0; y < spans; y++)
+                for (int j = 0; j < computed; j += STRIP)
+                    multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + y * PITCH + j, 0, depth,
+                                  sums + y * SPAN + j, unit > 0, false, planes, 0, 0, place_of_row);
             if (last) {
                 if (lines > 1 && places % LANES != 0) {
                     join_lines(ARGUMENTS, rows, lines, places, sums, joined);
                     store_rows(ARGUMENTS, batch, i, rows, first_column, lines * places, joined, JOINED_STRIDE);
                 } else {
                     for (int y = 0; y < lines; y++)
-                        store_rows(ARGUMENTS, batch, i, rows, first_column + y * places, places, sums + y * PITCH,
-                                   COLUMNS);
+                        store_rows(ARGUMENTS, batch, i, rows, first_column + y * places, places,
+                                   sums + y * LINE_OF_SUMS, COLUMNS);
                 }
             }
         }

@@ -34,6 +34,7 @@ typedef enum cg_gemm_kernel {
     CG_GEMM_CLBLAST,
     CG_GEMM_KERNELS,
     CG_GEMM_NARROW = CG_GEMM_KERNELS, /* in place of PACKED wherever it can be */
+    CG_GEMM_PLACES,                   /* the same, where A slides and B lies along the depth */
     CG_GEMM_WINOGRAD                  /* in place of PACKED where that pays */
 } cg_gemm_kernel;
 

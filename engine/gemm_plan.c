@@ -174,6 +174,12 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gem
     return cg_gemm_plan_as(shape, device, &(struct gemm_division){0});
 }
 
+/* The largest of the fewest parts of at most so many, as even as they can be. */
+static int64_t even_part(int64_t whole, int64_t most)
+{
+    return cg_divide_up(whole, cg_divide_up(whole, most));
+}
+
 /* With slides: the part of an image whose places, with what lies between its lines, so many columns hold. Returns the
  * shape with the columns that are computed, and sets those of a panel. */
 static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm_shape *shape, int most)
@@ -184,15 +190,23 @@ static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm
     int64_t down = slides->lines;
     launch->places = (int)slides->places;
     launch->lines = 1;
+    launch->span = 0;
     if (across > 1) {
         launch->places = (int)(cg_divide_up(cg_divide_up(slides->places, across), strip) * strip);
+        launch->columns = launch->places;
     } else {
         const int64_t pitch = slides->places + slides->reach_places;
-        down = cg_divide_up(slides->lines, (most - slides->places) / pitch + 1);
-        launch->lines = (int)cg_divide_up(slides->lines, down);
+        const int64_t span = cg_divide_up(slides->places, strip) * strip;
+        const int64_t joined_lines = even_part(slides->lines, (most - slides->places) / pitch + 1);
+        const int64_t joined = cg_divide_up((joined_lines - 1) * pitch + slides->places, strip) * strip;
+        const int64_t lines = even_part(slides->lines, cg_larger(1, most / span));
+        const bool joins = cg_divide_up(slides->lines, joined_lines) * joined <
+                           cg_divide_up(slides->lines, lines) * lines * span;
+        launch->span = joins ? 0 : (int)span;
+        launch->lines = (int)(joins ? joined_lines : lines);
+        launch->columns = (int)(joins ? joined : lines * span);
+        down = cg_divide_up(slides->lines, launch->lines);
     }
-    const int64_t columns = (launch->lines - 1) * (launch->places + slides->reach_places) + launch->places;
-    launch->columns = (int)(cg_divide_up(columns, strip) * strip);
     computed.n = across * down * slides->outer * launch->columns;
     return computed;
 }

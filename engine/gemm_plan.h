@@ -24,6 +24,7 @@ struct gemm_shape {
     bool gathered_a;   /* A lies as engine/operand.h says */
     int64_t stretches; /* equal ones, into which k is cut where an operand does not have it in one; 0 is 1 */
     struct gemm_slides slides;
+    struct gemm_slides slides_of_a; /* the same of A's rows; its images are those of a stretch */
 };
 
 struct gemm_device {
@@ -35,7 +36,8 @@ struct gemm_device {
 struct gemm_launch {
     int columns, depth, lanes; /* compile-time constants of the kernel */
     int rows;                  /* run-time argument */
-    int places, lines;         /* with slides: a panel's part of an image; run-time arguments */
+    int places, lines;         /* with slides: a panel's part of an image; run-time arguments, as is */
+    int span;                  /* columns that are computed for a line; 0: lines with what lies between them */
     size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
     int64_t scratch_elements;
 };

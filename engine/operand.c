@@ -10,9 +10,9 @@ enum {
     LEAST_SEGMENT = 4,  /* elements side by side; below, gathering costs more than a copy */
     MOST_PHASES = 4,    /* of a slide */
     MOST_REACH = 64,    /* of all slides along one part, beyond what a panel holds without */
-    MOST_UNIT = 512,    /* rows of all slides together; a panel holds as many at least */
+    MOST_UNIT = 512,    /* rows of all slides together; what uses them has room for as many at least */
     LEAST_REUSE = 2,    /* how often an element comes again, for sliding to pay, */
-    LEAST_SLIDING = 64  /* and how many rows there must be */
+    LEAST_SLIDING = 64  /* and how many rows of B there must be */
 };
 
 /* --- views --- */
@@ -339,7 +339,7 @@ static bool slides_along(const cg_part *row, const cg_part *column, int coordina
 }
 
 /* Finds which of the innermost parts of a gathered operand's rows slide. */
-static void find_slides(cg_operand *o)
+static void find_slides(cg_operand *o, int64_t least_rows)
 {
     int64_t reach[2] = {0, 0}, unit = 1, phases = 1;
     int count = 0;
@@ -361,7 +361,7 @@ static void find_slides(cg_operand *o)
     }
     int64_t rows = 1;
     for (int i = 0; i < o->rows.count; i++) rows *= o->rows.of[i].extent;
-    if (unit >= LEAST_REUSE * phases && rows >= LEAST_SLIDING) o->slide_count = count;
+    if (unit >= LEAST_REUSE * phases && rows >= least_rows) o->slide_count = count;
 }
 
 /* The stretches that make a plain matrix of what is none because of its depth: 1 if there are none, or if they would be
@@ -431,7 +431,8 @@ cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gat
         if (found.stretches == 1) found.stretches = stretches;
     }
     for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathers);
-    if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1]);
+    if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1], LEAST_SLIDING);
+    if (found.of[0].gathered && !found.of[1].gathered) find_slides(&found.of[0], 1);
     return found;
 }
 
@@ -475,7 +476,8 @@ struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *opera
                                .batches_vary = node->batch_axis >= 0 && node->batch_axis < rank - 2,
                                .gathered_a = operands->of[0].gathered,
                                .stretches = operands->stretches,
-                               .slides = slides_of(&operands->of[1])};
+                               .slides = slides_of(&operands->of[1]),
+                               .slides_of_a = slides_of(&operands->of[0])};
     for (int i = 0; i < rank - 2; i++) shape.batches *= node->shape.size[i];
     return shape;
 }

@@ -1,6 +1,7 @@
 /* Matrix products: the packed, the narrow or the tiled kernel with a generated epilogue, or a call to CLBlast. */
 #include "cl_kernels.h"
 #include "engine/clblast.h"
+#include "engine/gemm_places.h"
 #include "engine/generator.h"
 #include "engine/winograd.h"
 
@@ -244,36 +245,35 @@ static bool finish_product(cg_generator *g, product_text *text, const char *kern
     return ok;
 }
 
-/* Which parts of the rows slide, and how a panel is cut out of an image. */
-static void print_slides(cg_generator *g, cg_text *out, const struct gemm_shape *shape,
-                         const struct gemm_launch *launch)
+/* A number that is a run-time argument: defines that name as it. */
+static void print_number(cg_generator *g, cg_text *out, const char *name, int64_t number)
 {
-    const cg_operand *o = &g->lowered->operands.of[1];
-    const struct gemm_slides *slides = &shape->slides;
-    const int64_t numbers[] = {launch->places,       launch->lines,       slides->places, slides->lines,
-                               slides->reach_places, slides->reach_lines, slides->unit,   slides->phases};
-    static const char *const names[] = {"PANEL_PLACES", "PANEL_LINES", "PLACES", "LINES",
-                                        "REACH_PLACES", "REACH_LINES", "UNIT",   "PHASES"};
-    const int count = sizeof numbers / sizeof *numbers;
-    cg_text_add(out, "#define SLIDING %d\n", o->slide_count);
-    if (o->slide_count == 0) return;
-    for (int i = 0; i < count; i++) {
-        cg_field_integer(g, 'i', "slide", i, numbers[i]);
-        cg_text_add(out, "#define %s args.slide%d\n", names[i], i);
-    }
+    cg_field_integer(g, 'i', name, 0, number);
+    cg_text_add(out, "#define %s args.%s0\n", name, name);
+}
+
+/* Which parts of the rows slide, along what. */
+static void print_slides(cg_generator *g, cg_text *out, const cg_operand *o, const struct gemm_slides *slides)
+{
+    print_number(g, out, "PLACES", slides->places);
+    print_number(g, out, "LINES", slides->lines);
+    print_number(g, out, "REACH_PLACES", slides->reach_places);
+    print_number(g, out, "REACH_LINES", slides->reach_lines);
+    print_number(g, out, "UNIT", slides->unit);
+    print_number(g, out, "PHASES", slides->phases);
     cg_text_append(out, "#define SLIDES ");
     for (int i = 0; i < o->slide_count; i++) {
         const int64_t slide[] = {o->rows.of[i].extent, o->slide[i].along, o->slide[i].shift, o->slide[i].phases};
         for (int j = 0; j < 4; j++) {
-            cg_field_integer(g, 'i', "slide", count + 4 * i + j, slide[j]);
-            cg_text_add(out, "%sargs.slide%d", i + j > 0 ? ", " : "", count + 4 * i + j);
+            cg_field_integer(g, 'i', "slide", 4 * i + j, slide[j]);
+            cg_text_add(out, "%sargs.slide%d", i + j > 0 ? ", " : "", 4 * i + j);
         }
     }
     cg_text_append(out, "\n");
 }
 
 /* The numbers of an operand that is gathered, as cl_kernels/gather.cl wants them, and that text. */
-static void print_gather(cg_generator *g, cg_text *out, int which, int most)
+static void print_gather(cg_generator *g, cg_text *out, int which, int most, bool slides)
 {
     const cg_lowered *l = g->lowered;
     const cg_operand *o = &l->operands.of[which];
@@ -287,8 +287,8 @@ static void print_gather(cg_generator *g, cg_text *out, int which, int most)
                 "#define GATHER gather_%c\n#define GATHER_MOST %d\n#define GATHER_SLIDES %d\n"
                 "#define GATHER_ROW_PARTS %d\n#define GATHER_COLUMN_PARTS %d\n#define GATHER_COORDINATES %d\n"
                 "#define GATHER_CHANGING %d\n#define GATHER_STRIDE %d\n#define GATHER_NUMBERS ",
-                "ab"[which], most, o -> slide_count, o -> rows.count, o->columns.count, o->coordinate_count, changing,
-                even && inner->stride <= 2 ? (int)inner->stride : 0);
+                "ab"[which], most, slides ? o->slide_count : 0, o->rows.count, o->columns.count, o->coordinate_count,
+                changing, even && inner->stride <= 2 ? (int)inner->stride : 0);
     for (int axis = 0; axis < 2; axis++) {
         const cg_parts *parts = axis ? &o->columns : &o->rows;
         for (int i = 0; i < parts->count; i++) {
@@ -356,7 +356,13 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 launch.lanes, device.registers, launch.columns, launch.depth,
                 vectors && !slides && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor, g->scratch_tensor);
     print_stretches(g, &text.macros);
-    print_slides(g, &text.macros, shape, &launch);
+    cg_text_add(&text.macros, "#define SLIDING %d\n", slides);
+    if (slides) {
+        print_slides(g, &text.macros, &l->operands.of[1], &shape->slides);
+        print_number(g, &text.macros, "PANEL_PLACES", launch.places);
+        print_number(g, &text.macros, "PANEL_LINES", launch.lines);
+        print_number(g, &text.macros, "SPAN", launch.span);
+    }
     print_epilogue(g, &text.epilogues, 1);
     if (!vectors)
         print_scalar_lanes(&text.epilogues);
@@ -365,7 +371,8 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     const bool fetches = !slides && print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     for (int i = 0; i < 2; i++)
-        if (l->operands.of[i].gathered) print_gather(g, &text.epilogues, i, most_gathered(&launch, i));
+        if (l->operands.of[i].gathered)
+            print_gather(g, &text.epilogues, i, most_gathered(&launch, i), i == 1 && slides);
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
     return finish_product(g, &text, cg_source_gemm_packed, 1);
@@ -507,6 +514,41 @@ static bool generate_narrow(cg_generator *g, const struct gemm_shape *shape)
     return finish_product(g, &text, cg_source_gemm_narrow, 1);
 }
 
+static bool generate_places(cg_generator *g, const struct gemm_shape *shape)
+{
+    cg_lowered *l = g->lowered;
+    const struct gemm_device device = cg_gemm_device(g->context);
+    const struct gemm_places_launch launch = cg_gemm_places(shape, &device);
+    const bool vectors = has_vectors(g, shape, launch.lanes);
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
+    add_product_fields(g, shape);
+    g->lanes = launch.lanes;
+    print_product_macros(g, &text.macros, shape);
+    print_stretches(g, &text.macros);
+    print_slides(g, &text.macros, &l->operands.of[0], &shape->slides_of_a);
+    print_number(g, &text.macros, "OUTER", shape->slides_of_a.outer);
+    print_number(g, &text.macros, "UNITS", launch.units);
+    print_number(g, &text.macros, "COLUMNS", launch.columns);
+    print_number(g, &text.macros, "UNITS_AT_ONCE", launch.units_at_once);
+    print_number(g, &text.macros, "IMAGES_AT_ONCE", launch.images_at_once);
+    print_number(g, &text.macros, "LINES_AT_ONCE", launch.lines_at_once);
+    cg_text_add(&text.macros,
+                "#define LANES %d\n#define TILE_ROWS %d\n#define MOST_ROWS %d\n"
+                "#define SCRATCH (b%d + args.o%d)\n",
+                launch.lanes, launch.tile_rows, launch.most_rows, g->scratch_tensor, g->scratch_tensor);
+    print_epilogue(g, &text.epilogues, 1);
+    if (!vectors)
+        print_scalar_lanes(&text.epilogues);
+    else
+        print_epilogue(g, &text.epilogues, launch.lanes);
+    print_gather(g, &text.epilogues, 0, 0, true);
+    memcpy(g->global, launch.global, sizeof g->global);
+    count_product(g, shape);
+    return finish_product(g, &text, cg_source_gemm_places, 1);
+}
+
 static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
 {
     const struct gemm_tiles tiles = g->group->product.tiles;
@@ -587,6 +629,8 @@ bool cg_generate_product(cg_generator *g, const cg_node *node)
         return generate_clblast(g, &shape);
     case CG_GEMM_NARROW:
         return generate_narrow(g, &shape);
+    case CG_GEMM_PLACES:
+        return generate_places(g, &shape);
     case CG_GEMM_TILED:
         return generate_tiled(g, &shape);
     case CG_GEMM_WINOGRAD:

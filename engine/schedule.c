@@ -9,6 +9,7 @@
  * A rule never makes a cycle, and every kernel stays under the caps. */
 #include "engine/chain.h"
 #include "engine/equal.h"
+#include "engine/gemm_places.h"
 #include "engine/operand.h"
 #include "engine/order.h"
 #include "engine/winograd.h"
@@ -527,6 +528,8 @@ static bool decide_contract(cg_schedule *s, int position)
         shape = cg_product_shape(node, &operands);
         choice = cg_gemm_choose(s->context, node->op, &shape);
     } else {
+        const struct gemm_device device = cg_gemm_device(s->context);
+        if (cg_gemm_has_places(&shape, &device)) choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};
         consider_winograd(s, &operands, &shape, &choice);
     }
     int group;

@@ -29,6 +29,10 @@ static const geometry geometries[] = {
     {2, 19, 19, 19, 2, {{20, 3, 1, 1, 1, 1}, {35, 3, 1, 1, 1, 1}}}, /* each channel by itself */
     {2, 5, 5, 5, 2, {{21, 3, 2, 1, 1, 1}, {40, 5, 2, 1, 2, 2}}},
     {2, 3, 3, 3, 3, {{5, 3, 1, 1, 1, 1}, {6, 2, 1, 2, 1, 1}, {9, 3, 2, 1, 1, 1}}},
+    {42, 3, 6, 1, 2, {{13, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}}, /* the kernel's gradient: several images at a time, */
+    {1, 240, 5, 1, 2, {{4, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}}, /* more rows than it takes at a time, */
+    {2, 4, 16, 1, 2, {{50, 3, 1, 1, 1, 1}, {70, 5, 1, 1, 2, 2}}}, /* an image in several parts */
+    {2, 20, 16, 1, 2, {{32, 3, 1, 1, 1, 1}, {32, 3, 1, 1, 1, 1}}}, /* lines of whole vectors */
 };
 enum { GEOMETRIES = sizeof geometries / sizeof *geometries };
 enum { SIZE_OF, EXTENT, STRIDE, DILATION, BEFORE, AFTER };
@@ -241,6 +245,31 @@ START_TEST(images_do_not_reach_each_other)
 }
 END_TEST
 
+/* What lies beyond a line takes part in no sum, even where it is infinite. */
+START_TEST(what_is_infinite_stays_where_it_belongs)
+{
+    const geometry g = {2, 3, 5, 1, 2, {{9, 3, 1, 1, 1, 1}, {30, 3, 1, 1, 1, 1}}};
+    enum { KERNELS = 5 * 3 * 9 };
+    const problem p = problem_of(&g);
+    float found[KERNELS];
+    open_variant(&variants[0]);
+    p.given[X][30] = INFINITY; /* channel 0, line 1, place 0: under no kernel's last column */
+    const cg_tensor x = cg_input(cg, CG_F32, p.shape[X], p.given[X]),
+                    kernel = cg_input(cg, CG_F32, p.shape[KERNEL], p.given[KERNEL]),
+                    cotangent = cg_input(cg, CG_F32, p.shape[COTANGENT], p.given[COTANGENT]);
+    const cg_tensor y = convolve(&g, x, kernel);
+    cg_tensor gradient;
+    ck_assert(cg_grad(&y, 1, &kernel, 1, &gradient, .cotangents = &cotangent));
+    ck_assert_msg(cg_read_floats(gradient, found, KERNELS), "%s", cg_message(cg));
+    for (int i = 0; i < KERNELS; i++) {
+        const bool meets = i / 9 % 3 == 0 && i % 3 < 2;
+        ck_assert_msg(!isnan(found[i]) && isfinite(found[i]) == !meets, "element %d: %g", i, found[i]);
+        if (!meets) ck_assert_float_eq_tol(found[i], (float)p.expected[KERNEL][i], 1e-4f);
+    }
+    close_variant();
+}
+END_TEST
+
 /* ---- What shares a kernel ---------------------------------------------------------------------------------------- */
 
 static cg_tensor evaluated(cg_shape shape, int salt)
@@ -306,6 +335,7 @@ int main(void)
     Suite *suite = suite_create("convolution_kernels");
     TCase *sizes = tcase_create("sizes"), *winograd = tcase_create("winograd"), *plans = tcase_create("plans");
     tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, GEOMETRIES);
+    tcase_add_test(sizes, what_is_infinite_stays_where_it_belongs);
     tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, OF_WINOGRAD);
     tcase_add_test(winograd, images_do_not_reach_each_other);
     tcase_add_loop_test(plans, a_convolution_with_bias_and_activation_is_one_kernel, 0, VARIANTS);
