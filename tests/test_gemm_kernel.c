@@ -6,6 +6,7 @@
 #define CL_TARGET_OPENCL_VERSION 120
 #include "cl_kernels.h"
 #include "engine/gemm_narrow.h"
+#include "engine/gemm_places.h"
 #include "engine/gemm_tiles.h"
 #include "program.h"
 #include <CL/cl.h>
@@ -472,6 +473,51 @@ START_TEST(narrow_products_are_known)
 }
 END_TEST
 
+/* A convolution's kernel of 3x3 over so many images of side x side. */
+static struct gemm_shape gradient_of_kernel(int64_t images, int64_t channels, int64_t outputs, int64_t side)
+{
+    return (struct gemm_shape){
+        .m = 9 * channels,
+        .n = outputs,
+        .k = images * side * side,
+        .batches = 1,
+        .transposed_b = true,
+        .gathered_a = true,
+        .stretches = images,
+        .slides_of_a = {
+            .unit = 9, .phases = 1, .places = side, .lines = side, .outer = 1, .reach_places = 2, .reach_lines = 2}};
+}
+
+/* Work-groups take all rows and columns, and blocks of a bounded size; whether there are any does not depend on a
+ * minibatch. */
+START_TEST(sums_along_places_are_dealt_out_whole)
+{
+    static const int64_t sizes[][4] = {
+        {1, 1, 1, 16}, {64, 16, 16, 32}, {3, 3, 64, 112}, {2, 500, 3, 16}, {70, 7, 30, 5}};
+    const struct gemm_device *targets[] = {&avx512, &avx2, &neon};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int t = 0; t < 3; t++) {
+            const struct gemm_shape s = gradient_of_kernel(sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
+            const struct gemm_places_launch l = cg_gemm_places(&s, targets[t]);
+            const int64_t groups = (int64_t)(l.global[0] * l.global[1]);
+            ck_assert_int_ge((int64_t)l.global[0] * l.units * 9, s.m);
+            ck_assert_int_lt(((int64_t)l.global[0] - 1) * l.units * 9, s.m);
+            ck_assert_int_ge((int64_t)l.global[1] * l.columns, s.n);
+            ck_assert_int_lt(((int64_t)l.global[1] - 1) * l.columns, s.n);
+            ck_assert(l.columns % 4 == 0 && l.units_at_once >= 1 && l.units_at_once * 9 <= l.most_rows);
+            ck_assert(l.lines_at_once >= 1 && l.lines_at_once <= sizes[i][3]);
+            ck_assert(l.images_at_once >= 1 && l.images_at_once <= sizes[i][0]);
+            ck_assert_int_le(l.scratch_elements, groups * ((1 << 17) + (int64_t)l.units * 9 * l.columns));
+        }
+    for (int64_t images = 1; images < 300; images++) {
+        struct gemm_shape few = gradient_of_kernel(images, 16, 16, 32), many = gradient_of_kernel(images, 128, 128, 28);
+        ck_assert(cg_gemm_has_places(&few, &avx512) && !cg_gemm_has_places(&many, &avx512));
+        few.transposed_b = false;
+        ck_assert(!cg_gemm_has_places(&few, &avx512));
+    }
+}
+END_TEST
+
 /* ---- tiled ------------------------------------------------------------------------------------------------------- */
 
 static struct gemm_limits limits_of_device(void)
@@ -608,6 +654,7 @@ int main(void)
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
     tcase_add_test(plans, narrow_products_are_known);
+    tcase_add_test(plans, sums_along_places_are_dealt_out_whole);
     tcase_add_test(plans, tiles_keep_to_the_limits);
     tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
     tcase_add_loop_test(plans, absurd_tiles_do_not_fit, 0, 10);
