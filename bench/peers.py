@@ -7,7 +7,8 @@ Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--json] [--
 
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's
 name. A peer that is missing or fails is reported and left out; one that takes too long for a case, all blocks together,
-is started anew for the next. The results go to FOLDER/peers.json and FOLDER/peers.svg (default: bench/results).
+is started anew for the next. The results go to FOLDER, by default one in bench/results named after the processor:
+peers.json has all figures, peers.md a table, peers.svg a chart.
 
 All of it takes about 40 minutes on two cores; the ratios of convolutions are summed up at the end.
 """
@@ -17,6 +18,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import selectors
 import statistics
 import subprocess
@@ -234,6 +236,31 @@ def package_version(name):
     return done.stdout or "unknown"
 
 
+def rounded(microseconds):
+    return f"{microseconds:.{1 if microseconds < 10 else 0}f}"
+
+
+def table(record):
+    """For people, of all cases."""
+    versions = ", ".join(f"{name} {version.split()[0] if name != 'openblas' else version.split()[1]}"
+                         for name, version in record["versions"].items())
+    lines = [f"{record['date']}, {record['cpu']}, {record['cores']} cores; {versions}; {record['blocks']} blocks of each "
+             "side in turns, fewer of what takes long.", "",
+             "| case | clgrad, us | peer | peer, us | ratio | of the best | of the limit |",
+             "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines += [f"| {r['case']} | {rounded(r['ours_us'])} | {r['peer']} | {rounded(r['theirs_us'])} | {r['ratio']:.2f} | "
+              f"{r['ratio_best']:.2f} | {100 * r['roofline']:.0f} % |" for r in record["results"]]
+    if record.get("convolutions"):
+        lines += ["", words_of_summary(record["convolutions"])]
+    return "\n".join(lines) + "\n"
+
+
+def default_folder():
+    """One per kind of machine: machines differ by more than versions do."""
+    name = re.sub(r"\((R|TM)\)|Processor|CPU|@.*", "", cpu_field("model name"))
+    return HERE / "results" / re.sub(r"[^a-z0-9]+", "-", f"{name} {os.cpu_count()} cores".lower()).strip("-")
+
+
 def write_results(folder, peers, results, blocks):
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version}
@@ -242,6 +269,7 @@ def write_results(folder, peers, results, blocks):
               "results": results}
     lines = json.dumps(record, indent=1)
     (folder / "peers.json").write_text(lines + "\n", encoding="utf-8")
+    (folder / "peers.md").write_text(table(record), encoding="utf-8")
     (folder / "peers.svg").write_text(chart.ratios(record), encoding="utf-8")
 
 
@@ -266,10 +294,10 @@ def summary_of_convolutions(results):
     return summary
 
 
-def print_summary(summary):
-    print(f"\n{summary['pairs']} convolutions: geometric mean of the ratios {summary['ratio']:.2f} (best "
-          f"{summary['ratio_best']:.2f}), least {summary['least']:.2f}; {summary['at_85_percent']} reach 85 % of the "
-          "multiply-adds that the device can do")
+def words_of_summary(summary):
+    return (f"{summary['pairs']} convolutions: geometric mean of the ratios {summary['ratio']:.2f} (best "
+            f"{summary['ratio_best']:.2f}), least {summary['least']:.2f}; {summary['at_85_percent']} reach 85 % of the "
+            "multiply-adds that the device can do.")
 
 
 def wanted(case, peer, filters):
@@ -298,7 +326,7 @@ def parse_arguments():
     parser.add_argument("--python", required=True)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--output", type=pathlib.Path, default=HERE / "results")
+    parser.add_argument("--output", type=pathlib.Path, default=default_folder())
     parser.add_argument("filters", nargs="*", metavar="FILTER")
     return parser.parse_args()
 
@@ -321,7 +349,7 @@ def main():
         peer.close()
     summary = summary_of_convolutions(results)
     if summary and not arguments.json:
-        print_summary(summary)
+        print("\n" + words_of_summary(summary))
     if not results:
         sys.exit("peers: nothing was compared")
 
