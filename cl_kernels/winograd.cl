@@ -14,9 +14,12 @@
  *   run-time expressions    START_B, ELEMENTS_B: the storage of the images and its size; OPERAND_B(batch): where
  *                           output 0, 0 of an image begins to read channel 0, were there no border;
  *                           KERNELS, KERNEL_PLANE, SCRATCH, SIZE_M, CHANNELS, ROWS, BATCHES, STRIDE_C, STRIDE_Y,
- *                           FIRST_Y, FIRST_X, END_Y, END_X, PLACES_Y, PLACES_X, TILES_Y, TILES_X
- * Output y, x reads rows FIRST_Y + y and so on of the image, which is 0 outside [0, END_Y), and likewise along x. ROWS
- * is a multiple of TILE_ROWS. engine/winograd.c chooses all this and knows how much scratch it takes. */
+ *                           FIRST_Y, FIRST_X, END_Y, END_X, PLACES_Y, PLACES_X, TILES_Y, TILES_X, DEEP, SLICES,
+ *                           FIRST_Z, END_Z, STEP_Z, STEP_DEEP, STRIDE_Z, STRIDE_DEEP
+ * Output y, x reads rows FIRST_Y + y and so on of the image, which is 0 outside [0, END_Y), and likewise along x. A
+ * volume is SLICES images, and each of its channels DEEP of the CHANNELS: slice z reads of them the slices
+ * FIRST_Z + z * STEP_Z + d * STEP_DEEP, which are 0 outside [0, END_Z). ROWS is a multiple of TILE_ROWS.
+ * engine/winograd.c chooses all this and knows how much scratch it takes. */
 
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transform_image OWN(_transform_image)
@@ -131,7 +134,7 @@ static void put_together(SHORT *x)
 
 /* Tiles side by side in one image: from row and column of a tile on. */
 typedef struct span {
-    int image, row, column, count;
+    int batch, slice, row, column, count;
 } span;
 
 static span span_at(PARAMETERS, int tile, int end)
@@ -139,8 +142,10 @@ static span span_at(PARAMETERS, int tile, int end)
     span s;
     const int row = tile / TILES_X;
     s.column = tile - row * TILES_X;
-    s.image = row / TILES_Y;
-    s.row = row - s.image * TILES_Y;
+    const int image = row / TILES_Y;
+    s.row = row - image * TILES_Y;
+    s.batch = image / SLICES;
+    s.slice = image - s.batch * SLICES;
     s.count = min(TILES_X - s.column, end - tile);
     return s;
 }
@@ -176,10 +181,12 @@ static void load_columns(PARAMETERS, __global const float *image, int y, int x, 
     }
 }
 
-/* Transforms the columns of a span and of the tile behind it, and takes the columns of tiles apart. */
-ONE_COPY void transform_down(PARAMETERS, span s, __global const float *image, __global float *restrict lines)
+/* Transforms the columns of a span and of the tile behind it, and takes the columns of tiles apart. All that is not
+ * `inside` a volume is 0. */
+ONE_COPY void transform_down(PARAMETERS, span s, __global const float *image, bool inside,
+                             __global float *restrict lines)
 {
-    const int y = s.row * EDGE + FIRST_Y, x = s.column * EDGE + FIRST_X;
+    const int y = inside ? s.row * EDGE + FIRST_Y : END_Y, x = s.column * EDGE + FIRST_X;
     for (int tile = 0; tile <= s.count; tile += SHORT_LANES) {
         SHORT down[POINTS][EDGE];
         EACH(v, EDGE)
@@ -274,7 +281,7 @@ ONE_COPY void store_span(PARAMETERS, span s, int row, __global const float *rest
     }
     const int runs = whole ? 1 : height, length = whole ? height * width : width;
     for (int i = 0; i < runs; i++)
-        store_run(ARGUMENTS, s.image, row, (y + i) * PLACES_X + x, length, lines + i * line);
+        store_run(ARGUMENTS, s.batch, row, (s.slice * PLACES_Y + y + i) * PLACES_X + x, length, lines + i * line);
 }
 
 ONE_COPY void convolve_block(PARAMETERS, int top, int bottom, int first, int end, __global float *restrict scratch)
@@ -283,7 +290,10 @@ ONE_COPY void convolve_block(PARAMETERS, int top, int bottom, int first, int end
     for (int c = 0; c < CHANNELS; c++)
         for (int tile = first; tile < end;) {
             const span s = span_at(ARGUMENTS, tile, end);
-            transform_down(ARGUMENTS, s, OPERAND_B(s.image) - FIRST_Y * (long)STRIDE_Y - FIRST_X + c * (long)STRIDE_C,
+            const int deep = c % DEEP;
+            const long volume = c / DEEP * (long)STRIDE_C + s.slice * (long)STRIDE_Z + deep * (long)STRIDE_DEEP;
+            const bool inside = (uint)(FIRST_Z + s.slice * STEP_Z + deep * STEP_DEEP) < (uint)END_Z;
+            transform_down(ARGUMENTS, s, OPERAND_B(s.batch) - FIRST_Y * (long)STRIDE_Y - FIRST_X + volume, inside,
                            scratch);
             transform_across(ARGUMENTS, s.count, scratch, images + c * (long)TILES + (tile - first));
             tile += s.count;
@@ -302,7 +312,7 @@ ONE_COPY void convolve_block(PARAMETERS, int top, int bottom, int first, int end
 
 CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
-    const int tiles = BATCHES * TILES_Y * TILES_X, step = CG_TURNS(0) * TILES;
+    const int tiles = BATCHES * SLICES * TILES_Y * TILES_X, step = CG_TURNS(0) * TILES;
     const int top = CG_TURN(1) * ROWS, bottom = min(SIZE_M, top + ROWS);
     const long scratch_size = LINES_SIZE + PLANES * (IMAGE_PLANE + RESULT_PLANE) + STRIP;
     __global float *scratch = SCRATCH + (CG_TURN(1) * CG_TURNS(0) + CG_TURN(0)) * scratch_size;

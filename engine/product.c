@@ -457,6 +457,14 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     cg_field_integer(g, 'i', "sc", 0, images.stride_c);
     add_axis_of_images(g, 0, &images.y, launch.tiles_y);
     add_axis_of_images(g, 1, &images.x, launch.tiles_x);
+    print_number(g, &text.macros, "SLICES", images.z.count);
+    print_number(g, &text.macros, "DEEP", images.z.deep);
+    print_number(g, &text.macros, "FIRST_Z", images.z.first);
+    print_number(g, &text.macros, "END_Z", images.z.end);
+    print_number(g, &text.macros, "STEP_Z", images.z.step);
+    print_number(g, &text.macros, "STEP_DEEP", images.z.step_deep);
+    print_number(g, &text.macros, "STRIDE_Z", images.z.stride);
+    print_number(g, &text.macros, "STRIDE_DEEP", images.z.stride_deep);
     const cg_entry *stored = &l->schedule->items[l->tensors[l->operand_tensor[1]].item];
     cg_field_integer(g, 'l', "elements", 0, cg_shape_size(stored->node->shape));
     print_product_macros(g, &text.macros, shape);

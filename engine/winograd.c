@@ -26,20 +26,29 @@ static bool is_part(const cg_part *part, int64_t extent, int64_t stride)
     return part->extent == extent && part->stride == stride;
 }
 
-/* The coordinate that grows by one along a part, or -1; it does so along the other, and along nothing else. */
+/* The coordinate that grows along these parts, and along nothing else: -1 if there is none. A part of -1 is none. */
 static bool find_coordinate(const cg_operand *o, int row_part, int column_part, int *found)
 {
     *found = -1;
     for (int g = 0; g < o->coordinate_count; g++) {
-        if (o->rows.of[row_part].step[g] == 0) continue;
+        const bool grows = (row_part >= 0 && o->rows.of[row_part].step[g] != 0) ||
+                           (column_part >= 0 && o->columns.of[column_part].step[g] != 0);
+        if (!grows) continue;
         if (*found >= 0) return false;
         for (int i = 0; i < o->rows.count; i++)
-            if (o->rows.of[i].step[g] != (i == row_part)) return false;
+            if (o->rows.of[i].step[g] != 0 && i != row_part) return false;
         for (int i = 0; i < o->columns.count; i++)
-            if (o->columns.of[i].step[g] != (i == column_part)) return false;
+            if (o->columns.of[i].step[g] != 0 && i != column_part) return false;
         *found = g;
     }
     return true;
+}
+
+/* The same for a row or a column of an image: by one along both. */
+static bool find_unit_coordinate(const cg_operand *o, int part, int *found)
+{
+    return find_coordinate(o, part, part, found) &&
+           (*found < 0 || (o->rows.of[part].step[*found] == 1 && o->columns.of[part].step[*found] == 1));
 }
 
 /* What lies beyond the last window is not to be read: it may be anything. */
@@ -52,27 +61,53 @@ static struct winograd_axis axis_of(const cg_operand *o, int coordinate, int64_t
     return axis;
 }
 
+/* Slices of a volume: what is left of rows and columns beside kernels' and images' two axes, and channels. */
+static bool read_slices(const cg_operand *o, struct winograd_slices *z, int *coordinate)
+{
+    const int deep = o->rows.count == 4 ? 2 : -1, slice = o->columns.count == 3 ? 2 : -1;
+    *z = (struct winograd_slices){.count = 1, .deep = 1, .end = 1};
+    if (!find_coordinate(o, deep, slice, coordinate)) return false;
+    if (deep >= 0) {
+        z->deep = o->rows.of[deep].extent;
+        z->stride_deep = o->rows.of[deep].stride;
+    }
+    if (slice >= 0) {
+        z->count = o->columns.of[slice].extent;
+        z->stride = o->columns.of[slice].stride;
+    }
+    if (*coordinate < 0) return true;
+    z->first = o->coordinate[*coordinate].first;
+    z->end = o->coordinate[*coordinate].extent;
+    if (deep >= 0) z->step_deep = o->rows.of[deep].step[*coordinate];
+    if (slice >= 0) z->step = o->columns.of[slice].step[*coordinate];
+    return true;
+}
+
 bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
 {
     const cg_operand *kernel = &operands->of[0], *o = &operands->of[1];
     const cg_part *rows = o->rows.of, *columns = o->columns.of;
-    int y, x;
+    struct winograd_slices slices;
+    int z, y, x;
     if (shape->f64 || operands->stretches > 1 || !o->gathered || kernel->gathered || kernel->transposed) return false;
     for (int i = 0; i < CG_MAX_RANK; i++)
         if (kernel->batch_stride[i] != 0) return false;
-    if (o->rows.count != 3 || o->columns.count != 2) return false;
+    if (o->rows.count < 3 || o->rows.count > 4 || o->columns.count < 2 || o->columns.count > 3) return false;
     const int64_t across = columns[1].stride;
+    const cg_part *channels = &rows[o->rows.count - 1];
     if (!is_part(&rows[0], KERNEL_EXTENT, 1) || !is_part(&rows[1], KERNEL_EXTENT, across)) return false;
-    if (columns[0].stride != 1 || rows[2].stride < 0 || across < 0) return false;
-    if (!find_coordinate(o, 0, 0, &x) || !find_coordinate(o, 1, 1, &y)) return false;
-    if (o->coordinate_count != (x >= 0) + (y >= 0)) return false;
-    *images = (struct winograd_images){.batches = shape->batches,
-                                       .channels = rows[2].extent,
+    if (columns[0].stride != 1 || channels->stride < 0 || across < 0) return false;
+    if (!find_unit_coordinate(o, 0, &x) || !find_unit_coordinate(o, 1, &y) || !read_slices(o, &slices, &z))
+        return false;
+    if (o->coordinate_count != (x >= 0) + (y >= 0) + (z >= 0)) return false;
+    *images = (struct winograd_images){.images = shape->batches * slices.count,
+                                       .channels = channels->extent * slices.deep,
                                        .outputs = shape->m,
                                        .stride_y = across,
-                                       .stride_c = rows[2].stride,
+                                       .stride_c = channels->stride,
                                        .y = axis_of(o, y, columns[1].extent),
-                                       .x = axis_of(o, x, columns[0].extent)};
+                                       .x = axis_of(o, x, columns[0].extent),
+                                       .z = slices};
     return true;
 }
 
@@ -82,7 +117,7 @@ bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *sh
 static double cost_of_direct(const struct winograd_images *images, int lanes)
 {
     const int64_t strips = cg_divide_up(images->y.places * images->x.places, 2 * lanes);
-    return 2.0 * KERNEL_EXTENT * KERNEL_EXTENT * (double)(images->batches * strips * images->channels) *
+    return 2.0 * KERNEL_EXTENT * KERNEL_EXTENT * (double)(images->images * strips * images->channels) *
            (double)(images->outputs + GATHER_ROWS);
 }
 
@@ -91,9 +126,9 @@ static double cost_of_winograd(const struct winograd_images *images, int edge, c
     const struct winograd_launch launch = cg_winograd_plan(images, edge, device);
     const double planes = (edge + 2) * (edge + 2), channels = (double)images->channels;
     const double rows = (double)(cg_divide_up(images->outputs, launch.tile_rows) * launch.tile_rows);
-    const int64_t spans = images->batches * launch.tiles_y * cg_divide_up(launch.tiles_x, TILES);
+    const int64_t spans = images->images * launch.tiles_y * cg_divide_up(launch.tiles_x, TILES);
     const int64_t pieces = cg_divide_up(cg_smaller(launch.tiles_x, TILES), launch.short_lanes);
-    const int64_t blocks = cg_divide_up(images->batches * launch.tiles_y * launch.tiles_x, TILES);
+    const int64_t blocks = cg_divide_up(images->images * launch.tiles_y * launch.tiles_x, TILES);
     const int64_t vectors = blocks * (TILES / launch.lanes);
     const double multiplying = MULTIPLY * planes * channels * rows * (double)vectors;
     const double transforms = (channels + (double)images->outputs) * (double)(spans * pieces * launch.short_lanes);
@@ -135,7 +170,7 @@ struct winograd_launch cg_winograd_plan(const struct winograd_images *images, in
                                      .tiles_y = cg_divide_up(images->y.places, edge),
                                      .tiles_x = cg_divide_up(images->x.places, edge)};
     launch.short_lanes = short_lanes(launch.tiles_x, lanes);
-    const int64_t blocks = cg_divide_up(images->batches * launch.tiles_y * launch.tiles_x, TILES);
+    const int64_t blocks = cg_divide_up(images->images * launch.tiles_y * launch.tiles_x, TILES);
     const int64_t row_tiles = cg_divide_up(images->outputs, tile_rows), most = GROUPS_PER_UNIT * device->compute_units;
     /* Rows are dealt out only if there are too few blocks: each share of them transforms the images anew. */
     const int64_t splits = cg_larger(1, cg_smaller(row_tiles, device->compute_units / cg_larger(1, blocks)));

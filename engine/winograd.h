@@ -7,13 +7,18 @@
 #include "engine/operand.h"
 
 /* Images that 3x3 kernels go over with steps of 1, outputs counted along y and x. An output reads from row `first` plus
- * its own on; outside of [0, end) the image is 0. */
+ * its own on; outside of [0, end) the image is 0. Those of `slices` together are a volume; each of its channels counts
+ * `deep` times, once for each slice that an output reads: from `first` on, `step` for each slice of the outputs and
+ * `step_deep` from one to the next. */
 struct winograd_images {
-    int64_t batches, channels, outputs;
+    int64_t images, channels, outputs;
     int64_t stride_y, stride_c; /* elements to the next row, and to the next channel */
     struct winograd_axis {
         int64_t first, end, places;
     } y, x;
+    struct winograd_slices {
+        int64_t count, deep, first, end, step, step_deep, stride, stride_deep;
+    } z;
 };
 
 struct winograd_launch {

@@ -173,6 +173,9 @@ static const geometry of_winograd[] = {
     {2, 9, 12, 1, 2, {{11, 3, 1, 1, 2, 0}, {150, 3, 1, 1, 0, 2}}}, /* more tiles side by side than a block has */
     {5, 8, 41, 1, 2, {{8, 3, 1, 1, 3, 0}, {8, 3, 1, 1, 0, 4}}},    /* wide borders; blocks of several images */
     {9, 300, 8, 1, 2, {{7, 3, 1, 1, 1, 1}, {7, 3, 1, 1, 1, 1}}},   /* many terms to a sum */
+    {2, 10, 9, 1, 3, {{5, 3, 1, 1, 1, 1}, {9, 3, 1, 1, 1, 1}, {18, 3, 1, 1, 1, 1}}}, /* slices of volumes, */
+    {2, 4, 5, 1, 3, {{8, 2, 2, 3, 2, 0}, {7, 3, 1, 1, 1, 1}, {11, 3, 1, 1, 0, 0}}},  /* some of them, far apart, */
+    {1, 4, 5, 1, 3, {{3, 1, 1, 1, 0, 0}, {7, 3, 1, 1, 1, 1}, {11, 3, 1, 1, 0, 2}}},  /* each for itself */
 };
 enum { OF_WINOGRAD = sizeof of_winograd / sizeof *of_winograd };
 
