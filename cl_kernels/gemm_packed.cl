@@ -15,7 +15,8 @@
  * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
  * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
  * With SLIDING (engine/gemm_plan.h: gemm_slides) a panel is instead PANEL_LINES lines of PANEL_PLACES places of an
- * image of LINES and PLACES, and its strips are read from planes that hold REACH_LINES and REACH_PLACES more. Columns
+ * image of LINES and PLACES, and its strips are read from planes that hold REACH_LINES and REACH_PLACES more, with a
+ * line every PITCH elements, which may share the BORDER that they end and begin with. Columns
  * are then computed line by line, each as SPAN of them; or, where that is 0, with what lies between two lines, which is
  * left out when they are stored.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
@@ -297,8 +298,7 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
 }
 
 #if SLIDING
-#define PITCH (PANEL_PLACES + REACH_PLACES)
-#define PLANE (PITCH * (PANEL_LINES + REACH_LINES))
+#define PLANE (PITCH * (PANEL_LINES + REACH_LINES) + BORDER)
 #define UNITS_AT_ONCE (DEPTH / UNIT)
 #define PLANES_SIZE (min(SIZE_K / UNIT, UNITS_AT_ONCE) * PHASES * PLANE + 3 * LANES)
 #define JOINED_STRIDE (COLUMNS + LANES)

@@ -32,7 +32,7 @@ static int tile_rows(const struct gemm_device *device)
 /* With slides: what a panel holds of all planes of so many rows of B, and what is read and written beyond. */
 static int64_t planes_size(const struct gemm_launch *launch, const struct gemm_slides *slides, int64_t rows)
 {
-    const int64_t plane = (launch->places + slides->reach_places) * (launch->lines + slides->reach_lines);
+    const int64_t plane = launch->pitch * (launch->lines + slides->reach_lines) + slides->border;
     return rows / slides->unit * slides->phases * plane;
 }
 
@@ -191,11 +191,13 @@ static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm
     launch->places = (int)slides->places;
     launch->lines = 1;
     launch->span = 0;
+    launch->pitch = (int)(slides->places + slides->reach_places - slides->border);
     if (across > 1) {
         launch->places = (int)(cg_divide_up(cg_divide_up(slides->places, across), strip) * strip);
         launch->columns = launch->places;
+        launch->pitch = (int)(launch->places + slides->reach_places);
     } else {
-        const int64_t pitch = slides->places + slides->reach_places;
+        const int64_t pitch = launch->pitch;
         const int64_t span = cg_divide_up(slides->places, strip) * strip;
         const int64_t joined_lines = even_part(slides->lines, (most - slides->places) / pitch + 1);
         const int64_t joined = cg_divide_up((joined_lines - 1) * pitch + slides->places, strip) * strip;

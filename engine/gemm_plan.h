@@ -9,9 +9,10 @@
 
 /* B is gathered, and `unit` of its rows are the same elements, some places or lines further on: a work-group keeps
  * these once, as `phases` planes of lines, with as many places and lines more as its rows reach. Its columns are
- * `outer` images of `lines` of `places`. */
+ * `outer` images of `lines` of `places`. Of what a whole line begins and ends with, `border` places are 0: lines in a
+ * plane may share these. */
 struct gemm_slides {
-    int64_t unit, phases, places, lines, outer, reach_places, reach_lines; /* unit 0: none of this */
+    int64_t unit, phases, places, lines, outer, reach_places, reach_lines, border; /* unit 0: none of this */
 };
 
 /* C[m,n] = A[m,k] B[k,n], `batches` times. An extent that varies is a minibatch size: what ends up in the kernel's
@@ -36,7 +37,8 @@ struct gemm_device {
 struct gemm_launch {
     int columns, depth, lanes; /* compile-time constants of the kernel */
     int rows;                  /* run-time argument */
-    int places, lines;         /* with slides: a panel's part of an image; run-time arguments, as is */
+    int places, lines;         /* with slides: a panel's part of an image; run-time arguments, as are */
+    int pitch;                 /* elements from one line of a plane to the next, and */
     int span;                  /* columns that are computed for a line; 0: lines with what lies between them */
     size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
     int64_t scratch_elements;

@@ -436,6 +436,25 @@ cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gat
     return found;
 }
 
+/* So many places are 0 that a whole line begins with, and ends with. */
+static int64_t border_of(const cg_operand *o, const struct gemm_slides *slides)
+{
+    const cg_part *inner = &o->columns.of[0];
+    for (int g = 0; g < o->coordinate_count; g++) {
+        if (inner->step[g] == 0) continue;
+        const int64_t length = slides->places + slides->reach_places;
+        const int64_t before = -o->coordinate[g].first, after = length - before - o->coordinate[g].extent;
+        if (inner->step[g] != 1 || slides->phases > 1) return 0;
+        /* Where a line begins is to be the same for all. */
+        for (int i = o->slide_count; i < o->rows.count; i++)
+            if (o->rows.of[i].step[g] != 0) return 0;
+        for (int i = 1; i < o->columns.count; i++)
+            if (o->columns.of[i].step[g] != 0) return 0;
+        return cg_larger(0, cg_smaller(cg_smaller(before, after), slides->reach_places));
+    }
+    return 0;
+}
+
 /* What the plan of a product is told of slides. */
 static struct gemm_slides slides_of(const cg_operand *o)
 {
@@ -451,6 +470,7 @@ static struct gemm_slides slides_of(const cg_operand *o)
         slides.unit *= extent;
         slides.phases *= slide->phases;
     }
+    slides.border = border_of(o, &slides);
     return slides;
 }
 

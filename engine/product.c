@@ -362,6 +362,8 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_number(g, &text.macros, "PANEL_PLACES", launch.places);
         print_number(g, &text.macros, "PANEL_LINES", launch.lines);
         print_number(g, &text.macros, "SPAN", launch.span);
+        print_number(g, &text.macros, "PITCH", launch.pitch);
+        print_number(g, &text.macros, "BORDER", shape->slides.border);
     }
     print_epilogue(g, &text.epilogues, 1);
     if (!vectors)
