@@ -76,7 +76,7 @@ static void GATHER_SEGMENT(PARAMETERS, const int *numbers, bool inside, long fro
 }
 
 #if GATHER_SLIDES
-/* Where row `i` of B begins in the planes, for each of so many units of rows. */
+/* Where row `i` begins in the planes, for each of so many units of rows. */
 static void CG_JOIN(GATHER, _places)(PARAMETERS, int units, int plane, int pitch, int *restrict place_of_row)
 {
     const int slides[] = {SLIDES};

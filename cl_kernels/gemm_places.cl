@@ -14,9 +14,10 @@
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), START_A, SCRATCH, SIZE_M, SIZE_N, LEADING_B, BATCHES,
  *                           STRETCHES, STRETCH_A, STRETCH_B, UNITS, COLUMNS, UNITS_AT_ONCE, IMAGES_AT_ONCE,
  *                           LINES_AT_ONCE, PLACES, LINES, OUTER, REACH_PLACES, REACH_LINES, UNIT, PHASES
- * COLUMNS is a multiple of TILE_COLUMNS, UNITS_AT_ONCE have MOST_ROWS rows at most. K is STRETCHES times OUTER images of LINES of PLACES; engine/gemm_plan.h says
- * what the other words mean. The names in PARAMETERS must not be names of variables below: a common prefix keeps them
- * apart. engine/gemm_places.c chooses the numbers and knows how much scratch that takes. */
+ * COLUMNS is a multiple of TILE_COLUMNS, UNITS_AT_ONCE have MOST_ROWS rows at most. K is STRETCHES times OUTER images
+ * of LINES of PLACES; engine/gemm_plan.h says what the other words mean. The names in PARAMETERS must not be names of
+ * variables below: a common prefix keeps them apart. engine/gemm_places.c chooses the numbers and knows how much
+ * scratch that takes. */
 #if REAL_IS_DOUBLE
 #pragma OPENCL EXTENSION cl_khr_fp64 : enable
 #define LANE_NUMBER long
@@ -94,10 +95,10 @@ static void pack_columns(PARAMETERS, int batch, int column, int columns, int ima
     }
 }
 
-/* sums[r * COLUMNS + c] (= or +=) what a block of K contributes to the rows that begin at `row` of the planes, and to the
- * columns that are packed. Rows past the last repeat it. Lines are short, so one loop goes over all vectors of an image.
- * What lies behind a line in a plane belongs to other rows: it meets a 0 in what is packed, which leaves nothing of it
- * unless it is infinite or NaN. With MASKED it is left out. Without, false says that a sum is not finite. */
+/* sums[r * COLUMNS + c] (= or +=) what a block of K contributes to some rows and to the columns that are packed. Rows
+ * past the last repeat it. Lines are short, so one loop goes over all vectors of an image. What lies behind a line in a
+ * plane belongs to other rows: it meets a 0 in what is packed, which leaves nothing of it unless it is infinite or NaN.
+ * With MASKED it is left out. Without, false says that a sum is not finite. */
 #define DEFINE_SUM_TILE(NAME, MASKED)                                                                                  \
     __attribute__((noinline)) static bool NAME(                                                                        \
         PARAMETERS, __global const REAL *restrict planes, const int *place_of_row, int rows,                           \

@@ -245,6 +245,21 @@ double cg_flop_of_terms(const cg_lowered *l, bool inner, bool outer)
     return flop;
 }
 
+void cg_undefine_macros(cg_generator *g, cg_text *source)
+{
+    static const char directive[] = "#define ";
+    cg_text undefined = {.context = g->context};
+    for (const char *line = source->data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncmp(line, directive, sizeof directive - 1) != 0) continue;
+        const char *name = line + sizeof directive - 1;
+        int length = 0;
+        while (cg_is_word(name[length])) length++;
+        cg_text_add(&undefined, "#undef %.*s\n", length, name);
+    }
+    cg_text_append(source, undefined.data ? undefined.data : "");
+    cg_text_free(&undefined);
+}
+
 void cg_start_kernel(cg_generator *g)
 {
     cg_text_free(&g->body);

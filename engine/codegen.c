@@ -224,9 +224,7 @@ static bool generate_kernel_op(cg_generator *g)
                              "    for (long i = first; i < stop; i++) {\n");
     cg_text_append(&g->body, node->op->source);
     cg_text_append(&g->body, "\n    }\n");
-    for (int i = 0; i < node->input_count; i++) cg_text_add(&g->body, "#undef IN%d_T\n", i);
-    for (int i = 0; i < output_count; i++) cg_text_add(&g->body, "#undef OUT%d_T\n", i);
-    if (code >= 0) cg_text_append(&g->body, "#undef REPORT\n");
+    cg_undefine_macros(g, &g->body);
     g->work = (double)launch.items * KERNEL_OP_COST;
     g->global[0] = (size_t)(cg_divide_up(items > 0 ? items : 1, (int64_t)g->context->local_size) *
                             (int64_t)g->context->local_size);

@@ -3,7 +3,7 @@
 #include "engine/gemm_places.h"
 #include "engine/integers.h"
 
-/* Of the multiply-adds that the packed kernel does in the same time, gathering apart. */
+/* Of the multiply-adds that the packed kernel does in the same time, packing and gathering apart. */
 static const double FULL_SPEED = 0.85;
 enum {
     TILE_COLUMNS = 4,      /* as in the kernel */
@@ -22,15 +22,34 @@ static int lanes_of(const struct gemm_shape *shape, const struct gemm_device *de
     return shape->f64 ? device->lanes_f64 : device->lanes_f32;
 }
 
+/* Of a block: as many as stay in the first-level cache. */
+static int64_t lines_of_block(const struct gemm_slides *slides)
+{
+    const int64_t lines = cg_larger(1, BLOCK_PLACES / slides->places);
+    return cg_divide_up(slides->lines, cg_divide_up(slides->lines, lines));
+}
+
+static int64_t unit_of_block(const struct gemm_slides *slides)
+{
+    return (slides->places + slides->reach_places) * (lines_of_block(slides) + slides->reach_lines) * slides->phases;
+}
+
+/* Gathering a unit, for each vector of places: what blocks reach beyond themselves is gathered again. */
+static double gather_steps(const struct gemm_slides *slides)
+{
+    return GATHER_STEPS * (double)unit_of_block(slides) / (double)(slides->places * lines_of_block(slides));
+}
+
 bool cg_gemm_has_places(const struct gemm_shape *shape, const struct gemm_device *device)
 {
     const struct gemm_slides *slides = &shape->slides_of_a;
     const int64_t lanes = lanes_of(shape, device);
     if (lanes < 4 || slides->unit == 0 || !shape->transposed_b || shape->n_varies || shape->m_varies) return false;
-    /* The last vector of a line is not full here, that of a row of C there. */
+    if (slides->places > MOST_PLACES || unit_of_block(slides) > MOST_PLANES) return false;
+    /* For each unit. The last vector of a line is not full here, that of a row of C there. */
     const double full = (double)slides->places / (double)(cg_divide_up(slides->places, lanes) * lanes);
-    const double packed = (double)(cg_divide_up(shape->n, lanes) * lanes + GATHER_COLUMNS);
-    return slides->places <= MOST_PLACES && (double)shape->n < FULL_SPEED * full * packed;
+    const double packed = (double)(slides->unit * (cg_divide_up(shape->n, lanes) * lanes + GATHER_COLUMNS));
+    return (double)(slides->unit * shape->n) / (FULL_SPEED * full) + gather_steps(slides) < packed;
 }
 
 /* So many units of rows and columns for each work-group; returns what the slowest core then does. */
@@ -51,7 +70,7 @@ static double divide(struct gemm_places_launch *launch, const struct gemm_shape 
     const int64_t rows = cg_divide_up(launch->units * slides->unit, launch->tile_rows) * launch->tile_rows;
     const double vectors = (double)(cg_divide_up(slides->places, launch->lanes) *
                                     cg_divide_up(shape->k, slides->places));
-    const double each = (double)(rows * launch->columns) + (double)(GATHER_STEPS * launch->units * slides->phases) +
+    const double each = (double)(rows * launch->columns) + gather_steps(slides) * launch->units +
                         (double)(PACK_STEPS * launch->columns);
     return each * vectors * (double)(turns * batches_each) + (all > 1 ? GEMM_WAKE_STEPS : 0);
 }
@@ -77,11 +96,9 @@ static void cut_depth(struct gemm_places_launch *launch, const struct gemm_shape
 {
     const struct gemm_slides *slides = &shape->slides_of_a;
     const int64_t images = slides->outer * cg_larger(1, shape->stretches);
-    const int64_t lines = cg_larger(1, BLOCK_PLACES / slides->places);
-    launch->lines_at_once = (int)cg_divide_up(slides->lines, cg_divide_up(slides->lines, lines));
-    launch->images_at_once = (int)cg_smaller(images, cg_larger(1, lines / slides->lines));
-    const int64_t plane = (slides->places + slides->reach_places) * (launch->lines_at_once + slides->reach_lines);
-    const int64_t unit = plane * slides->phases * launch->images_at_once;
+    launch->lines_at_once = (int)lines_of_block(slides);
+    launch->images_at_once = (int)cg_smaller(images, cg_larger(1, BLOCK_PLACES / (slides->places * slides->lines)));
+    const int64_t unit = unit_of_block(slides) * launch->images_at_once;
     launch->units_at_once = (int)cg_smaller(launch->units,
                                             cg_larger(1, cg_smaller(MOST_PLANES / unit, MOST_ROWS / slides->unit)));
     const int64_t line = cg_divide_up(slides->places, launch->lanes) * TILE_COLUMNS * launch->lanes;

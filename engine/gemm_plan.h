@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* B is gathered, and `unit` of its rows are the same elements, some places or lines further on: a work-group keeps
- * these once, as `phases` planes of lines, with as many places and lines more as its rows reach. Its columns are
+/* An operand is gathered, and `unit` of its rows are the same elements, some places or lines further on: a work-group
+ * keeps these once, as `phases` planes of lines, with as many places and lines more as its rows reach. Its columns are
  * `outer` images of `lines` of `places`. Of what a whole line begins and ends with, `border` places are 0: lines in a
  * plane may share these. */
 struct gemm_slides {

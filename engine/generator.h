@@ -153,6 +153,8 @@ bool cg_exceeds_arguments(const cg_generator *g, int block_bytes);
 int64_t cg_tensor_bytes(const cg_generator *g, bool inner, bool outer);
 double cg_flop_of_terms(const cg_lowered *l, bool inner, bool outer);
 void cg_count_bytes(cg_generator *g);
+/* Kernels are joined to programs: what the text of one defines must not reach the next. */
+void cg_undefine_macros(cg_generator *g, cg_text *source);
 void cg_start_kernel(cg_generator *g);
 
 /* product.c */

@@ -1,5 +1,5 @@
 /* How the operands of a matrix product lie in memory, found by looking through views: as plain matrices, or as
- * something that the packed kernel gathers while it packs, such as the windows of a convolution. Reads the schedule;
+ * something that kernels gather while they pack, such as the windows of a convolution. Reads the schedule;
  * knows nothing of OpenCL. */
 #ifndef CLGRAD_ENGINE_OPERAND_H
 #define CLGRAD_ENGINE_OPERAND_H

@@ -136,22 +136,6 @@ static void print_scalar_lanes(cg_text *out)
              "    for (int i = 0; i < LANES; i++) epilogue_scalar(ARGUMENTS, batch, row, column + i, lane[i]);\n}\n");
 }
 
-/* Kernels are joined to programs: what one defines must not reach the next. */
-static void undefine_macros(cg_generator *g, cg_text *source)
-{
-    static const char directive[] = "#define ";
-    cg_text undefined = {.context = g->context};
-    for (const char *line = source->data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        if (strncmp(line, directive, sizeof directive - 1) != 0) continue;
-        const char *name = line + sizeof directive - 1;
-        int length = 0;
-        while (cg_is_word(name[length])) length++;
-        cg_text_add(&undefined, "#undef %.*s\n", length, name);
-    }
-    cg_text_append(source, undefined.data ? undefined.data : "");
-    cg_text_free(&undefined);
-}
-
 /* The text of a product's kernel. */
 typedef struct product_text {
     cg_text macros, epilogues;
@@ -234,7 +218,7 @@ static bool finish_product(cg_generator *g, product_text *text, const char *kern
         cg_text_append(&source, text->macros.data ? text->macros.data : "");
         cg_text_append(&source, text->epilogues.data ? text->epilogues.data : "");
         cg_text_append(&source, kernel);
-        undefine_macros(g, &source);
+        cg_undefine_macros(g, &source);
         ok = cg_fill_step(g, step, bytes) && cg_add_scratch_request(g) && !text->macros.failed &&
              !text->epilogues.failed && !source.failed;
         step->local[0] = local;

@@ -4,9 +4,9 @@
 /* What costs how much, in multiply-adds of one vector; measured over 3 to 512 channels and images of 7x7 to 224x224. */
 static const double MULTIPLY = 1.2, CLEARLY_BETTER = 0.9;
 enum {
-    GATHER_ROWS = 6,  /* gathering a column of windows, in rows to multiply it by */
-    TRANSFORM_4 = 65, /* what a lane of a vector of tiles costs, each channel and each output */
-    TRANSFORM_2 = 30,
+    GATHER_ROWS = 6,    /* gathering a column of windows, in rows to multiply it by */
+    TRANSFORM_4 = 1040, /* what a whole vector of tiles costs, each channel and each output */
+    TRANSFORM_2 = 480,
     KERNEL_STEPS = 4 /* an element of the transformed kernels */
 };
 
@@ -131,7 +131,8 @@ static double cost_of_winograd(const struct winograd_images *images, int edge, c
     const int64_t blocks = cg_divide_up(images->images * launch.tiles_y * launch.tiles_x, TILES);
     const int64_t vectors = blocks * (TILES / launch.lanes);
     const double multiplying = MULTIPLY * planes * channels * rows * (double)vectors;
-    const double transforms = (channels + (double)images->outputs) * (double)(spans * pieces * launch.short_lanes);
+    const double vectors_across = (double)(spans * pieces * launch.short_lanes) / launch.lanes;
+    const double transforms = (channels + (double)images->outputs) * vectors_across;
     return multiplying + transforms * (edge == 2 ? TRANSFORM_2 : TRANSFORM_4) + KERNEL_STEPS * planes * channels * rows;
 }
 

@@ -30,8 +30,8 @@ static const geometry geometries[] = {
     {2, 5, 5, 5, 2, {{21, 3, 2, 1, 1, 1}, {40, 5, 2, 1, 2, 2}}},
     {2, 3, 3, 3, 3, {{5, 3, 1, 1, 1, 1}, {6, 2, 1, 2, 1, 1}, {9, 3, 2, 1, 1, 1}}},
     {42, 3, 6, 1, 2, {{13, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}}, /* the kernel's gradient: several images at a time, */
-    {1, 240, 5, 1, 2, {{4, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}}, /* more rows than it takes at a time, */
-    {2, 4, 16, 1, 2, {{50, 3, 1, 1, 1, 1}, {70, 5, 1, 1, 2, 2}}}, /* an image in several parts */
+    {1, 600, 16, 1, 2, {{2, 3, 1, 1, 1, 1}, {16, 3, 1, 1, 1, 1}}}, /* more rows than it takes at a time, */
+    {2, 4, 16, 1, 2, {{50, 3, 1, 1, 1, 1}, {70, 5, 1, 1, 2, 2}}},  /* an image in several parts */
     {2, 20, 16, 1, 2, {{32, 3, 1, 1, 1, 1}, {32, 3, 1, 1, 1, 1}}}, /* lines of whole vectors */
 };
 enum { GEOMETRIES = sizeof geometries / sizeof *geometries };
@@ -251,8 +251,8 @@ END_TEST
 /* What lies beyond a line takes part in no sum, even where it is infinite. */
 START_TEST(what_is_infinite_stays_where_it_belongs)
 {
-    const geometry g = {2, 3, 5, 1, 2, {{9, 3, 1, 1, 1, 1}, {30, 3, 1, 1, 1, 1}}};
-    enum { KERNELS = 5 * 3 * 9 };
+    const geometry g = {2, 3, 16, 1, 2, {{9, 3, 1, 1, 1, 1}, {30, 3, 1, 1, 1, 1}}};
+    enum { KERNELS = 16 * 3 * 9 };
     const problem p = problem_of(&g);
     float found[KERNELS];
     open_variant(&variants[0]);

@@ -8,6 +8,7 @@
 #include "engine/gemm_narrow.h"
 #include "engine/gemm_places.h"
 #include "engine/gemm_tiles.h"
+#include "engine/integers.h"
 #include "program.h"
 #include <CL/cl.h>
 #include <stdio.h>
@@ -507,7 +508,10 @@ START_TEST(sums_along_places_are_dealt_out_whole)
             ck_assert(l.columns % 4 == 0 && l.units_at_once >= 1 && l.units_at_once * 9 <= l.most_rows);
             ck_assert(l.lines_at_once >= 1 && l.lines_at_once <= sizes[i][3]);
             ck_assert(l.images_at_once >= 1 && l.images_at_once <= sizes[i][0]);
-            ck_assert_int_le(l.scratch_elements, groups * ((1 << 17) + (int64_t)l.units * 9 * l.columns));
+            const int64_t planes = (int64_t)l.units_at_once * (sizes[i][3] + 2) * (l.lines_at_once + 2);
+            const int64_t packed = l.lines_at_once * cg_divide_up(sizes[i][3], l.lanes) * l.lanes * 4;
+            ck_assert_int_eq(l.scratch_elements,
+                             groups * (l.images_at_once * (planes + packed) + 2 * l.lanes + l.units * 9 * l.columns));
         }
     for (int64_t images = 1; images < 300; images++) {
         struct gemm_shape few = gradient_of_kernel(images, 16, 16, 32), many = gradient_of_kernel(images, 128, 128, 28);
