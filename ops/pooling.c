@@ -106,12 +106,7 @@ static bool launch_planes(const cg_call *call, cg_launch *launch)
     "    WINDOW_X;\n" \
     "    FOLD(, *element)\n" \
     "    STORE_ONE;\n" \
-    "}\n" \
-    "#undef BLOCK\n" \
-    "#undef START\n" \
-    "#undef MEET\n" \
-    "#undef STORE\n" \
-    "#undef STORE_ONE\n"
+    "}\n"
 
 /* ---- put, take: elements of channels, by their places in them ---------------------------------------------------- */
 
@@ -410,8 +405,7 @@ static const cg_op spread_op = {
                     "            EACH(z) EACH(y) EACH(x) channel[(z * p6 + y) * p12 + x] += value;\n"
                     "        }\n"
                     "    }\n"
-                    "}\n"
-                    "#undef BLOCK\n",
+                    "}\n",
     .launch = launch_planes,
     .vjp = spread_vjp,
     .text = {.formula = "each element the sum of the windows that hold it: the derivative of pool_sum",

@@ -150,7 +150,6 @@ static bool digit_launch(const cg_call *call, cg_launch *launch)
     "const long line = i / p3, block = i % p3, begin = line * p0 + block * p0 / p3;\n" \
     "const long end = line * p0 + (block + 1) * p0 / p3;\n" \
     "int numbers[256];\n"
-#define END_DIGIT_BLOCK "#undef KEY\n"
 
 /* -> how often each digit is in each block, [lines, DIGITS * blocks] */
 static bool count_infer(const cg_call *call, cg_inferred *result)
@@ -168,7 +167,7 @@ static const cg_op count_op = {
     .source = DIGIT_BLOCK "for (int digit = 0; digit < 256; digit++) numbers[digit] = 0;\n"
                           "for (long k = begin; k < end; k++) numbers[KEY(k) >> p2 & 255]++;\n"
                           "for (int digit = 0; digit < 256; digit++)\n"
-                          "    out0[(line * 256 + digit) * p3 + block] = numbers[digit];\n" END_DIGIT_BLOCK,
+                          "    out0[(line * 256 + digit) * p3 + block] = numbers[digit];\n",
     .launch = digit_launch,
     .zero_gradient = true,
 };
@@ -200,7 +199,7 @@ static const cg_op place_op = {
                           "    else\n"
                           "        out0[at] = (int)key;\n"
                           "    out1[at] = p4 ? (int)(k - line * p0) : in1[k];\n"
-                          "}\n" END_DIGIT_BLOCK,
+                          "}\n",
     .launch = digit_launch,
     .zero_gradient = true,
 };
