@@ -16,9 +16,9 @@
  * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
  * With SLIDING (engine/gemm_plan.h: gemm_slides) a panel is instead PANEL_LINES lines of PANEL_PLACES places of an
  * image of LINES and PLACES, and its strips are read from planes that hold REACH_LINES and REACH_PLACES more, with a
- * line every PITCH elements, which may share the BORDER that they end and begin with. Columns
- * are then computed line by line, each as SPAN of them; or, where that is 0, with what lies between two lines, which is
- * left out when they are stored.
+ * line every PITCH elements, which may share the BORDER that they end and begin with. Columns are then computed line by
+ * line, each as SPAN of them; or, where that is 0, with what lies between two lines, which is left out when they are
+ * stored.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.

@@ -10,11 +10,6 @@ enum {
     MOST_GROUPS_PER_UNIT = 4 /* where there are as many products */
 };
 
-static int lanes_of(const struct gemm_shape *shape, const struct gemm_device *device)
-{
-    return shape->f64 ? device->lanes_f64 : device->lanes_f32;
-}
-
 /* Vectors along K are full whatever the columns, but their lanes must be added up in the end; gemm_packed.cl's run
  * along the columns. */
 static bool has_better_lanes_along_k(const struct gemm_shape *shape, int lanes)
@@ -25,8 +20,8 @@ static bool has_better_lanes_along_k(const struct gemm_shape *shape, int lanes)
 
 bool cg_gemm_is_narrow(const struct gemm_shape *shape, const struct gemm_device *device)
 {
-    const int lanes = lanes_of(shape, device);
-    if (lanes < 4 || shape->n_varies || shape->n < 1 || shape->n >= lanes) return false;
+    const int lanes = cg_gemm_lanes(shape, device);
+    if (lanes < 4 || shape->gathered_a || shape->n_varies || shape->n < 1 || shape->n >= lanes) return false;
     if (!shape->m_varies && shape->m < 2 * lanes) return false;
     return shape->transposed_a || has_better_lanes_along_k(shape, lanes);
 }
@@ -41,7 +36,7 @@ static int vectors_for(int columns, int registers)
 
 struct gemm_narrow_launch cg_gemm_narrow(const struct gemm_shape *shape, const struct gemm_device *device)
 {
-    struct gemm_narrow_launch launch = {.columns = (int)shape->n, .lanes = lanes_of(shape, device)};
+    struct gemm_narrow_launch launch = {.columns = (int)shape->n, .lanes = cg_gemm_lanes(shape, device)};
     launch.vectors = shape->transposed_a ? vectors_for(launch.columns, device->registers) : 1;
     const int64_t block = (int64_t)launch.vectors * launch.lanes, blocks = cg_divide_up(shape->m, block);
     const int64_t units = device->compute_units;

@@ -17,16 +17,10 @@ enum {
     MOST_GROUPS_PER_UNIT = 4
 };
 
-static int lanes_of(const struct gemm_shape *shape, const struct gemm_device *device)
-{
-    return shape->f64 ? device->lanes_f64 : device->lanes_f32;
-}
-
 /* Of a block: as many as stay in the first-level cache. */
 static int64_t lines_of_block(const struct gemm_slides *slides)
 {
-    const int64_t lines = cg_larger(1, BLOCK_PLACES / slides->places);
-    return cg_divide_up(slides->lines, cg_divide_up(slides->lines, lines));
+    return cg_even_part(slides->lines, cg_larger(1, BLOCK_PLACES / slides->places));
 }
 
 static int64_t unit_of_block(const struct gemm_slides *slides)
@@ -43,7 +37,7 @@ static double gather_steps(const struct gemm_slides *slides)
 bool cg_gemm_has_places(const struct gemm_shape *shape, const struct gemm_device *device)
 {
     const struct gemm_slides *slides = &shape->slides_of_a;
-    const int64_t lanes = lanes_of(shape, device);
+    const int64_t lanes = cg_gemm_lanes(shape, device);
     if (lanes < 4 || slides->unit == 0 || !shape->transposed_b || shape->n_varies || shape->m_varies) return false;
     if (slides->places > MOST_PLACES || unit_of_block(slides) > MOST_PLANES) return false;
     /* For each unit. The last vector of a line is not full here, that of a row of C there. */
@@ -111,7 +105,7 @@ static void cut_depth(struct gemm_places_launch *launch, const struct gemm_shape
 struct gemm_places_launch cg_gemm_places(const struct gemm_shape *shape, const struct gemm_device *device)
 {
     struct gemm_places_launch launch = {
-        .lanes = lanes_of(shape, device), .tile_rows = device->registers >= 32 ? 6 : 2, .most_rows = MOST_ROWS};
+        .lanes = cg_gemm_lanes(shape, device), .tile_rows = device->registers >= 32 ? 6 : 2, .most_rows = MOST_ROWS};
     if (shape->m * shape->n * shape->batches == 0) return launch;
     divide_work(&launch, shape, device);
     cut_depth(&launch, shape);

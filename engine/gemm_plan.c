@@ -24,6 +24,11 @@ enum {
     PACKED_TILES = 8 /* of A stored [k,m], as in the kernel */
 };
 
+int cg_gemm_lanes(const struct gemm_shape *shape, const struct gemm_device *device)
+{
+    return shape->f64 ? device->lanes_f64 : device->lanes_f32;
+}
+
 static int tile_rows(const struct gemm_device *device)
 {
     return device->registers >= 32 ? 12 : 6;
@@ -174,12 +179,6 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gem
     return cg_gemm_plan_as(shape, device, &(struct gemm_division){0});
 }
 
-/* The largest of the fewest parts of at most so many, as even as they can be. */
-static int64_t even_part(int64_t whole, int64_t most)
-{
-    return cg_divide_up(whole, cg_divide_up(whole, most));
-}
-
 /* With slides: the part of an image whose places, with what lies between its lines, so many columns hold. Returns the
  * shape with the columns that are computed, and sets those of a panel. */
 static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm_shape *shape, int most)
@@ -199,9 +198,9 @@ static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm
     } else {
         const int64_t pitch = launch->pitch;
         const int64_t span = cg_divide_up(slides->places, strip) * strip;
-        const int64_t joined_lines = even_part(slides->lines, (most - slides->places) / pitch + 1);
+        const int64_t joined_lines = cg_even_part(slides->lines, (most - slides->places) / pitch + 1);
         const int64_t joined = cg_divide_up((joined_lines - 1) * pitch + slides->places, strip) * strip;
-        const int64_t lines = even_part(slides->lines, cg_larger(1, most / span));
+        const int64_t lines = cg_even_part(slides->lines, cg_larger(1, most / span));
         const bool joins = cg_divide_up(slides->lines, joined_lines) * joined <
                            cg_divide_up(slides->lines, lines) * lines * span;
         launch->span = joins ? 0 : (int)span;
@@ -245,8 +244,7 @@ static void divide_slides(struct gemm_launch *launch, const struct gemm_shape *s
 struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
                                    const struct gemm_division *division)
 {
-    struct gemm_launch launch = {.depth = choose_depth(shape),
-                                 .lanes = shape->f64 ? device->lanes_f64 : device->lanes_f32};
+    struct gemm_launch launch = {.depth = choose_depth(shape), .lanes = cg_gemm_lanes(shape, device)};
     if (division->depth > 0) launch.depth = (int)cg_larger(division->depth, shape->slides.unit);
     if (shape->slides.unit > 0) {
         divide_slides(&launch, shape, device, division);

@@ -53,6 +53,9 @@ struct gemm_division {
 /* Having more than one work-group: other threads must be woken. In multiply-adds of one vector. */
 enum { GEMM_WAKE_STEPS = 12000 };
 
+/* Of a vector of the product's elements. */
+int cg_gemm_lanes(const struct gemm_shape *shape, const struct gemm_device *device);
+
 /* The shape with a typical minibatch in place of each extent that varies, for what the source depends on. */
 struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape);
 

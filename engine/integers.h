@@ -20,6 +20,12 @@ static inline int64_t cg_divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* The largest of the fewest parts of at most so many, as even as they can be. */
+static inline int64_t cg_even_part(int64_t whole, int64_t most)
+{
+    return cg_divide_up(whole, cg_divide_up(whole, most));
+}
+
 /* Of two positive numbers. */
 static inline int64_t cg_greatest_divisor(int64_t a, int64_t b)
 {

@@ -136,6 +136,16 @@ static void print_scalar_lanes(cg_text *out)
              "    for (int i = 0; i < LANES; i++) epilogue_scalar(ARGUMENTS, batch, row, column + i, lane[i]);\n}\n");
 }
 
+/* For kernels of g->lanes lanes, which have both. */
+static void print_epilogues(cg_generator *g, const struct gemm_shape *shape, cg_text *out)
+{
+    print_epilogue(g, out, 1);
+    if (has_vectors(g, shape, g->lanes))
+        print_epilogue(g, out, g->lanes);
+    else
+        print_scalar_lanes(out);
+}
+
 /* The text of a product's kernel. */
 typedef struct product_text {
     cg_text macros, epilogues;
@@ -349,11 +359,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_number(g, &text.macros, "PITCH", launch.pitch);
         print_number(g, &text.macros, "BORDER", shape->slides.border);
     }
-    print_epilogue(g, &text.epilogues, 1);
-    if (!vectors)
-        print_scalar_lanes(&text.epilogues);
-    else
-        print_epilogue(g, &text.epilogues, launch.lanes);
+    print_epilogues(g, shape, &text.epilogues);
     const bool fetches = !slides && print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     for (int i = 0; i < 2; i++)
@@ -414,12 +420,28 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     return ok;
 }
 
-static void add_axis_of_images(cg_generator *g, int number, const struct winograd_axis *axis, int64_t tiles)
+/* How images lie, and what of them is read. */
+static void print_images(cg_generator *g, cg_text *out, const struct winograd_images *images,
+                         const struct winograd_launch *launch)
 {
-    cg_field_integer(g, 'i', "first", number, axis->first);
-    cg_field_integer(g, 'i', "end", number, axis->end);
-    cg_field_integer(g, 'i', "places", number, axis->places);
-    cg_field_integer(g, 'i', "tiles", number, tiles);
+    print_number(g, out, "STRIDE_Y", images->stride_y);
+    print_number(g, out, "STRIDE_C", images->stride_c);
+    print_number(g, out, "FIRST_Y", images->y.first);
+    print_number(g, out, "FIRST_X", images->x.first);
+    print_number(g, out, "END_Y", images->y.end);
+    print_number(g, out, "END_X", images->x.end);
+    print_number(g, out, "PLACES_Y", images->y.places);
+    print_number(g, out, "PLACES_X", images->x.places);
+    print_number(g, out, "TILES_Y", launch->tiles_y);
+    print_number(g, out, "TILES_X", launch->tiles_x);
+    print_number(g, out, "SLICES", images->z.count);
+    print_number(g, out, "DEEP", images->z.deep);
+    print_number(g, out, "FIRST_Z", images->z.first);
+    print_number(g, out, "END_Z", images->z.end);
+    print_number(g, out, "STEP_Z", images->z.step);
+    print_number(g, out, "STEP_DEEP", images->z.step_deep);
+    print_number(g, out, "STRIDE_Z", images->z.stride);
+    print_number(g, out, "STRIDE_DEEP", images->z.stride_deep);
 }
 
 static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
@@ -431,7 +453,6 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     if (!cg_winograd_images(&l->operands, shape, &images)) return false;
     const struct winograd_launch launch = cg_winograd_plan(&images, g->group->product.edge, &device);
     if (!generate_winograd_kernels(g, &images, &launch)) return false;
-    const bool vectors = has_vectors(g, shape, launch.lanes);
     product_text text = product_text_new(cg);
     cg_start_kernel(g);
     const int kernels = cg_add_scratch(g, CG_F32, 0); /* the same memory as the step before */
@@ -439,36 +460,17 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     add_product_fields(g, shape);
     g->lanes = launch.lanes;
     cg_field_integer(g, 'i', "rows", 0, launch.rows);
-    cg_field_integer(g, 'i', "sy", 0, images.stride_y);
-    cg_field_integer(g, 'i', "sc", 0, images.stride_c);
-    add_axis_of_images(g, 0, &images.y, launch.tiles_y);
-    add_axis_of_images(g, 1, &images.x, launch.tiles_x);
-    print_number(g, &text.macros, "SLICES", images.z.count);
-    print_number(g, &text.macros, "DEEP", images.z.deep);
-    print_number(g, &text.macros, "FIRST_Z", images.z.first);
-    print_number(g, &text.macros, "END_Z", images.z.end);
-    print_number(g, &text.macros, "STEP_Z", images.z.step);
-    print_number(g, &text.macros, "STEP_DEEP", images.z.step_deep);
-    print_number(g, &text.macros, "STRIDE_Z", images.z.stride);
-    print_number(g, &text.macros, "STRIDE_DEEP", images.z.stride_deep);
     const cg_entry *stored = &l->schedule->items[l->tensors[l->operand_tensor[1]].item];
     cg_field_integer(g, 'l', "elements", 0, cg_shape_size(stored->node->shape));
     print_product_macros(g, &text.macros, shape);
     print_winograd_macros(g, &text.macros, &images, &launch, kernels);
+    print_images(g, &text.macros, &images, &launch);
     cg_text_add(&text.macros,
                 "#define LANES %d\n#define SHORT_LANES %d\n#define TILES %d\n#define BLOCK_ROWS %d\n"
-                "#define ELEMENTS_B args.elements0\n#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n"
-                "#define STRIDE_Y args.sy0\n#define STRIDE_C args.sc0\n#define FIRST_Y args.first0\n"
-                "#define FIRST_X args.first1\n#define END_Y args.end0\n#define END_X args.end1\n"
-                "#define PLACES_Y args.places0\n#define PLACES_X args.places1\n#define TILES_Y args.tiles0\n"
-                "#define TILES_X args.tiles1\n",
+                "#define ELEMENTS_B args.elements0\n#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, launch.short_lanes, launch.tiles, launch.block_rows, g->scratch_tensor,
                 g->scratch_tensor);
-    print_epilogue(g, &text.epilogues, 1);
-    if (!vectors)
-        print_scalar_lanes(&text.epilogues);
-    else
-        print_epilogue(g, &text.epilogues, launch.lanes);
+    print_epilogues(g, shape, &text.epilogues);
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
     return finish_product(g, &text, cg_source_winograd, 1);
@@ -513,7 +515,6 @@ static bool generate_places(cg_generator *g, const struct gemm_shape *shape)
     cg_lowered *l = g->lowered;
     const struct gemm_device device = cg_gemm_device(g->context);
     const struct gemm_places_launch launch = cg_gemm_places(shape, &device);
-    const bool vectors = has_vectors(g, shape, launch.lanes);
     product_text text = product_text_new(g->context);
     cg_start_kernel(g);
     cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
@@ -532,11 +533,7 @@ static bool generate_places(cg_generator *g, const struct gemm_shape *shape)
                 "#define LANES %d\n#define TILE_ROWS %d\n#define MOST_ROWS %d\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, launch.tile_rows, launch.most_rows, g->scratch_tensor, g->scratch_tensor);
-    print_epilogue(g, &text.epilogues, 1);
-    if (!vectors)
-        print_scalar_lanes(&text.epilogues);
-    else
-        print_epilogue(g, &text.epilogues, launch.lanes);
+    print_epilogues(g, shape, &text.epilogues);
     print_gather(g, &text.epilogues, 0, 0, true);
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);

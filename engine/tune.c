@@ -318,8 +318,7 @@ static cg_gemm_choice default_choice(const cg_context *cg, const struct gemm_sha
     const struct gemm_limits limits = cg_gemm_limits(cg);
     const struct gemm_device device = cg_gemm_device(cg);
     cg_gemm_choice choice = {.kernel = cg->gemm};
-    if (cg->gemm == CG_GEMM_PACKED && !shape->gathered_a && cg_gemm_is_narrow(shape, &device))
-        choice.kernel = CG_GEMM_NARROW;
+    if (cg->gemm == CG_GEMM_PACKED && cg_gemm_is_narrow(shape, &device)) choice.kernel = CG_GEMM_NARROW;
     if (cg->gemm == CG_GEMM_TILED) choice.tiles = cg_gemm_tiles(shape, &limits);
     return choice;
 }
