@@ -9,7 +9,7 @@
  * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
- *                           GATHERED_A, GATHERED_B, SLIDING
+ *                           GATHERED_A, GATHERED_B, SLIDING, JOINED
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES, STRETCHES, STRETCH_A, STRETCH_B
  * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
@@ -19,6 +19,8 @@
  * line every PITCH elements, which may share the BORDER that they end and begin with. Columns are then computed line by
  * line, each as SPAN of them; or, where that is 0, with what lies between two lines, which is left out when they are
  * stored.
+ * With JOINED the columns are those of several products, SEGMENT of each, which the epilogue knows as batches; their
+ * parts of B begin SEGMENT_STRIDE elements after one another.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
@@ -32,6 +34,7 @@
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transpose OWN(_transpose)
 #define pack_columns OWN(_pack_columns)
+#define pack_segments OWN(_pack_segments)
 #define pack_rows OWN(_pack_rows)
 #define multiply_full_tile OWN(_multiply_full_tile)
 #define multiply_and_pack OWN(_multiply_and_pack)
@@ -102,7 +105,7 @@ __attribute__((always_inline)) static void store_vector(VECTOR x, __global REAL 
 
 /* Asks for what the next panel will be packed from while this one is multiplied. Only B stored [K,N] needs it: its rows
  * are too far apart for the processor to foresee. */
-#if TRANSPOSED_B || GATHERED_B
+#if TRANSPOSED_B || GATHERED_B || JOINED
 #define FETCH(p)
 #else
 #define FETCH(p) CG_FETCH(p)
@@ -119,7 +122,34 @@ __attribute__((always_inline)) static void store_vector(VECTOR x, __global REAL 
 #define FETCH_FOR_EPILOGUE(rows)
 #endif
 
-#if TRANSPOSED_B
+#if JOINED
+/* packed[strip][k][j] = B[k][j] of the columns from `first` on. Pieces, which neither a strip nor a segment ends in,
+ * are copied in order as two vectors each: what is too much is written over by what follows, or is never stored. `left`
+ * is as below. */
+ONE_COPY void pack_segments(__global const REAL *restrict B, int leading, int stride, int segment, int first,
+                            int columns, int depth, long left, __global REAL *restrict packed)
+{
+    int from[2 * COLUMNS], to[2 * COLUMNS], pieces = 0, furthest = 0;
+    for (int j = 0; j < columns; pieces++) {
+        const int at = (first + j) % segment;
+        from[pieces] = (first + j) / segment * stride + at;
+        to[pieces] = j / STRIP * STRIP * STRIP_DEPTH + j % STRIP;
+        furthest = max(furthest, from[pieces]);
+        j += min(min(segment - at, STRIP - j % STRIP), columns - j);
+    }
+    for (int k = 0; k < depth; k++, B += leading, packed += STRIP, left -= leading) {
+        if (furthest + STRIP <= left) {
+            for (int p = 0; p < pieces; p++) {
+                EACH(v, STRIP_VECTORS) CG_FETCH(B + AHEAD * (long)leading + from[p] + v * LANES);
+                EACH(v, STRIP_VECTORS) STORE(LOAD(v, B + from[p]), v, packed + to[p]);
+            }
+        } else {
+            for (int p = 0; p < pieces; p++)
+                for (int i = 0; i < STRIP; i++) packed[to[p] + i] = from[p] + i < left ? B[from[p] + i] : 0;
+        }
+    }
+}
+#elif TRANSPOSED_B
 CG_TRANSPOSE(transpose, VECTOR, LANES)
 
 /* packed[strip][k][j] = B[j][k]. Columns past the last repeat it: what they yield is never stored. `left` elements lie
@@ -224,7 +254,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 
 #define FULL_TILE_STRIDE (PACK_A ? PACKED_A_STRIDE : stride_a)
 DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, FETCH_FOR_EPILOGUE(TILE_ROWS))
-#define COPIES_B (!TRANSPOSED_B && !GATHERED_B)
+#define COPIES_B (!TRANSPOSED_B && !GATHERED_B && !JOINED)
 #if COPIES_B
 /* Packs the strip on the way: waiting for B then costs nothing. */
 DEFINE_MULTIPLY_TILE(multiply_and_pack, TILE_ROWS, FULL_TILE_STRIDE,
@@ -264,15 +294,24 @@ ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
         multiply_1_row(TILE_ARGUMENTS);
 }
 
-/* All the columns of a tile's rows at once, so that what is written to each row of C lies side by side. */
+/* A tile's rows, all their columns side by side in `sums`; with JOINED, segment by segment. */
 static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums,
                        int stride)
 {
     for (int r = 0; r < rows; r++, sums += stride) {
         int j = 0;
+#if JOINED
+        for (int at = column % SEGMENT, end; j < columns; j = end, at = 0) {
+            end = min(columns, j + SEGMENT - at);
+            const int of = (column + j) / SEGMENT, first = at - j;
+            for (; j + LANES <= end; j += LANES) epilogue_vector(ARGUMENTS, of, row + r, first + j, LOAD(0, sums + j));
+            for (; j < end; j++) epilogue_scalar(ARGUMENTS, of, row + r, first + j, sums[j]);
+        }
+#else
         for (; j + LANES <= columns; j += LANES)
             epilogue_vector(ARGUMENTS, batch, row + r, column + j, LOAD(0, sums + j));
         for (; j < columns; j++) epilogue_scalar(ARGUMENTS, batch, row + r, column + j, sums[j]);
+#endif
     }
 }
 
@@ -369,7 +408,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
     const int blocks = max(1, (SIZE_K + DEPTH - 1) / DEPTH), block_depth = (SIZE_K + blocks - 1) / blocks;
     /* Full strips, up to this column, are read in place by the first tile, which packs them for the others, if those
      * are worth it. */
-    const int direct = TRANSPOSED_B || GATHERED_B ? 0 : columns / STRIP * STRIP;
+    const int direct = TRANSPOSED_B || GATHERED_B || JOINED ? 0 : columns / STRIP * STRIP;
     const bool packs = bottom - top >= ROWS_WORTH_PACKING;
     /* Full strips are finished by the tiles themselves where the epilogue is short. */
     const int full = columns / STRIP * STRIP, finished = SHORT_EPILOGUE ? full : 0;
@@ -384,6 +423,10 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
         for (int j = 0; j < columns; j += STRIP)
             gather_b(ARGUMENTS, B - START_B, k, depth, first_column + j, min(STRIP, columns - j),
                      packed_b + j * STRIP_DEPTH, STRIP);
+#elif JOINED
+        pack_segments(B + (long)k * LEADING_B, LEADING_B, SEGMENT_STRIDE, SEGMENT, first_column, columns, depth,
+                      (long)(SIZE_N / SEGMENT - 1) * SEGMENT_STRIDE + (long)(SIZE_K - 1 - k) * LEADING_B + SEGMENT,
+                      packed_b);
 #else
         const long offset = TRANSPOSED_B ? (long)first_column * LEADING_B + k : (long)k * LEADING_B + first_column;
         const long size_b = (long)(TRANSPOSED_B ? SIZE_N - 1 : SIZE_K - 1) * LEADING_B +

@@ -133,7 +133,7 @@ struct gemm_shape cg_gemm_typical(const struct gemm_shape *shape)
 {
     struct gemm_shape typical = *shape;
     if (shape->m_varies) typical.m = TYPICAL_MINIBATCH;
-    if (shape->n_varies) typical.n = TYPICAL_MINIBATCH;
+    if (shape->n_varies) typical.n = TYPICAL_MINIBATCH * cg_larger(1, shape->segment);
     if (shape->k_varies) typical.k = TYPICAL_MINIBATCH;
     if (shape->batches_vary) typical.batches = TYPICAL_MINIBATCH;
     return typical;

@@ -12,7 +12,8 @@ enum {
     MOST_REACH = 64,    /* of all slides along one part, beyond what a panel holds without */
     MOST_UNIT = 512,    /* rows of all slides together; what uses them has room for as many at least */
     LEAST_REUSE = 2,    /* how often an element comes again, for sliding to pay, */
-    LEAST_SLIDING = 64  /* and how many rows of B there must be */
+    LEAST_SLIDING = 64, /* and how many rows of B there must be */
+    MANY_COLUMNS = 256  /* that fill vectors and panels well enough by themselves */
 };
 
 /* --- views --- */
@@ -421,6 +422,26 @@ static cg_operand find(const cg_schedule *s, const cg_node *call, int which, con
     return found;
 }
 
+/* Products of few columns with one and the same first operand, as of a kernel with small images, leave vectors and
+ * panels half empty: their columns become those of one product. */
+static int64_t segment_stride(const cg_node *call, const cg_operands *found)
+{
+    const cg_node *b = call->inputs[1];
+    const cg_operand *o = &found->of[1];
+    const int64_t columns = b->shape.size[b->shape.rank - 1];
+    int64_t stride = 0, batches = 1;
+    if (found->of[0].gathered || o->gathered || o->transposed || found->stretches > 1) return 0;
+    if (columns < LEAST_SEGMENT || columns >= MANY_COLUMNS) return 0;
+    for (int k = call->shape.rank - 3; k >= 0; k--) {
+        if (call->shape.size[k] == 1) continue;
+        if (found->of[0].batch_stride[k] != 0) return 0;
+        if (batches == 1) stride = o->batch_stride[k];
+        if (o->batch_stride[k] != stride * batches) return 0;
+        batches *= call->shape.size[k];
+    }
+    return stride > INT32_MAX ? 0 : stride;
+}
+
 cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gathers)
 {
     cg_operands found = {.stretches = 1};
@@ -433,6 +454,7 @@ cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gat
     for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathers);
     if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1], LEAST_SLIDING);
     if (found.of[0].gathered && !found.of[1].gathered) find_slides(&found.of[0], 1);
+    if (gathers) found.segment_stride = segment_stride(call, &found);
     return found;
 }
 
@@ -499,5 +521,12 @@ struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *opera
                                .slides = slides_of(&operands->of[1]),
                                .slides_of_a = slides_of(&operands->of[0])};
     for (int i = 0; i < rank - 2; i++) shape.batches *= node->shape.size[i];
+    if (operands->segment_stride > 0) {
+        shape.segment = shape.n;
+        shape.n *= shape.batches;
+        shape.batches = 1;
+        shape.n_varies = shape.batches_vary;
+        shape.batches_vary = false;
+    }
     return shape;
 }

@@ -49,10 +49,12 @@ typedef struct cg_operand {
     cg_slide slide[CG_MOST_PARTS];
 } cg_operand;
 
-/* A product's operands; both have the depth in so many equal stretches. */
+/* A product's operands; both have the depth in so many equal stretches. Where the first is the same for all batches, the
+ * columns of the second may be joined: the products are then one. */
 typedef struct cg_operands {
     cg_operand of[2];
     int64_t stretches;
+    int64_t segment_stride; /* elements from one batch of joined columns to the next; 0: they are not joined */
 } cg_operands;
 
 /* With `gathers`, operands may be gathered and the depth be in stretches; without, they are plain or copied. */

@@ -188,6 +188,13 @@ static void print_parameter_macros(cg_generator *g, cg_text *out)
     cg_text_add(out, "%sargs\n", g->status ? "status_words, " : "");
 }
 
+/* A number that is a run-time argument: defines that name as it. */
+static void print_number(cg_generator *g, cg_text *out, const char *name, int64_t number)
+{
+    cg_field_integer(g, 'i', name, 0, number);
+    cg_text_add(out, "#define %s args.%s0\n", name, name);
+}
+
 /* What every kernel of a product is told of its operands. */
 static void print_product_macros(cg_generator *g, cg_text *out, const struct gemm_shape *shape)
 {
@@ -200,7 +207,11 @@ static void print_product_macros(cg_generator *g, cg_text *out, const struct gem
                 "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n",
                 shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b);
     print_extent(out, "SIZE_M", l->row_axis, l->column_axis);
-    print_extent(out, "SIZE_N", l->column_axis, l->outer_count);
+    print_extent(out, shape->segment ? "SEGMENT" : "SIZE_N", l->column_axis, l->outer_count);
+    if (shape->segment) {
+        print_number(g, out, "SIZE_N", shape->n);
+        print_number(g, out, "SEGMENT_STRIDE", l->operands.segment_stride);
+    }
     cg_text_append(out, "#define SIZE_K args.k0\n#define LEADING_A args.la0\n#define LEADING_B args.lb0\n"
                         "#define BATCHES args.batches0\n");
     print_operand_macro(g, out, 0, "OPERAND_A");
@@ -237,13 +248,6 @@ static bool finish_product(cg_generator *g, product_text *text, const char *kern
     cg_text_free(&text->macros);
     cg_text_free(&text->epilogues);
     return ok;
-}
-
-/* A number that is a run-time argument: defines that name as it. */
-static void print_number(cg_generator *g, cg_text *out, const char *name, int64_t number)
-{
-    cg_field_integer(g, 'i', name, 0, number);
-    cg_text_add(out, "#define %s args.%s0\n", name, name);
 }
 
 /* Which parts of the rows slide, along what. */
@@ -348,9 +352,9 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 "#define SHORT_EPILOGUE %d\n#define ROWS args.rows0\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, device.registers, launch.columns, launch.depth,
-                vectors && !slides && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor, g->scratch_tensor);
+                vectors && !slides && !shape->segment && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor, g->scratch_tensor);
     print_stretches(g, &text.macros);
-    cg_text_add(&text.macros, "#define SLIDING %d\n", slides);
+    cg_text_add(&text.macros, "#define SLIDING %d\n#define JOINED %d\n", slides, shape->segment > 0);
     if (slides) {
         print_slides(g, &text.macros, &l->operands.of[1], &shape->slides);
         print_number(g, &text.macros, "PANEL_PLACES", launch.places);
@@ -360,7 +364,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_number(g, &text.macros, "BORDER", shape->slides.border);
     }
     print_epilogues(g, shape, &text.epilogues);
-    const bool fetches = !slides && print_epilogue_fetch(g, shape, &text.epilogues);
+    const bool fetches = !slides && !shape->segment && print_epilogue_fetch(g, shape, &text.epilogues);
     cg_text_add(&text.macros, "#define FETCHING_EPILOGUE %d\n", fetches);
     for (int i = 0; i < 2; i++)
         if (l->operands.of[i].gathered)

@@ -233,6 +233,39 @@ START_TEST(stacks_with_an_epilogue)
 }
 END_TEST
 
+/* Stacks of few columns with the same first operand, whose columns are joined: parts of larger matrices, and an
+ * epilogue that knows the matrix, the row and the column. */
+static void check_joined(int64_t columns, bool turns, cg_dtype dtype)
+{
+    const int64_t rows = 29, depth = 70;
+    const double least = dtype == CG_F32 ? 1e-5 : 1e-12;
+    array a = array_random(dtype, turns ? CG_SHAPE(depth, rows) : CG_SHAPE(rows, depth), -1, 1);
+    array b = array_random(dtype, CG_SHAPE(2, 3, depth, columns + 3), -1, 1);
+    array bias = array_random(dtype, CG_SHAPE(3, rows, 1), -1, 1);
+    array other = array_random(dtype, CG_SHAPE(2, 3, rows, columns), -1, 1), c = array_new(dtype, other.shape);
+    cg_tensor left = turns ? cg_transpose(tensor_of(a)) : tensor_of(a);
+    cg_tensor right = cg_slice_axis(tensor_of(b), -1, 2, columns + 2);
+    for (int64_t at = 0; at < c.count; at++) {
+        const int64_t j = at % columns, i = at / columns % rows, s = at / columns / rows;
+        for (int64_t k = 0; k < depth; k++)
+            c.at[at] += a.at[turns ? k * rows + i : i * depth + k] * b.at[(s * depth + k) * (columns + 3) + j + 2];
+        c.at[at] = (c.at[at] + bias.at[s % 3 * rows + i]) * other.at[at];
+    }
+    expect_close(cg_mul(cg_add(cg_matmul(left, right), tensor_of(bias)), tensor_of(other)), c, least, least, "joined");
+}
+
+START_TEST(stacks_with_one_left_operand)
+{
+    open_with(0);
+    if (cg->vector_width > 1) cg->vector_width = 4 << _i;
+    const int64_t columns[] = {4, 9, 17, 49, 196};
+    for (int i = 0; i < 5; i++)
+        for (int turns = 0; turns < 2; turns++) check_joined(columns[i], turns, CG_F32);
+    if (has_f64()) check_joined(49, false, CG_F64);
+    close_context();
+}
+END_TEST
+
 /* Each matrix of a stack transposed. */
 static array turned(array a)
 {
@@ -390,6 +423,7 @@ static TCase *product_cases(void)
     tcase_add_loop_test(tests, a_weight_update, 0, KERNELS);
     tcase_add_loop_test(tests, few_columns_with_an_epilogue, 0, KERNELS);
     tcase_add_loop_test(tests, few_columns_with_vectors_of_each_width, 0, 3);
+    tcase_add_loop_test(tests, stacks_with_one_left_operand, 0, 3);
     tcase_add_loop_test(tests, a_reported_index_keeps_the_weights, 0, KERNELS);
     tcase_add_loop_test(tests, minibatches_share_a_kernel, 0, KERNELS);
     return tests;
