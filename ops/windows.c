@@ -174,35 +174,64 @@ static const cg_sample fold_samples[] = {
 };
 
 /* An item is a row of the result. Each element adds up what the windows over it hold, in the windows' order: no two
- * items write the same one. */
+ * items write the same one. Elements a stride apart lie side by side while they are summed, a part of the row at a
+ * time. What will be read for the same row of the next plane is asked for: memory could not foresee it. */
 static const cg_op fold_op = {
     .name = "fold_windows",
     .kind = CG_OP_KERNEL,
     .inputs = 1,
     .infer = fold_infer,
-    .source = "const long y = i % p6 + p11, z = i / p6 % p0 + p5, base = i / (p6 * p0) * (p1 * p7 * p13);\n"
-              "__global OUT0_T *restrict row = out0 + i * p12;\n"
-              "for (long x = 0; x < p12; x++) row[x] = 0;\n"
-              "for (long a = 0; a < p1; a++) {\n"
-              "    const long u = (z - a * p4) / p3;\n"
-              "    if (u * p3 != z - a * p4 || u < 0 || u >= p2) continue;\n"
-              "    for (long b = 0; b < p7; b++) {\n"
-              "        const long v = (y - b * p10) / p9;\n"
-              "        if (v * p9 != y - b * p10 || v < 0 || v >= p8) continue;\n"
-              "        for (long c = 0; c < p13; c++) {\n"
-              "            const long window = base + (a * p7 + b) * p13 + c, shift = c * p16 - p17;\n"
-              "            __global const IN0_T *restrict from = in0 + ((window * p2 + u) * p8 + v) * p14;\n"
-              "            long begin = 0, end = p14;\n"
-              "            while (begin < end && (begin * p15 + shift < 0 || begin * p15 + shift >= p12)) begin++;\n"
-              "            while (begin < end && ((end - 1) * p15 + shift < 0 || (end - 1) * p15 + shift >= p12)) "
-              "end--;\n"
-              "            if (p15 == 1)\n"
-              "                for (long w = begin; w < end; w++) row[w + shift] += from[w];\n"
-              "            else\n"
-              "                for (long w = begin; w < end; w++) row[w * p15 + shift] += from[w];\n"
-              "        }\n"
-              "    }\n"
-              "}\n",
+    .source =
+        "enum { MOST = 128, PHASES = 4, NEAR = 1 << 16 };\n"
+        "const int rows = (int)(i % (p6 * p0)), y = rows % (int)p6 + (int)p11, z = rows / (int)p6 + (int)p5;\n"
+        "const long plane = p2 * p8 * p14, windows = p1 * p7 * p13, base = i / (p6 * p0) * windows;\n"
+        "const int size = (int)p12, places = (int)p14, stride = abs((int)p15);\n"
+        "const int step = (int)p16 / stride - ((int)p16 % stride < 0), rest = (int)p16 - step * stride;\n"
+        "for (int part = 0; part < size; part += stride * MOST) {\n"
+        "    for (int first = part; first < min(part + stride, size); first += PHASES) {\n"
+        "        const int phases = min(min((int)PHASES, part + stride - first), size - first);\n"
+        "        const int count = min((int)MOST, (size - first + stride - 1) / stride);\n"
+        "        const int shift = -(int)p17 - first, start = shift / stride - (shift % stride < 0);\n"
+        "        OUT0_T sum[PHASES][MOST];\n"
+        "        for (int phase = 0; phase < phases; phase++)\n"
+        "            for (int x = 0; x < count; x++) sum[phase][x] = 0;\n"
+        "        for (int a = 0; a < p1; a++) {\n"
+        "            const int above = z - a * (int)p4, u = above / (int)p3;\n"
+        "            if (u * (int)p3 != above || u < 0 || u >= p2) continue;\n"
+        "            for (int b = 0; b < p7; b++) {\n"
+        "                const int before = y - b * (int)p10, v = before / (int)p9;\n"
+        "                if (v * (int)p9 != before || v < 0 || v >= p8) continue;\n"
+        "                __global const IN0_T *from = in0 + (base + (a * p7 + b) * p13) * plane + (u * p8 + v) * p14;\n"
+        "                int to = start, over = shift - start * stride;\n"
+        "                for (int c = 0; c < p13; c++, from += plane) {\n"
+        "                    if (over < phases) {\n"
+        "                        const int begin = p15 > 0 ? max(0, -to) : max(0, to - count + 1);\n"
+        "                        const int end = p15 > 0 ? min(places, count - to) : min(places, to + 1);\n"
+        "                        if (windows * plane <= NEAR)\n"
+        "                            for (int w = begin; w < end; w += 16) CG_FETCH(from + windows * plane + w);\n"
+        "                        if (p15 > 0)\n"
+        "                            _Pragma(\"clang loop vectorize_width(8) interleave_count(1)\")\n"
+        "                            for (int w = begin; w < end; w++) sum[over][w + to] += from[w];\n"
+        "                        else\n"
+        "                            for (int w = begin; w < end; w++) sum[over][to - w] += from[w];\n"
+        "                    }\n"
+        "                    to += step, over += rest;\n"
+        "                    if (over >= stride) over -= stride, to++;\n"
+        "                }\n"
+        "            }\n"
+        "        }\n"
+        "        __global OUT0_T *row = out0 + i * p12 + first;\n"
+        "        const int full = (size - first - phases) / stride + 1;\n"
+        "        if (stride == 2 && phases == 2)\n"
+        "            for (int x = 0; x < min(count, full); x++) row[2 * x] = sum[0][x], row[2 * x + 1] = sum[1][x];\n"
+        "        else\n"
+        "            for (int x = 0; x < min(count, full); x++)\n"
+        "                for (int phase = 0; phase < phases; phase++) row[x * stride + phase] = sum[phase][x];\n"
+        "        for (int x = full; x < count; x++)\n"
+        "            for (int phase = 0; first + x * stride + phase < size; phase++) row[x * stride + phase] = "
+        "sum[phase][x];\n"
+        "    }\n"
+        "}\n",
     .launch = fold_launch,
     .vjp = fold_vjp,
     .text = {.formula = "each element the sum of what windows took from it: [.., extent.., count..] to [.., size..]",
