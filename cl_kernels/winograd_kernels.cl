@@ -1,10 +1,11 @@
 /* Transforms 3x3 kernels for winograd.cl: kernels[plane][tile of TILE_ROWS rows][channel][row] of the transforms of A,
- * stored [row][channel][3][3], with KERNEL_PLANE elements to a plane. Rows past the last repeat it: what they yield is
- * never stored.
+ * with KERNEL_PLANE elements to a plane. Rows past the last repeat it: what they yield is never stored. A kernel's 3x3
+ * elements lie one after the other, with a WAY of -1 from the last to the first; those of DEEP channels do too. From one
+ * row to the next there are STRIDE_OUTPUT elements, from DEEP channels to the next STRIDE_CHANNEL.
  *
  * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, EDGE, TILE_ROWS,
- * CHANNELS_EACH and, as run-time expressions, OPERAND_A, LEADING_A (elements from one row to the next), SIZE_M,
- * CHANNELS, KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a tile of rows and CHANNELS_EACH channels. */
+ * CHANNELS_EACH and, as run-time expressions, OPERAND_A, SIZE_M, CHANNELS, STRIDE_OUTPUT, STRIDE_CHANNEL, DEEP, WAY,
+ * KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a tile of rows and CHANNELS_EACH channels. */
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transform_kernel OWN(_transform_kernel)
 #define POINTS (EDGE + 2)
@@ -40,10 +41,11 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
     const int row = CG_TURN(0) * TILE_ROWS, first = CG_TURN(1) * CHANNELS_EACH;
     for (int c = first; c < min(CHANNELS, first + CHANNELS_EACH); c++) {
         ROWS column[3][3], down[POINTS][3], points[POINTS];
+        __global const float *from = OPERAND_A + c / DEEP * (long)STRIDE_CHANNEL + c % DEEP * 9 * WAY;
         EACH(t, 9)
         {
             float lane[TILE_ROWS];
-            EACH(r, TILE_ROWS) lane[r] = OPERAND_A[min(row + r, SIZE_M - 1) * (long)LEADING_A + c * 9 + t];
+            EACH(r, TILE_ROWS) lane[r] = from[min(row + r, SIZE_M - 1) * (long)STRIDE_OUTPUT + t * WAY];
             column[t % 3][t / 3] = CG_JOIN(vload, TILE_ROWS)(0, lane);
         }
         EACH(j, 3)

@@ -606,7 +606,7 @@ static void lower_product(cg_lowered *l)
     const cg_schedule *s = l->schedule;
     cg_node *node = s->items[l->group->anchor].node;
     int64_t batch_stride[2][CG_MAX_RANK];
-    l->operands = cg_operands_find(s, node, l->group->gathers);
+    l->operands = cg_operands_find(s, node, l->group->gathering);
     for (int i = 0; i < 2; i++) {
         const cg_operand *found = &l->operands.of[i];
         const int item = found->item >= 0 ? found->item : node->inputs[i]->position;

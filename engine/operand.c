@@ -308,12 +308,13 @@ static int64_t reach_of(const cg_parts *a, const cg_parts *b, int coordinate)
     return reach;
 }
 
-/* Columns that go forwards, in 32 bits, and only one coordinate changes from one to the next. */
-static bool read_gathered(const layout *l, int rank, cg_operand *found)
+/* Columns in 32 bits, and only one coordinate changes from one to the next. */
+static bool read_gathered(const layout *l, int rank, bool backwards, cg_operand *found)
 {
     const cg_parts *r = &l->axis[rank - 2], *c = &l->axis[rank - 1];
     int changing = 0;
-    if (r->count == 0 || c->count == 0 || c->of[0].stride < 1 || c->of[0].extent < LEAST_SEGMENT) return false;
+    if (r->count == 0 || c->count == 0 || c->of[0].extent < LEAST_SEGMENT) return false;
+    if (c->of[0].stride < (backwards ? -1 : 1)) return false;
     for (int g = 0; g < l->coordinate_count; g++) {
         changing += c->of[0].step[g] != 0;
         if (reach_of(r, c, g) > INT32_MAX / 2) return false;
@@ -378,11 +379,13 @@ static int64_t stretches_of(const layout *l, int which, int rank)
     return read_plain(&cut, rank, &found) ? stretches : 1;
 }
 
-static cg_operand operand_of(const layout *l, const cg_node *operand, const cg_node *call, bool gathers)
+static cg_operand operand_of(const layout *l, const cg_node *operand, const cg_node *call, cg_gathering gathering)
 {
+    const int rank = operand->shape.rank;
+    const bool backwards = gathering == CG_GATHERS_KERNELS;
     cg_operand found = operand_at(l);
     if (l->position >= 0 && read_batches(l, operand, call, &found) &&
-        (read_plain(l, operand->shape.rank, &found) || (gathers && read_gathered(l, operand->shape.rank, &found))))
+        (read_plain(l, rank, &found) || (gathering != CG_GATHERS_NOTHING && read_gathered(l, rank, backwards, &found))))
         found.item = l->position;
     return found;
 }
@@ -400,7 +403,7 @@ static void place_copy(cg_operand *found, const cg_node *operand, const cg_node 
 }
 
 static cg_operand find(const cg_schedule *s, const cg_node *call, int which, const layout *reshaped, int64_t *stretches,
-                       bool gathers)
+                       cg_gathering gathering)
 {
     const cg_node *operand = call->inputs[which];
     const int rank = operand->shape.rank;
@@ -409,12 +412,13 @@ static cg_operand find(const cg_schedule *s, const cg_node *call, int which, con
         layout l = *reshaped;
         const bool fits = *stretches == 1 || has_stretches(&l, which, rank, *stretches);
         const int64_t stretch = fits && *stretches > 1 ? take_stretches(&l, which, rank, *stretches) : 0;
-        if (fits) found = operand_of(&l, operand, call, gathers);
+        if (fits)
+            found = operand_of(&l, operand, call, which == 0 ? gathering : cg_smaller(gathering, CG_GATHERS_FORWARDS));
         found.stretch = stretch;
         if (found.item >= 0) return found;
     }
     layout l = plain_layout(s, operand);
-    found = operand_of(&l, operand, call, false);
+    found = operand_of(&l, operand, call, CG_GATHERS_NOTHING);
     if (found.item < 0) place_copy(&found, operand, call);
     const bool along = (which == 0) != found.transposed; /* do the storage's rows run along the depth? */
     const int64_t depth = operand->shape.size[rank - (which == 0 ? 1 : 2)] / *stretches;
@@ -442,8 +446,9 @@ static int64_t segment_stride(const cg_node *call, const cg_operands *found)
     return stride > INT32_MAX ? 0 : stride;
 }
 
-cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gathers)
+cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, cg_gathering gathering)
 {
+    const bool gathers = gathering != CG_GATHERS_NOTHING;
     cg_operands found = {.stretches = 1};
     layout reshaped[2] = {{.position = -1}, {.position = -1}};
     for (int i = 0; gathers && i < 2; i++) {
@@ -451,7 +456,7 @@ cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, bool gat
         const int64_t stretches = stretches_of(&reshaped[i], i, call->inputs[i]->shape.rank);
         if (found.stretches == 1) found.stretches = stretches;
     }
-    for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathers);
+    for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathering);
     if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1], LEAST_SLIDING);
     if (found.of[0].gathered && !found.of[1].gathered) find_slides(&found.of[0], 1);
     if (gathers) found.segment_stride = segment_stride(call, &found);

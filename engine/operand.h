@@ -49,16 +49,18 @@ typedef struct cg_operand {
     cg_slide slide[CG_MOST_PARTS];
 } cg_operand;
 
-/* A product's operands; both have the depth in so many equal stretches. Where the first is the same for all batches, the
- * columns of the second may be joined: the products are then one. */
+/* A product's operands; both have the depth in so many equal stretches. Where the first is the same for all batches,
+ * the columns of the second may be joined: the products are then one. */
 typedef struct cg_operands {
     cg_operand of[2];
     int64_t stretches;
     int64_t segment_stride; /* elements from one batch of joined columns to the next; 0: they are not joined */
 } cg_operands;
 
-/* With `gathers`, operands may be gathered and the depth be in stretches; without, they are plain or copied. */
-cg_operands cg_operands_find(const cg_schedule *schedule, const cg_node *call, bool gathers);
+/* Unless `gathering` says nothing, operands may be gathered, and the depth be in stretches; else they are plain or
+ * copied.
+ */
+cg_operands cg_operands_find(const cg_schedule *schedule, const cg_node *call, cg_gathering gathering);
 
 /* The product of a CONTRACT node with these operands. */
 struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *operands);

@@ -352,7 +352,8 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 "#define SHORT_EPILOGUE %d\n#define ROWS args.rows0\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, device.registers, launch.columns, launch.depth,
-                vectors && !slides && !shape->segment && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor, g->scratch_tensor);
+                vectors && !slides && !shape->segment && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor,
+                g->scratch_tensor);
     print_stretches(g, &text.macros);
     cg_text_add(&text.macros, "#define SLIDING %d\n#define JOINED %d\n", slides, shape->segment > 0);
     if (slides) {
@@ -406,14 +407,17 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     g->group->in_place = false;
     cg_add_common_fields(g);
     cg_field_integer(g, 'i', "m", 0, images->outputs);
-    cg_field_integer(g, 'i', "la", 0, l->operands.of[0].leading);
     cg_field_integer(g, 'l', "oa", 0, first->base);
     if (first->count > 0) cg_patch_with_sum(g, first);
     print_winograd_macros(g, &text.macros, images, launch, g->scratch_tensor);
     cg_text_add(&text.macros,
-                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define SIZE_M args.m0\n#define LEADING_A args.la0\n"
+                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define SIZE_M args.m0\n"
                 "#define OPERAND_A (b0 + args.o0 + args.oa0)\n#define CHANNELS_EACH %d\n",
                 launch->channels_each);
+    print_number(g, &text.macros, "STRIDE_OUTPUT", images->kernels.stride_output);
+    print_number(g, &text.macros, "STRIDE_CHANNEL", images->kernels.stride_channel);
+    print_number(g, &text.macros, "WAY", images->kernels.way);
+    print_number(g, &text.macros, "DEEP", images->z.deep);
     print_parameter_macros(g, &text.macros);
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)elements;

@@ -504,38 +504,44 @@ static int most_ops_after(const cg_schedule *s, const cg_node *node, const struc
 }
 
 /* Whether a product that gathers is a convolution, and Winograd's algorithm to be used for it. */
-static void consider_winograd(const cg_schedule *s, const cg_operands *operands, const struct gemm_shape *shape,
+static bool consider_winograd(const cg_schedule *s, const cg_operands *operands, const struct gemm_shape *shape,
                               cg_gemm_choice *choice)
 {
     const struct gemm_device device = cg_gemm_device(s->context);
     const struct gemm_shape typical = cg_gemm_typical(shape);
     struct winograd_images images;
-    if (!cg_winograd_images(operands, &typical, &images)) return;
+    if (!cg_winograd_images(operands, &typical, &images)) return false;
     const int wanted = s->context->winograd;
     const int edge = wanted == CG_WINOGRAD_AUTO ? cg_winograd_edge(&images, &device) : wanted;
     if (edge > 0) *choice = (cg_gemm_choice){.kernel = CG_GEMM_WINOGRAD, .edge = edge};
+    return edge > 0;
 }
 
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
-    cg_operands operands = cg_operands_find(s, node, true);
+    cg_gathering gathering = CG_GATHERS_FORWARDS;
+    cg_operands operands = cg_operands_find(s, node, gathering);
     struct gemm_shape shape = cg_product_shape(node, &operands);
     cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
-    const bool gathers = choice.kernel == CG_GEMM_PACKED;
-    if (!gathers) { /* the others read plain matrices */
-        operands = cg_operands_find(s, node, false);
+    if (choice.kernel != CG_GEMM_PACKED) { /* the others read plain matrices */
+        gathering = CG_GATHERS_NOTHING;
+        operands = cg_operands_find(s, node, gathering);
         shape = cg_product_shape(node, &operands);
         choice = cg_gemm_choose(s->context, node->op, &shape);
     } else {
         const struct gemm_device device = cg_gemm_device(s->context);
         if (cg_gemm_has_places(&shape, &device)) choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};
-        consider_winograd(s, &operands, &shape, &choice);
+        const cg_operands convolution = cg_operands_find(s, node, CG_GATHERS_KERNELS);
+        if (consider_winograd(s, &convolution, &shape, &choice)) {
+            gathering = CG_GATHERS_KERNELS;
+            operands = convolution;
+        }
     }
     int group;
     if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) return false;
     s->groups[group].product = choice;
-    s->groups[group].gathers = gathers;
+    s->groups[group].gathering = gathering;
     for (int i = 0; i < 2; i++) {
         const int read = operands.of[i].item >= 0 ? operands.of[i].item : node->inputs[i]->position;
         if (!use_add(s, read, group, CG_MATCH_NONE, true, 0)) return false;

@@ -59,6 +59,13 @@ typedef struct cg_use {
     int64_t elements; /* at how many points it is evaluated */
 } cg_use;
 
+/* What a product's kernel can do with operands that are no plain matrices. */
+typedef enum cg_gathering {
+    CG_GATHERS_NOTHING,
+    CG_GATHERS_FORWARDS, /* columns that go forwards */
+    CG_GATHERS_KERNELS   /* and as its first operand those of a convolution, whichever way they go */
+} cg_gathering;
+
 typedef enum cg_group_kind {
     CG_GROUP_MAP,
     CG_GROUP_REDUCE,
@@ -87,9 +94,9 @@ typedef struct cg_group {
     uint64_t visit;
     bool reports, in_place;
     cg_gemm_choice
-        product;  /* CONTRACT: how it is computed. CLBlast takes no epilogue, and nothing keeps it from writing */
-    bool gathers; /* CONTRACT: it may gather operands: see operand.h */
-    int step;     /* its place in the launch order */
+        product; /* CONTRACT: how it is computed. CLBlast takes no epilogue, and nothing keeps it from writing */
+    cg_gathering gathering; /* CONTRACT: see operand.h */
+    int step;               /* its place in the launch order */
 } cg_group;
 
 typedef struct cg_edge {

@@ -83,15 +83,29 @@ static bool read_slices(const cg_operand *o, struct winograd_slices *z, int *coo
     return true;
 }
 
+/* Of so many channels, `deep` slices of each; what of them lies in order is one part. */
+static bool read_kernels(const cg_operand *o, int64_t channels, int64_t deep, struct winograd_kernels *found)
+{
+    const int64_t elements = KERNEL_EXTENT * KERNEL_EXTENT * deep;
+    *found = (struct winograd_kernels){.stride_output = o->leading, .stride_channel = elements, .way = 1};
+    for (int i = 0; i < CG_MAX_RANK; i++)
+        if (o->batch_stride[i] != 0) return false;
+    if (!o->gathered) return !o->transposed;
+    if (o->coordinate_count > 0 || o->rows.count > 1 || o->columns.count != (channels > 1 ? 2 : 1)) return false;
+    found->way = o->columns.of[0].stride;
+    found->stride_output = o->rows.count == 1 ? o->rows.of[0].stride : 0;
+    if (channels > 1) found->stride_channel = o->columns.of[1].stride;
+    return o->columns.of[0].extent == elements && (found->way == 1 || found->way == -1);
+}
+
 bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
 {
-    const cg_operand *kernel = &operands->of[0], *o = &operands->of[1];
+    const cg_operand *o = &operands->of[1];
     const cg_part *rows = o->rows.of, *columns = o->columns.of;
     struct winograd_slices slices;
+    struct winograd_kernels kernels;
     int z, y, x;
-    if (shape->f64 || operands->stretches > 1 || !o->gathered || kernel->gathered || kernel->transposed) return false;
-    for (int i = 0; i < CG_MAX_RANK; i++)
-        if (kernel->batch_stride[i] != 0) return false;
+    if (shape->f64 || operands->stretches > 1 || !o->gathered) return false;
     if (o->rows.count < 3 || o->rows.count > 4 || o->columns.count < 2 || o->columns.count > 3) return false;
     const int64_t across = columns[1].stride;
     const cg_part *channels = &rows[o->rows.count - 1];
@@ -100,6 +114,7 @@ bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *sh
     if (!find_unit_coordinate(o, 0, &x) || !find_unit_coordinate(o, 1, &y) || !read_slices(o, &slices, &z))
         return false;
     if (o->coordinate_count != (x >= 0) + (y >= 0) + (z >= 0)) return false;
+    if (!read_kernels(&operands->of[0], channels->extent, slices.deep, &kernels)) return false;
     *images = (struct winograd_images){.images = shape->batches * slices.count,
                                        .channels = channels->extent * slices.deep,
                                        .outputs = shape->m,
@@ -107,7 +122,8 @@ bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *sh
                                        .stride_c = channels->stride,
                                        .y = axis_of(o, y, columns[1].extent),
                                        .x = axis_of(o, x, columns[0].extent),
-                                       .z = slices};
+                                       .z = slices,
+                                       .kernels = kernels};
     return true;
 }
 

@@ -19,6 +19,10 @@ struct winograd_images {
     struct winograd_slices {
         int64_t count, deep, first, end, step, step_deep, stride, stride_deep;
     } z;
+    struct winograd_kernels {
+        int64_t stride_output, stride_channel; /* elements to the next output's, and to the next channel's */
+        int64_t way;                           /* 1: its elements lie in their order; -1: the last comes first */
+    } kernels;
 };
 
 struct winograd_launch {
@@ -31,7 +35,7 @@ struct winograd_launch {
     int64_t scratch_elements;
 };
 
-/* False if it is no such product: a kernel stored by rows, one for all batches, times windows of images. */
+/* False if it is no such product: kernels, the same for all batches, times windows of images. */
 bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images);
 
 /* Tiles of how many outputs along an axis are the fastest: 2 or 4, or 0 for none. */
