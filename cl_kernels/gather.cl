@@ -28,6 +28,7 @@
 #define GATHER_PLACE uint
 #endif
 #define GATHER_PLACES CG_JOIN(GATHER_PLACE, LANES)
+#define GATHER_LINE (64 / (int)sizeof(REAL)) /* elements of a cache's line */
 #define GATHER_NUMBERS_OF_PART (2 + GATHER_COORDINATES)
 #define GATHER_EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
@@ -115,6 +116,9 @@ __attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_
         GATHER_EACH(c, GATHER_COORDINATES) corner_coordinate[c] += at * part[2 + c];
     }
 
+    /* Memory is asked for the same line of the next unit: lines are too short for it to foresee that. */
+    const int next_unit = GATHER_SLIDES < GATHER_ROW_PARTS ? numbers[GATHER_SLIDES * GATHER_NUMBERS_OF_PART + 1] : 0;
+    const int reach = places * column_part[1];
     for (int i = first_unit * PHASES; i < (first_unit + units) * PHASES; i++, to += plane) {
         int phase = i % PHASES, rest = i / PHASES, address = corner, coordinate[GATHER_COORDINATES + 1];
         GATHER_EACH(c, GATHER_COORDINATES) coordinate[c] = corner_coordinate[c];
@@ -141,6 +145,7 @@ __attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_
 #else
             const int changing = 0;
 #endif
+            for (int x = 0; x < reach; x += GATHER_LINE) CG_FETCH(GATHER_START + (origin + address + next_unit + x));
             GATHER_SEGMENT(ARGUMENTS, numbers, inside, origin + address, changing, places, to + j * pitch);
 #if GATHER_COLUMN_PARTS > 1
             address += column_part[GATHER_NUMBERS_OF_PART + 1];
@@ -240,4 +245,5 @@ __attribute__((noinline)) static void GATHER(PARAMETERS, long origin, int first_
 #undef GATHER_PLACE
 #undef GATHER_PLACES
 #undef GATHER_NUMBERS_OF_PART
+#undef GATHER_LINE
 #undef GATHER_EACH

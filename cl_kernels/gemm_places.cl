@@ -13,7 +13,7 @@
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, TILE_ROWS, MOST_ROWS
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), START_A, SCRATCH, SIZE_M, SIZE_N, LEADING_B, BATCHES,
  *                           STRETCHES, STRETCH_A, STRETCH_B, UNITS, COLUMNS, UNITS_AT_ONCE, IMAGES_AT_ONCE,
- *                           LINES_AT_ONCE, PLACES, LINES, OUTER, REACH_PLACES, REACH_LINES, UNIT, PHASES
+ *                           LINES_AT_ONCE, PLACES, LINES, OUTER, REACH_PLACES, REACH_LINES, BORDER, UNIT, PHASES
  * COLUMNS is a multiple of TILE_COLUMNS, UNITS_AT_ONCE have MOST_ROWS rows at most. K is STRETCHES times OUTER images
  * of LINES of PLACES; engine/gemm_plan.h says what the other words mean. The names in PARAMETERS must not be names of
  * variables below: a common prefix keeps them apart. engine/gemm_places.c chooses the numbers and knows how much
@@ -31,6 +31,7 @@
 #define sums_of_lanes OWN(_sums_of_lanes)
 #define sum_tile OWN(_sum_tile)
 #define sum_masked_tile OWN(_sum_masked_tile)
+#define copy_line OWN(_copy_line)
 #define pack_columns OWN(_pack_columns)
 #define add_block OWN(_add_block)
 #define store_sums OWN(_store_sums)
@@ -43,14 +44,17 @@
 #define FOUR CG_JOIN(REAL, 4)
 #define MASK CG_JOIN(LANE_NUMBER, LANES)
 
-#define PITCH (PLACES + REACH_PLACES)
-#define PLANE (PITCH * (LINES_AT_ONCE + REACH_LINES))
+/* Lines of a plane share the zeros that they begin and end with. What belongs to them in a packed column has the same
+ * pitch, so vectors run on from line to line. */
+#define PITCH (PLACES + REACH_PLACES - BORDER)
+#define PLANE (PITCH * (LINES_AT_ONCE + REACH_LINES) + BORDER)
 #define PLANES_OF_IMAGE (UNITS_AT_ONCE * PHASES * PLANE)
-#define VECTORS_OF_LINE ((PLACES + LANES - 1) / LANES)
-#define PACKED_LINE (VECTORS_OF_LINE * TILE_COLUMNS * LANES)
-/* The last line of the last plane is read, and written to, up to a vector beyond its end. */
+#define VECTORS_OF(lines) ((((lines)-1) * PITCH + PLACES + LANES - 1) / LANES)
+#define PACKED_COLUMN (VECTORS_OF(LINES_AT_ONCE) * LANES)
+/* The last line of the last plane is read, and written to, up to a vector beyond its end; a packed column is written
+ * to. */
 #define PLANES_SIZE (IMAGES_AT_ONCE * PLANES_OF_IMAGE + 2 * LANES)
-#define PACKED_SIZE (IMAGES_AT_ONCE * LINES_AT_ONCE * PACKED_LINE)
+#define PACKED_SIZE (IMAGES_AT_ONCE * TILE_COLUMNS * PACKED_COLUMN + LANES)
 
 static FOUR four_lanes(VECTOR x)
 {
@@ -74,31 +78,41 @@ static FOUR sums_of_lanes(const VECTOR x[TILE_COLUMNS])
     return (FOUR)(low.even, high.even) + (FOUR)(low.odd, high.odd);
 }
 
-/* packed[image][line][vector][column]: what belongs to these lines of so many columns from `column` on. Places that
- * fill up a vector are 0, columns past the last repeat it. */
+/* One line, without a place more. Memory is asked for what lies `ahead`. */
+static void copy_line(__global const REAL *restrict from, int places, long ahead, __global REAL *restrict to)
+{
+    int x = 0;
+    for (int line = 0; line < places; line += LANES) CG_FETCH(from + ahead + line);
+    for (; x + LANES <= places; x += LANES) STORE(LOAD(0, from + x), 0, to + x);
+    if (places >= LANES)
+        STORE(LOAD(0, from + places - LANES), 0, to + places - LANES);
+    else
+        for (; x < places; x++) to[x] = from[x];
+}
+
+/* packed[image][column]: what belongs to these lines of so many columns from `column` on. What lies between lines and
+ * fills up the last vector is 0, columns past the last repeat it. */
 static void pack_columns(PARAMETERS, int batch, int column, int columns, int image, int images, int line, int lines,
                          __global REAL *restrict packed)
 {
     for (int i = image; i < image + images; i++) {
         __global const REAL *of_image = OPERAND_B(batch) + i / OUTER * STRETCH_B +
                                         (long)(i % OUTER * LINES + line) * PLACES;
-        for (int y = 0; y < lines; y++, packed += PACKED_LINE) {
-            for (int c = 0; c < TILE_COLUMNS; c++) {
-                __global const REAL *from = of_image + y * PLACES + (long)(column + min(c, columns - 1)) * LEADING_B;
-                __global REAL *to = packed + c * LANES;
-                int x = 0;
-                for (; x + LANES <= PLACES; x += LANES, to += TILE_COLUMNS * LANES) STORE(LOAD(0, from + x), 0, to);
-                if (x < PLACES)
-                    for (int j = 0; j < LANES; j++) to[j] = x + j < PLACES ? from[x + j] : 0;
+        for (int c = 0; c < TILE_COLUMNS; c++, packed += PACKED_COLUMN) {
+            __global const REAL *from = of_image + (long)(column + min(c, columns - 1)) * LEADING_B;
+            for (int y = 0; y < lines; y++) {
+                __global REAL *to = packed + y * PITCH;
+                for (int x = PLACES; x <= (y < lines - 1 ? PITCH : PLACES); x += LANES) STORE((VECTOR)0, 0, to + x);
+                copy_line(from + y * PLACES, PLACES, TILE_COLUMNS * (long)LEADING_B, to);
             }
         }
     }
 }
 
 /* sums[r * COLUMNS + c] (= or +=) what a block of K contributes to some rows and to the columns that are packed. Rows
- * past the last repeat it. Lines are short, so one loop goes over all vectors of an image. What lies behind a line in a
- * plane belongs to other rows: it meets a 0 in what is packed, which leaves nothing of it unless it is infinite or NaN.
- * With MASKED it is left out. Without, false says that a sum is not finite. */
+ * past the last repeat it. What lies between lines in a plane belongs to other rows: it meets a 0 in what is packed,
+ * which leaves nothing of it unless it is infinite or NaN. With MASKED it is left out. Without, false says that a sum is
+ * not finite. */
 #define DEFINE_SUM_TILE(NAME, MASKED)                                                                                  \
     __attribute__((noinline)) static bool NAME(                                                                        \
         PARAMETERS, __global const REAL *restrict planes, const int *place_of_row, int rows,                           \
@@ -108,24 +122,22 @@ static void pack_columns(PARAMETERS, int batch, int column, int columns, int ima
         FOUR total[TILE_ROWS];                                                                                         \
         long place[TILE_ROWS];                                                                                         \
         bool finite = true;                                                                                            \
-        const int of_line = VECTORS_OF_LINE;                                                                           \
-        const long jump = PITCH - (of_line - 1) * LANES;                                                               \
+        const int vectors = VECTORS_OF(lines), pitch = PITCH;                                                          \
+        const long column = PACKED_COLUMN;                                                                             \
         EACH(r, TILE_ROWS) EACH(c, TILE_COLUMNS) sum[r][c] = 0;                                                        \
         EACH(r, TILE_ROWS) place[r] = place_of_row[min(r, rows - 1)];                                                  \
         for (int image = 0; image < images; image++) {                                                                 \
             __global const REAL *a = planes + image * PLANES_OF_IMAGE;                                                 \
-            int left = of_line;                                                                                        \
-            for (int i = 0; i < lines * of_line; i++, packed += TILE_COLUMNS * LANES) {                                \
-                const int places = left == 1 ? PLACES - (of_line - 1) * LANES : LANES;                                 \
-                const MASK inside = CG_LANE_NUMBERS(LANE_NUMBER, LANES) < (LANE_NUMBER)places;                         \
-                EACH(c, TILE_COLUMNS) b[c] = LOAD(c, packed);                                                          \
+            __global const REAL *from = packed + image * TILE_COLUMNS * column;                                        \
+            for (int i = 0; i < vectors; i++, a += LANES, from += LANES) {                                             \
+                const MASK at = CG_LANE_NUMBERS(LANE_NUMBER, LANES) + (LANE_NUMBER)(i * LANES);                        \
+                const MASK inside = at - at / (LANE_NUMBER)pitch * (LANE_NUMBER)pitch < (LANE_NUMBER)PLACES;           \
+                EACH(c, TILE_COLUMNS) b[c] = LOAD(0, from + c * column);                                               \
                 EACH(r, TILE_ROWS)                                                                                     \
                 {                                                                                                      \
                     const VECTOR any = LOAD(0, a + place[r]), x = MASKED ? select((VECTOR)0, any, inside) : any;       \
                     EACH(c, TILE_COLUMNS) sum[r][c] += x * b[c];                                                       \
                 }                                                                                                      \
-                a += left == 1 ? jump : LANES;                                                                         \
-                left = left == 1 ? of_line : left - 1;                                                                 \
             }                                                                                                          \
         }                                                                                                              \
         EACH(r, TILE_ROWS)                                                                                             \
@@ -155,8 +167,8 @@ static void add_block(PARAMETERS, int batch, int first_unit, int units, int firs
         const int together = min(UNITS_AT_ONCE, units - unit), rows = together * UNIT;
         for (int i = 0; i < images; i++)
             gather_a(ARGUMENTS, OPERAND_A(batch) - START_A + (image + i) / OUTER * STRETCH_A, first_unit + unit,
-                     together, (image + i) % OUTER, line, lines + REACH_LINES, 0, PITCH, PITCH, PLANE,
-                     planes + i * PLANES_OF_IMAGE);
+                     together, (image + i) % OUTER, line, lines + REACH_LINES, 0, PLACES + REACH_PLACES, PITCH,
+                     PLANE, planes + i * PLANES_OF_IMAGE);
         for (int c = 0; c < columns; c += TILE_COLUMNS) {
             pack_columns(ARGUMENTS, batch, first_column + c, columns - c, image, images, line, lines, packed);
             for (int r = 0; r < rows; r += TILE_ROWS) {

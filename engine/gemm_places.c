@@ -9,7 +9,8 @@ enum {
     TILE_COLUMNS = 4,      /* as in the kernel */
     MOST_PLACES = 4096,    /* of a line, which is never cut */
     MOST_ROWS = 1024,      /* whose places in the planes are known at a time */
-    GATHER_COLUMNS = 16,   /* what the packed kernel takes to gather a column of A, in columns of B */
+    GATHER_COLUMNS = 16,   /* what the packed kernel takes to gather a column of A, in columns of B, */
+    GATHER_LINE = 320,     /* and a line */
     BLOCK_PLACES = 1024,   /* of the lines that a tile goes over: they and what they meet stay in a first-level cache */
     MOST_PLANES = 1 << 16, /* elements that are gathered at a time: they stay in a second-level cache */
     GATHER_STEPS = 8,      /* gathering a vector of a plane */
@@ -23,9 +24,20 @@ static int64_t lines_of_block(const struct gemm_slides *slides)
     return cg_even_part(slides->lines, cg_larger(1, BLOCK_PLACES / slides->places));
 }
 
+/* From one line to the next; the layout is that of cl_kernels/gemm_places.cl, as are the next two. */
+static int64_t pitch(const struct gemm_slides *slides)
+{
+    return slides->places + slides->reach_places - slides->border;
+}
+
 static int64_t unit_of_block(const struct gemm_slides *slides)
 {
-    return (slides->places + slides->reach_places) * (lines_of_block(slides) + slides->reach_lines) * slides->phases;
+    return (pitch(slides) * (lines_of_block(slides) + slides->reach_lines) + slides->border) * slides->phases;
+}
+
+static int64_t vectors_of_block(const struct gemm_slides *slides, int64_t lanes)
+{
+    return cg_divide_up((lines_of_block(slides) - 1) * pitch(slides) + slides->places, lanes);
 }
 
 /* Gathering a unit, for each vector of places: what blocks reach beyond themselves is gathered again. */
@@ -40,9 +52,11 @@ bool cg_gemm_has_places(const struct gemm_shape *shape, const struct gemm_device
     const int64_t lanes = cg_gemm_lanes(shape, device);
     if (lanes < 4 || slides->unit == 0 || !shape->transposed_b || shape->n_varies || shape->m_varies) return false;
     if (slides->places > MOST_PLACES || unit_of_block(slides) > MOST_PLANES) return false;
-    /* For each unit. The last vector of a line is not full here, that of a row of C there. */
-    const double full = (double)slides->places / (double)(cg_divide_up(slides->places, lanes) * lanes);
-    const double packed = (double)(slides->unit * (cg_divide_up(shape->n, lanes) * lanes + GATHER_COLUMNS));
+    /* For each unit. What lies between lines is computed here, what fills up the last vector of a row of C there. */
+    const double full = (double)(slides->places * lines_of_block(slides)) /
+                        (double)(vectors_of_block(slides, lanes) * lanes);
+    const double gather = GATHER_COLUMNS + (double)GATHER_LINE / (double)slides->places;
+    const double packed = (double)slides->unit * ((double)(cg_divide_up(shape->n, lanes) * lanes) + gather);
     return (double)(slides->unit * shape->n) / (FULL_SPEED * full) + gather_steps(slides) < packed;
 }
 
@@ -62,8 +76,9 @@ static double divide(struct gemm_places_launch *launch, const struct gemm_shape 
     const int64_t all = groups * (int64_t)launch->global[2], turns = cg_divide_up(all, device->compute_units);
     const int64_t batches_each = cg_divide_up(shape->batches, (int64_t)launch->global[2]);
     const int64_t rows = cg_divide_up(launch->units * slides->unit, launch->tile_rows) * launch->tile_rows;
-    const double vectors = (double)(cg_divide_up(slides->places, launch->lanes) *
-                                    cg_divide_up(shape->k, slides->places));
+    const int64_t lines = lines_of_block(slides);
+    const double vectors = (double)(vectors_of_block(slides, launch->lanes) *
+                                    cg_divide_up(shape->k, slides->places * lines));
     const double each = (double)(rows * launch->columns) + gather_steps(slides) * launch->units +
                         (double)(PACK_STEPS * launch->columns);
     return each * vectors * (double)(turns * batches_each) + (all > 1 ? GEMM_WAKE_STEPS : 0);
@@ -95,10 +110,8 @@ static void cut_depth(struct gemm_places_launch *launch, const struct gemm_shape
     const int64_t unit = unit_of_block(slides) * launch->images_at_once;
     launch->units_at_once = (int)cg_smaller(launch->units,
                                             cg_larger(1, cg_smaller(MOST_PLANES / unit, MOST_ROWS / slides->unit)));
-    const int64_t line = cg_divide_up(slides->places, launch->lanes) * TILE_COLUMNS * launch->lanes;
-    /* The layout is that of cl_kernels/gemm_places.cl. */
-    launch->scratch_elements = launch->units_at_once * unit + 2 * launch->lanes +
-                               launch->images_at_once * launch->lines_at_once * line +
+    const int64_t packed = vectors_of_block(slides, launch->lanes) * TILE_COLUMNS * launch->lanes;
+    launch->scratch_elements = launch->units_at_once * unit + 3 * launch->lanes + launch->images_at_once * packed +
                                launch->units * slides->unit * launch->columns;
 }
 

@@ -257,6 +257,7 @@ static void print_slides(cg_generator *g, cg_text *out, const cg_operand *o, con
     print_number(g, out, "LINES", slides->lines);
     print_number(g, out, "REACH_PLACES", slides->reach_places);
     print_number(g, out, "REACH_LINES", slides->reach_lines);
+    print_number(g, out, "BORDER", slides->border);
     print_number(g, out, "UNIT", slides->unit);
     print_number(g, out, "PHASES", slides->phases);
     cg_text_append(out, "#define SLIDES ");
@@ -362,7 +363,6 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
         print_number(g, &text.macros, "PANEL_LINES", launch.lines);
         print_number(g, &text.macros, "SPAN", launch.span);
         print_number(g, &text.macros, "PITCH", launch.pitch);
-        print_number(g, &text.macros, "BORDER", shape->slides.border);
     }
     print_epilogues(g, shape, &text.epilogues);
     const bool fetches = !slides && !shape->segment && print_epilogue_fetch(g, shape, &text.epilogues);

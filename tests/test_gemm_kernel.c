@@ -48,7 +48,7 @@ static const char parameters[] =
     "#define SCRATCH given_scratch\n#define ROWS given_rows\n#define BATCHES given_batches\n"
     "#define SIZE_M given_m\n#define SIZE_N given_n\n#define SIZE_K given_k\n"
     "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n#define GATHERED_A 0\n#define GATHERED_B 0\n"
-    "#define SLIDING 0\n"
+    "#define SLIDING 0\n#define JOINED 0\n"
     "#define STRETCHES 1\n#define STRETCH_A 0\n#define STRETCH_B 0\n"
     "static void epilogue_scalar(PARAMETERS, int batch, int row, int column, REAL value)\n"
     "{\n"
@@ -509,9 +509,10 @@ START_TEST(sums_along_places_are_dealt_out_whole)
             ck_assert(l.lines_at_once >= 1 && l.lines_at_once <= sizes[i][3]);
             ck_assert(l.images_at_once >= 1 && l.images_at_once <= sizes[i][0]);
             const int64_t planes = (int64_t)l.units_at_once * (sizes[i][3] + 2) * (l.lines_at_once + 2);
-            const int64_t packed = l.lines_at_once * cg_divide_up(sizes[i][3], l.lanes) * l.lanes * 4;
+            const int64_t between = (l.lines_at_once - 1) * (sizes[i][3] + 2);
+            const int64_t packed = cg_divide_up(between + sizes[i][3], l.lanes) * l.lanes * 4;
             ck_assert_int_eq(l.scratch_elements,
-                             groups * (l.images_at_once * (planes + packed) + 2 * l.lanes + l.units * 9 * l.columns));
+                             groups * (l.images_at_once * (planes + packed) + 3 * l.lanes + l.units * 9 * l.columns));
         }
     for (int64_t images = 1; images < 300; images++) {
         struct gemm_shape few = gradient_of_kernel(images, 16, 16, 32), many = gradient_of_kernel(images, 128, 128, 28);
