@@ -49,28 +49,8 @@
 #define multiply_panel OWN(_multiply_panel)
 
 #define VECTOR CG_JOIN(REAL, LANES)
-#if defined(__clang__)
-/* PoCL's vload and vstore are of single elements, which its compiler takes long to join again; this is one access. They
- * are functions because clang makes whole 512-bit vectors only where a vector is passed to, or returned by, a function
- * or one that is inlined into it: elsewhere it halves them, and the sums of a tile no longer fit the registers. */
-#define ANYWHERE OWN(_anywhere)
-#define load_vector OWN(_load_vector)
-#define store_vector OWN(_store_vector)
-typedef VECTOR ANYWHERE __attribute__((aligned(sizeof(REAL))));
-__attribute__((always_inline)) static VECTOR load_vector(__global const REAL *from)
-{
-    return *(__global const ANYWHERE *)from;
-}
-__attribute__((always_inline)) static void store_vector(VECTOR x, __global REAL *to)
-{
-    *(__global ANYWHERE *)to = x;
-}
-#define LOAD(i, p) load_vector((p) + (i)*LANES)
-#define STORE(x, i, p) store_vector(x, (p) + (i)*LANES)
-#else
 #define LOAD CG_JOIN(vload, LANES)
 #define STORE CG_JOIN(vstore, LANES)
-#endif
 
 /* Two vectors a row, and as many rows as leave registers for the two of B and a broadcast of A. */
 #if REGISTERS >= 32

@@ -67,6 +67,80 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
 #define CG_FIRST_8 CG_FIRST_4, 4, 5, 6, 7
 #define CG_FIRST_16 CG_FIRST_8, 8, 9, 10, 11, 12, 13, 14, 15
 
+#if defined(__clang__)
+/* PoCL's vload and vstore are of single elements, which its compiler takes long to join again: these are one access and
+ * take their place. They are functions because clang makes whole 512-bit vectors only where a vector is passed to, or
+ * returned by, a function or one that is inlined into it: elsewhere it halves them, and the sums of a matrix product's
+ * tile no longer fit the registers. */
+#define CG_LOADS_FROM(SPACE, TYPE, LANES)                                                                              \
+    __attribute__((overloadable, always_inline)) static TYPE##LANES cg_load##LANES(size_t i, SPACE const TYPE *from)   \
+    {                                                                                                                  \
+        return *(SPACE const cg_anywhere_##TYPE##LANES *)(from + i * LANES);                                           \
+    }
+#define CG_STORES_TO(SPACE, TYPE, LANES)                                                                               \
+    __attribute__((overloadable, always_inline)) static void cg_store##LANES(TYPE##LANES x, size_t i, SPACE TYPE *to)  \
+    {                                                                                                                  \
+        *(SPACE cg_anywhere_##TYPE##LANES *)(to + i * LANES) = x;                                                      \
+    }
+#define CG_ACCESS_OF(TYPE, LANES)                                                                                      \
+    typedef TYPE##LANES cg_anywhere_##TYPE##LANES __attribute__((aligned(sizeof(TYPE))));                              \
+    CG_LOADS_FROM(__constant, TYPE, LANES)                                                                             \
+    CG_LOADS_FROM(__global, TYPE, LANES)                                                                               \
+    CG_LOADS_FROM(__local, TYPE, LANES)                                                                                \
+    CG_LOADS_FROM(__private, TYPE, LANES)                                                                              \
+    CG_STORES_TO(__global, TYPE, LANES)                                                                                \
+    CG_STORES_TO(__local, TYPE, LANES)                                                                                 \
+    CG_STORES_TO(__private, TYPE, LANES)
+#define CG_ACCESS(TYPE)                                                                                                \
+    CG_ACCESS_OF(TYPE, 2) CG_ACCESS_OF(TYPE, 4) CG_ACCESS_OF(TYPE, 8) CG_ACCESS_OF(TYPE, 16)
+CG_ACCESS(char)
+CG_ACCESS(uchar)
+CG_ACCESS(short)
+CG_ACCESS(ushort)
+CG_ACCESS(int)
+CG_ACCESS(uint)
+CG_ACCESS(long)
+CG_ACCESS(ulong)
+CG_ACCESS(float)
+#ifdef cl_khr_fp64
+CG_ACCESS(double)
+#endif
+/* PoCL renames the functions by macros, of the names without a number too, which CG_JOIN makes names from. */
+#undef vload
+#undef vstore
+#undef vload2
+#undef vload4
+#undef vload8
+#undef vload16
+#undef vstore2
+#undef vstore4
+#undef vstore8
+#undef vstore16
+#define vload2 cg_load2
+#define vload4 cg_load4
+#define vload8 cg_load8
+#define vload16 cg_load16
+#define vstore2 cg_store2
+#define vstore4 cg_store4
+#define vstore8 cg_store8
+#define vstore16 cg_store16
+
+#define CG_LOW_2 0, 2
+#define CG_LOW_4 0, 4, 1, 5
+#define CG_LOW_8 0, 8, 1, 9, 2, 10, 3, 11
+#define CG_LOW_16 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define CG_HIGH_2 1, 3
+#define CG_HIGH_4 2, 6, 3, 7
+#define CG_HIGH_8 4, 12, 5, 13, 6, 14, 7, 15
+#define CG_HIGH_16 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#define CG_INTERLEAVE(LANES, low, high, x, y)                                                                          \
+    low = __builtin_shufflevector(x, y, CG_JOIN(CG_LOW_, LANES)),                                                      \
+    high = __builtin_shufflevector(x, y, CG_JOIN(CG_HIGH_, LANES))
+#else
+#define CG_INTERLEAVE(LANES, low, high, x, y)                                                                          \
+    low.even = x.lo, low.odd = y.lo, high.even = x.hi, high.odd = y.hi
+#endif
+
 /* x := its transpose. Interleaving the upper half of the rows with the lower moves the top bit of the row number below
  * the column number; doing so for every bit exchanges the two. */
 #define CG_TRANSPOSE(NAME, VECTOR, LANES)                                                                              \
@@ -76,12 +150,7 @@ static int cg_index_check(volatile __global int *status, int code, int index, in
         {                                                                                                              \
             VECTOR y[LANES];                                                                                           \
             _Pragma("unroll") for (int i = 0; i < LANES / 2; i++)                                                      \
-            {                                                                                                          \
-                y[2 * i].even = x[i].lo;                                                                               \
-                y[2 * i].odd = x[i + LANES / 2].lo;                                                                    \
-                y[2 * i + 1].even = x[i].hi;                                                                           \
-                y[2 * i + 1].odd = x[i + LANES / 2].hi;                                                                \
-            }                                                                                                          \
+                CG_INTERLEAVE(LANES, y[2 * i], y[2 * i + 1], x[i], x[i + LANES / 2]);                                  \
             _Pragma("unroll") for (int i = 0; i < LANES; i++) x[i] = y[i];                                             \
         }                                                                                                              \
     }
