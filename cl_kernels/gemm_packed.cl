@@ -7,10 +7,10 @@
  *
  * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue
  * functions and, as
- *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, DEPTH, TRANSPOSED_A, TRANSPOSED_B,
+ *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, MOST_DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
  *                           GATHERED_A, GATHERED_B, SLIDING, JOINED
- *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, LEADING_A,
+ *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, DEPTH, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES, STRETCHES, STRETCH_A, STRETCH_B
  * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
  * begin. A gathered operand has no leading dimension: gather_a or gather_b (gather.cl) packs it from wherever it lies.
@@ -70,8 +70,8 @@
  * When A is stored [K,M], several tiles at once, for it is read along M. */
 #define PACK_A (GATHERED_A || COLUMNS > STRIP)
 #define PACKED_TILES (TRANSPOSED_A ? 8 : 1)
-#define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : DEPTH + LANES)
-#define PACKED_TILE_SIZE (TILE_ROWS * (DEPTH + LANES))
+#define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : MOST_DEPTH + LANES) /* a literal, which addresses take as it is */
+#define PACKED_TILE_SIZE (TILE_ROWS * ((TRANSPOSED_A ? DEPTH : MOST_DEPTH) + LANES))
 /* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
 #define ROWS_WORTH_PACKING (2 * TILE_ROWS)
 /* So many steps of k ahead, memory answers in time. */
@@ -136,10 +136,10 @@ CG_TRANSPOSE(transpose, VECTOR, LANES)
  * between the first and the end of the operand: a block of little depth is read with what follows it while something
  * does. */
 ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int columns, int depth, long left,
-                           __global REAL *restrict packed)
+                           __global REAL *restrict packed, long strip_depth)
 {
     for (int first = 0; first < columns; first += LANES) {
-        __global REAL *to = packed + first / STRIP * STRIP * STRIP_DEPTH + first % STRIP;
+        __global REAL *to = packed + first / STRIP * STRIP * strip_depth + first % STRIP;
         for (int block = 0; block < depth; block += LANES) {
             const int k = max(0, min(block, depth - LANES)); /* the last block may overlap the one before */
             if (depth < LANES && (long)(min(first + LANES, columns) - 1) * leading + LANES > left) {
@@ -159,26 +159,26 @@ ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int col
 /* packed[strip][k][j] = B[k][j]. `left` elements lie between the first and the end of the operand: a ragged strip is
  * read with whatever follows it as long as something does, since what those columns yield is never stored. */
 ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int columns, int depth, long left,
-                           __global REAL *restrict packed)
+                           __global REAL *restrict packed, long strip_depth)
 {
     for (int k = 0; k < depth; k++, B += leading, packed += STRIP, left -= leading) {
         int j = 0;
         for (; j < columns && j + STRIP <= max((long)columns, left); j += STRIP)
-            EACH(v, STRIP_VECTORS) STORE(LOAD(v, B + j), v, packed + j * STRIP_DEPTH);
+            EACH(v, STRIP_VECTORS) STORE(LOAD(v, B + j), v, packed + j * strip_depth);
         if (j < columns)
-            for (int c = 0; c < STRIP; c++) packed[j * STRIP_DEPTH + c] = j + c < columns ? B[j + c] : 0;
+            for (int c = 0; c < STRIP; c++) packed[j * strip_depth + c] = j + c < columns ? B[j + c] : 0;
     }
 }
 #endif
 
 /* packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. */
 ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles, int depth,
-                        __global REAL *restrict packed)
+                        __global REAL *restrict packed, int tile_size)
 {
 #if TRANSPOSED_A
     for (int k = 0; k < depth; k++, A += leading, packed += TILE_ROWS)
         for (int tile = 0; tile < tiles; tile++)
-            COPY_TILE_COLUMN(A + tile * TILE_ROWS, packed + tile * PACKED_TILE_SIZE);
+            COPY_TILE_COLUMN(A + tile * TILE_ROWS, packed + tile * tile_size);
 #else
     for (int row = 0; row < tiles * TILE_ROWS; row++, A += leading, packed += PACKED_A_STRIDE) {
         int k = 0;
@@ -311,7 +311,7 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
     A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
     if (!PACK_A || rows != TILE_ROWS) return A;
     if (tile % PACKED_TILES == 0)
-        pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a);
+        pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a, PACKED_TILE_SIZE);
     return packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
 #endif
 }
@@ -414,7 +414,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
         B += offset;
         if (direct < columns)
             pack_columns(B + direct, LEADING_B, columns - direct, depth, size_b - offset - direct,
-                         packed_b + direct * STRIP_DEPTH);
+                         packed_b + direct * STRIP_DEPTH, STRIP_DEPTH);
         if (!last)
             next = B + (long)block_depth * LEADING_B;
         else if (next_column < SIZE_N)

@@ -45,7 +45,8 @@ static int64_t planes_size(const struct gemm_launch *launch, const struct gemm_s
 static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
 {
     int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
-    const int64_t packed_a = (int64_t)(shape->transposed_a ? PACKED_TILES : 1) * tile * (launch->depth + launch->lanes);
+    const int64_t packed_a = shape->transposed_a ? (int64_t)PACKED_TILES * tile * (launch->depth + launch->lanes)
+                                                 : (int64_t)tile * (launch->most_depth + launch->lanes);
     const int64_t partial_rows = shape->k > launch->depth || shape->stretches > 1 ? launch->rows : tile;
     if (shape->slides.unit > 0)
         packed_b = planes_size(launch, &shape->slides, cg_smaller(launch->depth, shape->k)) + 3 * launch->lanes +
@@ -164,13 +165,20 @@ bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const
                (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
 }
 
-/* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. Less for
- * less, in few steps, as kernels are built for each. */
+/* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
+static int most_depth(const struct gemm_shape *shape)
+{
+    return shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
+}
+
+/* Kernels with slides are built for each depth: for less there is less, in few steps. */
 static int choose_depth(const struct gemm_shape *shape)
 {
     const int64_t k = cg_gemm_typical(shape).k / cg_larger(1, shape->stretches);
-    int depth = shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
-    while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH && !shape->k_varies) depth /= 4;
+    int depth = most_depth(shape);
+    if (shape->k_varies) return depth;
+    if (shape->slides.unit == 0) return (int)cg_larger(LEAST_DEPTH, cg_smaller(depth, k));
+    while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH) depth /= 4;
     return depth;
 }
 
@@ -246,6 +254,8 @@ struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct 
 {
     struct gemm_launch launch = {.depth = choose_depth(shape), .lanes = cg_gemm_lanes(shape, device)};
     if (division->depth > 0) launch.depth = (int)cg_larger(division->depth, shape->slides.unit);
+    launch.most_depth = shape->slides.unit > 0 ? launch.depth : most_depth(shape);
+    while (launch.most_depth < launch.depth) launch.most_depth *= 2;
     if (shape->slides.unit > 0) {
         divide_slides(&launch, shape, device, division);
     } else {

@@ -36,12 +36,13 @@ struct gemm_device {
 };
 
 struct gemm_launch {
-    int columns, depth, lanes; /* compile-time constants of the kernel */
-    int rows;                  /* run-time argument */
-    int places, lines;         /* with slides: a panel's part of an image; run-time arguments, as are */
-    int pitch;                 /* elements from one line of a plane to the next, and */
-    int span;                  /* columns that are computed for a line; 0: lines with what lies between them */
-    size_t global[3];          /* with a local size of 1, 1, 1; the third may be less than the number of batches */
+    int columns, lanes;    /* compile-time constants of the kernel */
+    int depth, most_depth; /* the first, a run-time argument but with slides, is at most the second, a constant */
+    int rows;              /* run-time argument */
+    int places, lines;     /* with slides: a panel's part of an image; run-time arguments, as are */
+    int pitch;             /* elements from one line of a plane to the next, and */
+    int span;              /* columns that are computed for a line; 0: lines with what lies between them */
+    size_t global[3];      /* with a local size of 1, 1, 1; the third may be less than the number of batches */
     int64_t scratch_elements;
 };
 

@@ -349,15 +349,18 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
     cg_field_integer(g, 'i', "rows", 0, launch.rows);
     print_product_macros(g, &text.macros, shape);
     cg_text_add(&text.macros,
-                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+                "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define MOST_DEPTH %d\n"
                 "#define SHORT_EPILOGUE %d\n#define ROWS args.rows0\n"
                 "#define SCRATCH (b%d + args.o%d)\n",
-                launch.lanes, device.registers, launch.columns, launch.depth,
+                launch.lanes, device.registers, launch.columns, launch.most_depth,
                 vectors && !slides && !shape->segment && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor,
                 g->scratch_tensor);
     print_stretches(g, &text.macros);
     cg_text_add(&text.macros, "#define SLIDING %d\n#define JOINED %d\n", slides, shape->segment > 0);
-    if (slides) {
+    if (!slides) {
+        print_number(g, &text.macros, "DEPTH", launch.depth);
+    } else {
+        cg_text_append(&text.macros, "#define DEPTH MOST_DEPTH\n");
         print_slides(g, &text.macros, &l->operands.of[1], &shape->slides);
         print_number(g, &text.macros, "PANEL_PLACES", launch.places);
         print_number(g, &text.macros, "PANEL_LINES", launch.lines);

@@ -40,12 +40,14 @@ struct product {
 static const char parameters[] =
     "#define PARAMETERS __global const REAL *given_a, long given_a_size, __global const REAL *given_b, "
     "long given_b_size, __global REAL *given_c, __global REAL *given_scratch, int given_m, int given_n, int given_k, "
-    "int given_leading_a, int given_leading_b, int given_leading_c, int given_rows, int given_batches\n"
+    "int given_leading_a, int given_leading_b, int given_leading_c, int given_rows, int given_depth, "
+    "int given_batches\n"
     "#define ARGUMENTS given_a, given_a_size, given_b, given_b_size, given_c, given_scratch, given_m, given_n, "
-    "given_k, given_leading_a, given_leading_b, given_leading_c, given_rows, given_batches\n"
+    "given_k, given_leading_a, given_leading_b, given_leading_c, given_rows, given_depth, given_batches\n"
     "#define OPERAND_A(batch) (given_a + (batch)*given_a_size)\n"
     "#define OPERAND_B(batch) (given_b + (batch)*given_b_size)\n"
-    "#define SCRATCH given_scratch\n#define ROWS given_rows\n#define BATCHES given_batches\n"
+    "#define SCRATCH given_scratch\n#define ROWS given_rows\n#define DEPTH given_depth\n"
+    "#define BATCHES given_batches\n"
     "#define SIZE_M given_m\n#define SIZE_N given_n\n#define SIZE_K given_k\n"
     "#define LEADING_A given_leading_a\n#define LEADING_B given_leading_b\n#define GATHERED_A 0\n#define GATHERED_B 0\n"
     "#define SLIDING 0\n#define JOINED 0\n"
@@ -112,9 +114,9 @@ static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch 
 {
     char constants[256];
     snprintf(constants, sizeof constants,
-             "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define DEPTH %d\n"
+             "#define LANES %d\n#define REGISTERS %d\n#define COLUMNS %d\n#define MOST_DEPTH %d\n"
              "#define SHORT_EPILOGUE %d\n#define FETCHING_EPILOGUE 0\n",
-             launch->lanes, registers, launch->columns, launch->depth, short_epilogue);
+             launch->lanes, registers, launch->columns, launch->most_depth, short_epilogue);
     return build_kernel(shape, constants, cg_source_gemm_packed);
 }
 
@@ -242,6 +244,7 @@ static void run(struct product *p, cl_kernel kernel, size_t group)
                      {sizeof(int), &p->leading_b},
                      {sizeof(int), &p->leading_c},
                      {sizeof(int), &p->launch.rows},
+                     {sizeof(int), &p->launch.depth},
                      {sizeof batches, &batches}};
     for (cl_uint i = 0; i < sizeof arguments / sizeof *arguments; i++)
         ck_assert_int_eq(clSetKernelArg(kernel, i, arguments[i].size, arguments[i].value), CL_SUCCESS);
@@ -319,7 +322,12 @@ static const int extents[][4] = {
     {25, 64, 17, 1},  {26, 79, 31, 2},    {35, 130, 9, 1},  {48, 96, 100, 1}, {97, 10, 33, 1}, {100, 1, 50, 1},
     {29, 45, 600, 2}, {64, 257, 1030, 1}, {130, 300, 8, 1}, {5, 3, 2, 40},    {600, 9, 520, 1}};
 
-/* One build serves them all, because every extent is said to vary. */
+static bool has_same_constants(const struct gemm_launch *a, const struct gemm_launch *b)
+{
+    return a->columns == b->columns && a->most_depth == b->most_depth && a->lanes == b->lanes;
+}
+
+/* One build serves them all, because every extent is said to vary; and every depth. */
 static void check_extents(struct gemm_shape shape, const struct gemm_device *target, bool short_epilogue)
 {
     shape.m_varies = shape.n_varies = shape.k_varies = true;
@@ -332,9 +340,13 @@ static void check_extents(struct gemm_shape shape, const struct gemm_device *tar
             first = launch;
             kernel = build(&shape, &launch, target->registers, short_epilogue);
         }
-        ck_assert(launch.columns == first.columns && launch.depth == first.depth && launch.lanes == first.lanes);
+        ck_assert(has_same_constants(&launch, &first));
         check_product(kernel, &shape, &launch, true);
         check_product(kernel, &shape, &launch, false);
+        const struct gemm_division shallow = {.columns = launch.columns, .depth = 64};
+        const struct gemm_launch in_blocks = cg_gemm_plan_as(&shape, target, &shallow);
+        ck_assert(has_same_constants(&in_blocks, &first));
+        check_product(kernel, &shape, &in_blocks, true);
     }
     clReleaseKernel(kernel);
 }
@@ -624,7 +636,7 @@ START_TEST(source_does_not_depend_on_a_minibatch)
     const struct gemm_launch full = cg_gemm_plan(&shape, &avx512);
     for (shape.m = 1; shape.m < 300; shape.m++) {
         const struct gemm_launch last = cg_gemm_plan(&shape, &avx512);
-        ck_assert(last.columns == full.columns && last.depth == full.depth && last.lanes == full.lanes);
+        ck_assert(has_same_constants(&last, &full));
         ck_assert_uint_ge(last.global[0] * (size_t)last.rows, (size_t)shape.m);
         ck_assert_int_gt(last.scratch_elements, 0);
     }
