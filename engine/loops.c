@@ -285,8 +285,11 @@ enum { CHAINS = sizeof chains / sizeof chains[0], MOST_VALUES_IN_CHAINS = 6 };
 /* Whether a run of vectors is folded in chains: where there is more to do at each element, that hides the waiting. */
 static bool runs_in_chains(const cg_generator *g, int lanes)
 {
-    return lanes > 1 && g->sharing == 1 && g->lowered->fold_count == 1 &&
-           g->lowered->value_count <= MOST_VALUES_IN_CHAINS;
+    const cg_lowered *l = g->lowered;
+    int folds = 0, values = 0;
+    for (int i = 0; i < l->fold_count; i++) folds += l->folds[i].pass == g->pass;
+    for (int i = 0; i < l->value_count; i++) values += l->values[i].inner && l->values[i].pass == g->pass;
+    return lanes > 1 && g->sharing == 1 && folds == 1 && values <= MOST_VALUES_IN_CHAINS;
 }
 
 /* As many elements at once as the chains take, up to `pause`. */
@@ -444,7 +447,8 @@ void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
     for (CG_EACH_FOLD(g)) {
         cg_fold_name("core", g->fold, core);
         if (lanes > 1)
-            cg_text_add(out, "%svstore%d(%s, 0, t%d + ", indent, lanes, core, g->scratch_tensor);
+            cg_text_add(out, "%scg_store_%s(%s, t%d + ", indent, cg_register_type(cg_reduction_dtype(g)), core,
+                        g->scratch_tensor);
         else
             cg_text_add(out, "%st%d[", indent, g->scratch_tensor);
         print_part_number(g, out, "part_number");
@@ -472,8 +476,9 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
     for (CG_EACH_FOLD(g)) {
         cg_fold_name("part", g->fold, part);
         if (lanes > 1)
-            cg_text_add(out, "%sconst %s %s = vload%d(0, t%d + ", deeper,
-                        cg_vector_type(cg_reduction_dtype(g), lanes, type), part, lanes, g->scratch_tensor);
+            cg_text_add(out, "%sconst %s %s = cg_load_%s(t%d + ", deeper,
+                        cg_vector_type(cg_reduction_dtype(g), lanes, type), part,
+                        cg_register_type(cg_reduction_dtype(g)), g->scratch_tensor);
         else
             cg_text_add(out, "%sconst %s %s = t%d[", deeper, cg_register_type(cg_reduction_dtype(g)), part,
                         g->scratch_tensor);
