@@ -269,6 +269,7 @@ void cg_start_kernel(cg_generator *g)
     g->scratch_count = 0;
     g->tile_axis = -1;
     g->sharing = 1;
+    g->fetches = -1;
     memset(g->form_fields, -1, sizeof g->form_fields);
     memset(g->global, 0, sizeof g->global);
     g->dimensions = 1;

@@ -43,6 +43,7 @@ typedef struct cg_generator {
     int vector_axis; /* that they run along, or -1 */
     int pass;        /* over a row: the one being written */
     int fold;        /* the reduction being written */
+    int fetches;     /* the pass over a row that asks memory for the next row, or -1 */
     bool by_columns; /* a reduction folds whole rows at a time: see columns.c */
     int tile_axis;   /* a map walks in tiles of this axis and the last one, or -1: see tiles.c */
     bool in_tile;    /* what a tile has loaded and turned is at hand */
@@ -130,6 +131,7 @@ void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const c
 
 /* rows.c */
 bool cg_runs_across_rows(const cg_generator *g);
+void cg_print_fetches_of_row(cg_generator *g, cg_text *out, const char *indent);
 bool cg_generate_rows(cg_generator *g);
 
 /* tiles.c */

@@ -270,6 +270,7 @@ static void print_declarations(cg_generator *g, cg_text *out, const char *what, 
 static void print_elements(cg_generator *g, cg_text *out, const char *part, int lanes, const char *indent)
 {
     char sum[16], value[16];
+    if (lanes > 1 && g->fetches == g->pass) cg_print_fetches_of_row(g, out, indent);
     cg_print_terms(g, out, true, lanes, indent);
     for (CG_EACH_FOLD(g)) {
         snprintf(value, sizeof value, "v%d", g->lowered->folds[g->fold].value);

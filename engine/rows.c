@@ -4,8 +4,12 @@
 #include "engine/generator.h"
 
 #include <stdio.h>
+#include <string.h>
 
-enum { GROUPS_PER_UNIT = 16 }; /* work-groups of a GPU that take rows in turns, for each of its units */
+enum {
+    GROUPS_PER_UNIT = 16,  /* work-groups of a GPU that take rows in turns, for each of its units */
+    MOST_FETCHED = 1 << 15 /* elements of a row that is asked for before the one before it is done */
+};
 
 /* --- the work-items of a group --- */
 
@@ -66,9 +70,67 @@ static void print_numbers(cg_generator *g, cg_text *out, int lanes, const char *
     if (stores && g->sharing > 1) cg_text_add(out, "%s}\n", indent);
 }
 
+/* --- asking for the next row --- */
+
+static bool is_same_row(const cg_form *a, const cg_form *b)
+{
+    return memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
+/* Whether an element of the next row is there to be asked for, and no earlier load asks for the same. */
+static bool is_to_be_fetched(const cg_lowered *l, int number)
+{
+    const cg_term *t = &l->values[number];
+    if (t->kind != CG_TERM_LOAD || !t->inner || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
+    if (t->form.stride[l->outer_count - 1] == 0 || t->form.stride[l->outer_count + l->inner_count - 1] != 1)
+        return false;
+    for (int i = 0; i < number; i++)
+        if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == t->tensor &&
+            is_same_row(&l->values[i].form, &t->form))
+            return false;
+    return true;
+}
+
+/* Asks for what the next row has where this one's element, or vector, is. */
+void cg_print_fetches_of_row(cg_generator *g, cg_text *out, const char *indent)
+{
+    const cg_lowered *l = g->lowered;
+    char deeper[CG_INDENT];
+    snprintf(deeper, sizeof deeper, "%.*s    ", CG_INDENT - 5, indent);
+    cg_text_add(out, "%s{\n%sconst %s i%d = next;\n", indent, deeper, cg_index_type(g), l->outer_count - 1);
+    for (int i = 0; i < l->value_count; i++)
+        if (is_to_be_fetched(l, i)) cg_print_fetch_of_load(g, out, i, deeper);
+    cg_text_add(out, "%s}\n", indent);
+}
+
+static int cost_of_pass(const cg_lowered *l, int pass)
+{
+    int cost = 0;
+    for (int i = 0; i < l->value_count; i++)
+        if (l->values[i].kind == CG_TERM_MAP && l->values[i].inner && l->values[i].pass == pass)
+            cost += l->values[i].op->cost ? l->values[i].op->cost : 1;
+    return cost;
+}
+
+/* Memory is idle while a cache holds what is read. The pass behind the first that computes most asks for the next row,
+ * where rows are short enough to be held two at a time. */
+static void choose_fetches(cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_node *node = l->schedule->items[g->group->folds[0]].node;
+    const bool along = g->lanes > 1 && g->vector_axis >= l->outer_count;
+    if (!along || cg_nominal_size(node->inputs[0]) > cg_nominal_size(node) * MOST_FETCHED) return;
+    for (int pass = 1; pass < g->group->passes; pass++)
+        if (g->fetches < 0 || cost_of_pass(l, pass) >= cost_of_pass(l, g->fetches)) g->fetches = pass;
+}
+
 /* The body of loops over rows: one row, or `lanes` neighbouring ones. */
 static void print_passes(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
+    const int axis = g->lowered->outer_count - 1;
+    if (g->fetches >= 0)
+        cg_text_add(out, "%sconst %s next = i%d + 1 < end ? i%d + 1 : i%d;\n", indent, cg_index_type(g), axis, axis,
+                    axis);
     g->pass = -1;
     print_numbers(g, out, lanes, indent);
     for (g->pass = 0; g->pass < g->group->passes; g->pass++) {
@@ -182,6 +244,7 @@ bool cg_generate_rows(cg_generator *g)
     g->wide = cg_needs_wide_index(l);
     g->sharing = (int)g->context->local_size;
     choose_vectors(g);
+    if (g->sharing == 1) choose_fetches(g);
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
     cg_count_bytes(g);
