@@ -11,6 +11,7 @@ enum {
     SMALL_ON_CPU = 1 << 13,    /* ...or else fewer elements than these, */
     SMALL_ON_GPU = 1 << 16,    /* where launches cost more than idle units */
     MOST_ALIKE = 4,            /* reductions of the same elements in one kernel */
+    LARGE = 1 << 16,           /* elements that are not read twice without need */
     SHORT_IN_VECTORS = 4,      /* rows shorter than these lose too much to the rest behind the last vector */
     MOST_ARGUMENT_BYTES = 900, /* of the 1024 that a kernel can have, as the bound below is not exact for all */
 };
@@ -373,6 +374,30 @@ static bool merge_with_reduction(cg_schedule *s, int group)
     return false;
 }
 
+/* --- maps of the same elements --- */
+
+/* Maps that do not need each other. */
+static bool merge_maps(cg_schedule *s, int a, int b)
+{
+    const cg_group *first = &s->groups[a], *second = &s->groups[b];
+    if (a == b || first->kind != CG_GROUP_MAP || second->kind != CG_GROUP_MAP || first->reports || second->reports)
+        return false;
+    if (!cg_same_elements(&first->space, &second->space) || cg_reaches(s, a, b) || cg_reaches(s, b, a)) return false;
+    return unite(s, a, b, (cg_group){.kind = CG_GROUP_MAP, .anchor = -1, .space = first->space});
+}
+
+/* Makes one kernel of two that read an item of many elements. */
+static bool merge_readers(cg_schedule *s, const cg_entry *item)
+{
+    if (item->kind == CG_ITEM_VALUE || cg_nominal_size(item->node) < LARGE) return false;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next)
+        for (int v = s->uses[u].next; v >= 0; v = s->uses[v].next)
+            if (cg_same_elements(&s->groups[s->uses[u].group].space, &item->node->shape) &&
+                merge_maps(s, s->uses[u].group, s->uses[v].group))
+                return true;
+    return false;
+}
+
 bool cg_chain_rows(cg_schedule *s)
 {
     const int64_t failures = s->context->failures;
@@ -383,6 +408,9 @@ bool cg_chain_rows(cg_schedule *s)
     }
     for (int g = 0; g < s->group_count && !s->unfused; g++)
         while (s->groups[g].kind == CG_GROUP_REDUCE && merge_with_reduction(s, g))
+            ;
+    for (int i = 0; i < s->walk->count && !s->unfused; i++)
+        while (merge_readers(s, &s->items[i]))
             ;
     return s->context->failures == failures;
 }

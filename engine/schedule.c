@@ -294,15 +294,29 @@ static bool needs_buffer(const cg_schedule *s, const cg_entry *item)
     return false;
 }
 
+/* Operands that are as large as the item: what a kernel reads to compute it again. */
+static int large_operands(const cg_entry *item)
+{
+    int count = 0;
+    for (int i = 0; i < cg_reads(item->node); i++)
+        count += cg_nominal_size(item->node->inputs[i]) >= cg_nominal_size(item->node);
+    return count;
+}
+
 /* Would computing the item again wherever it is read cost less than storing it? However cheap it is, not where each of
- * many elements is read again and again, as windows that overlap do: its operands would be read as often. */
+ * many elements is read again and again: its operands would be read as often. Kernels that read each element once, be
+ * they many, do not read more of a single operand than they would of the item. */
 static bool is_worth_repeating(const cg_schedule *s, const cg_entry *item)
 {
     enum { MANY = 1 << 16, OFTEN = 4 };
     const int64_t size = cg_nominal_size(item->node);
-    int64_t elements = 0;
-    for (int u = item->uses; u >= 0; u = s->uses[u].next) elements += s->uses[u].elements;
-    const bool often = size >= MANY && elements > OFTEN * size && cg_reads(item->node) > 1;
+    int64_t elements = 0, in_windows = size;
+    for (int u = item->uses; u >= 0; u = s->uses[u].next) {
+        elements += s->uses[u].elements;
+        if (s->uses[u].elements > size) in_windows += s->uses[u].elements - size;
+    }
+    const int64_t reads = large_operands(item) > 1 ? elements : in_windows;
+    const bool often = size >= MANY && reads > OFTEN * size && cg_reads(item->node) > 1;
     return (item->cost <= CG_CHEAP && !often) || (elements - size) * item->cost <= WORTH_A_LAUNCH;
 }
 
