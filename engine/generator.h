@@ -12,7 +12,7 @@ enum {
     CG_MOST_SUMS = 64,
     CG_INDENT = 96,
     CG_SUM_BLOCK = 128,           /* terms added up before the sum joins the larger one, against rounding */
-    CG_STREAMED_BYTES = 64 << 20, /* results from this size on are stored past the caches */
+    CG_STREAMED_BYTES = 16 << 20, /* results from this size on are stored past the caches */
     CG_BAND = 256,            /* rows and columns that a map that transposes walks over before it goes on to others */
     CG_COLUMNS_AT_ONCE = 2048 /* whose sums a work-item keeps at hand */
 };
