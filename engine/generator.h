@@ -45,6 +45,7 @@ typedef struct cg_generator {
     int fold;        /* the reduction being written */
     int fetches;     /* the pass over a row that asks memory for the next row, or -1 */
     bool by_columns; /* a reduction folds whole rows at a time: see columns.c */
+    bool by_turning; /* a reduction folds rows into vectors, which are turned to fold the lanes of many at a time */
     int tile_axis;   /* a map walks in tiles of this axis and the last one, or -1: see tiles.c */
     bool in_tile;    /* what a tile has loaded and turned is at hand */
     int sharing;     /* work-items that take the elements of a row in turns: see rows.c */

@@ -6,7 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ELEMENTS_PER_ITEM = 8192 }; /* work that is worth a work-item of its own on a CPU, in additions */
+enum {
+    ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
+    SHORT_IN_VECTORS = 64     /* rows from this length on take longer than folding the lanes of their vector */
+};
 
 /* --- vectors --- */
 
@@ -46,6 +49,23 @@ static int contiguity(const cg_lowered *l, int axis, bool inner_only)
     return score;
 }
 
+/* Whether each of the short rows that a reduction folds would leave a vector whose lanes take longer to fold than the
+ * row did. Rows are many, so that the reduction is not cut. */
+static bool folds_short_rows(const cg_generator *g)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_context *cg = g->context;
+    const cg_node *node = l->schedule->items[g->group->anchor].node;
+    const int64_t rows = cg_nominal_size(node);
+    bool bools = false;
+    for (int i = 0; i < l->fold_count; i++)
+        bools |= l->schedule->items[l->folds[i].item].node->dtype == CG_BOOL; /* true is another number in vectors */
+    return !bools && g->lanes > 1 && cg->local_size == 1 && l->outer_count > 0 && l->inner_count > 0 &&
+           g->vector_axis >= l->outer_count && rows >= 2 * (int64_t)cg->info.compute_units * g->lanes &&
+           cg_nominal_size(node->inputs[0]) < rows * SHORT_IN_VECTORS * g->lanes &&
+           cg_allows_vectors(l, l->outer_count - 1);
+}
+
 void cg_choose_vectors(cg_generator *g)
 {
     const cg_lowered *l = g->lowered;
@@ -60,6 +80,8 @@ void cg_choose_vectors(cg_generator *g)
     }
     if (g->vector_axis < 0 || cg_has_f64(l) || cg_has_reports(l) || !cg_allows_vectors(l, g->vector_axis)) g->lanes = 1;
     if (g->lanes == 1) g->vector_axis = -1;
+    g->by_turning = l->group->kind == CG_GROUP_REDUCE && folds_short_rows(g);
+    if (g->by_turning) g->vector_axis = outer;
     g->grain = g->lanes;
 }
 
@@ -290,7 +312,7 @@ static bool runs_in_chains(const cg_generator *g, int lanes)
     int folds = 0, values = 0;
     for (int i = 0; i < l->fold_count; i++) folds += l->folds[i].pass == g->pass;
     for (int i = 0; i < l->value_count; i++) values += l->values[i].inner && l->values[i].pass == g->pass;
-    return lanes > 1 && g->sharing == 1 && folds == 1 && values <= MOST_VALUES_IN_CHAINS;
+    return lanes > 1 && g->sharing == 1 && !g->by_turning && folds == 1 && values <= MOST_VALUES_IN_CHAINS;
 }
 
 /* As many elements at once as the chains take, up to `pause`. */
@@ -387,12 +409,60 @@ void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT])
     }
 }
 
+/* The loops over the folded axes: what vectors along the last one leave is in `wide`, what they leave out in `core`. */
+static void print_folded_loops(cg_generator *g, cg_text *out, int lanes, bool along_inner, char indent[CG_INDENT])
+{
+    char variable[16];
+    const int opened = cg_print_folded_axes(g, out, indent);
+    snprintf(variable, sizeof variable, "r%d", opened);
+    if (along_inner) print_run(g, out, variable, "wide", g->lanes, g->lanes, indent);
+    print_run(g, out, variable, "core", lanes, 1, indent);
+    cg_close_folded_axes(out, opened, indent);
+}
+
+/* Folds as many rows as a vector has lanes, each into a vector. These are turned, so that lanes which belong together
+ * come to lie in the same place: folding the vectors then folds the lanes of all rows at once. */
+static void print_turned_folding(cg_generator *g, cg_text *out, const char *indent)
+{
+    const int axis = g->lowered->outer_count - 1;
+    char deeper[CG_INDENT], type[16], rows[16], core[16], wide[16], row[24];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s %s[%d];\n", indent, cg_vector_type(cg_reduction_dtype(g), g->lanes, type),
+                    cg_fold_name("rows", g->fold, rows), g->lanes);
+    cg_text_add(out, "%sconst %s top = i%d;\n", indent, cg_index_type(g), axis);
+    cg_text_add(out, "%sfor (int turn = 0; turn < %d; turn++) {\n", indent, g->lanes);
+    cg_text_add(out, "%sconst %s i%d = top + turn, next = min((%s)(i%d + %d), end - 1);\n", deeper, cg_index_type(g),
+                axis, cg_index_type(g), axis, g->lanes);
+    print_declarations(g, out, "core", 1, deeper);
+    print_declarations(g, out, "wide", g->lanes, deeper);
+    g->fetches = g->pass;
+    print_folded_loops(g, out, 1, true, deeper);
+    g->fetches = -1;
+    for (CG_EACH_FOLD(g)) {
+        snprintf(row, sizeof row, "%.10s.s0", cg_fold_name("wide", g->fold, wide));
+        cg_print_combine(g, out, row, cg_fold_name("core", g->fold, core), 1, deeper);
+        cg_text_add(out, "%s%s[turn] = %s;\n", deeper, cg_fold_name("rows", g->fold, rows), wide);
+    }
+    cg_text_add(out, "%s}\n", indent);
+    for (CG_EACH_FOLD(g)) {
+        cg_fold_name("rows", g->fold, rows);
+        cg_text_add(out, "%scg_transpose_%s(%s);\n", indent, cg_register_type(cg_reduction_dtype(g)), rows);
+        cg_text_add(out, "%s%s %s = %s[0];\n", indent, cg_vector_type(cg_reduction_dtype(g), g->lanes, type),
+                    cg_fold_name("core", g->fold, core), rows);
+        for (int lane = 1; lane < g->lanes; lane++) {
+            snprintf(row, sizeof row, "%.10s[%d]", rows, lane);
+            cg_print_combine(g, out, core, row, g->lanes, indent);
+        }
+    }
+}
+
 /* The folded loops for one output element, or for `lanes` neighbouring ones: leaves each result in its `core`. */
-void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
+static void print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const cg_lowered *l = g->lowered;
     const bool along_inner = g->lanes > 1 && g->vector_axis >= l->outer_count;
-    char deeper[CG_INDENT], variable[16];
+    char deeper[CG_INDENT];
     print_declarations(g, out, "core", lanes, indent);
     if (l->inner_count == 0) { /* every folded axis has size 1 */
         char core[16];
@@ -404,14 +474,21 @@ void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *inde
     cg_text_add(out, "%s{\n", indent);
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     if (along_inner) print_declarations(g, out, "wide", g->lanes, deeper);
-    const int opened = cg_print_folded_axes(g, out, deeper);
-    snprintf(variable, sizeof variable, "r%d", opened);
-    if (along_inner) print_run(g, out, variable, "wide", g->lanes, g->lanes, deeper);
-    print_run(g, out, variable, "core", lanes, 1, deeper);
-    cg_close_folded_axes(out, opened, deeper);
+    print_folded_loops(g, out, lanes, along_inner, deeper);
     for (CG_EACH_FOLD(g))
         if (along_inner) print_horizontal(g, out, deeper);
     cg_text_add(out, "%s}\n", indent);
+}
+
+void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    const int axis = g->vector_axis;
+    if (g->by_turning) g->vector_axis = g->lowered->outer_count + g->lowered->inner_count - 1;
+    if (g->by_turning && lanes > 1)
+        print_turned_folding(g, out, indent);
+    else
+        print_folding(g, out, lanes, indent);
+    g->vector_axis = axis;
 }
 
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent)
