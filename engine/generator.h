@@ -87,6 +87,8 @@ int cg_report_field(cg_generator *g, int item);
 void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot);
 /* Ask memory, ahead of time, for what a load will read or a store replace. */
 void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent);
+/* For all that is read along rows, with `value` in the place of one of the loops' variables. */
+void cg_print_fetches(cg_generator *g, cg_text *out, const char *variable, const char *value, const char *indent);
 void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
 void cg_print_stores(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
@@ -132,7 +134,6 @@ void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const c
 
 /* rows.c */
 bool cg_runs_across_rows(const cg_generator *g);
-void cg_print_fetches_of_row(cg_generator *g, cg_text *out, const char *indent);
 bool cg_generate_rows(cg_generator *g);
 
 /* tiles.c */

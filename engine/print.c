@@ -277,6 +277,35 @@ void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const ch
     print_fetch(g, out, s->tensor, &s->form, FORMS_OF_STORES + number, indent);
 }
 
+static bool is_same_row(const cg_form *a, const cg_form *b)
+{
+    return memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
+/* Whether vectors of what a load reads along the rows are worth asking for, and no earlier load asks for the same. */
+static bool is_to_be_fetched(const cg_lowered *l, int number)
+{
+    const cg_term *t = &l->values[number];
+    const int row = l->outer_count - 1, last = l->outer_count + l->inner_count - 1;
+    if (t->kind != CG_TERM_LOAD || !t->inner || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
+    if (t->form.stride[last] != 1 || (t->form.stride[row] == 0 && l->extent[row] > 1)) return false;
+    for (int i = 0; i < number; i++)
+        if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == t->tensor &&
+            is_same_row(&l->values[i].form, &t->form))
+            return false;
+    return true;
+}
+
+void cg_print_fetches(cg_generator *g, cg_text *out, const char *variable, const char *value, const char *indent)
+{
+    char deeper[CG_INDENT + 16];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    cg_text_add(out, "%s{\n%sconst %s %s = %s;\n", indent, deeper, cg_index_type(g), variable, value);
+    for (int i = 0; i < g->lowered->value_count; i++)
+        if (is_to_be_fetched(g->lowered, i)) cg_print_fetch_of_load(g, out, i, deeper);
+    cg_text_add(out, "%s}\n", indent);
+}
+
 /* As bits: the locale of the process may write decimal points otherwise than OpenCL C. */
 static void print_bits(char *text, size_t bytes, cg_dtype dtype, double number)
 {

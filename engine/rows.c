@@ -72,37 +72,6 @@ static void print_numbers(cg_generator *g, cg_text *out, int lanes, const char *
 
 /* --- asking for the next row --- */
 
-static bool is_same_row(const cg_form *a, const cg_form *b)
-{
-    return memcmp(a->stride, b->stride, sizeof a->stride) == 0;
-}
-
-/* Whether an element of the next row is there to be asked for, and no earlier load asks for the same. */
-static bool is_to_be_fetched(const cg_lowered *l, int number)
-{
-    const cg_term *t = &l->values[number];
-    if (t->kind != CG_TERM_LOAD || !t->inner || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
-    if (t->form.stride[l->outer_count - 1] == 0 || t->form.stride[l->outer_count + l->inner_count - 1] != 1)
-        return false;
-    for (int i = 0; i < number; i++)
-        if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == t->tensor &&
-            is_same_row(&l->values[i].form, &t->form))
-            return false;
-    return true;
-}
-
-/* Asks for what the next row has where this one's element, or vector, is. */
-void cg_print_fetches_of_row(cg_generator *g, cg_text *out, const char *indent)
-{
-    const cg_lowered *l = g->lowered;
-    char deeper[CG_INDENT];
-    snprintf(deeper, sizeof deeper, "%.*s    ", CG_INDENT - 5, indent);
-    cg_text_add(out, "%s{\n%sconst %s i%d = next;\n", indent, deeper, cg_index_type(g), l->outer_count - 1);
-    for (int i = 0; i < l->value_count; i++)
-        if (is_to_be_fetched(l, i)) cg_print_fetch_of_load(g, out, i, deeper);
-    cg_text_add(out, "%s}\n", indent);
-}
-
 static int cost_of_pass(const cg_lowered *l, int pass)
 {
     int cost = 0;
