@@ -328,15 +328,18 @@ static bool merge_with_neighbours(cg_schedule *s, int group)
     return false;
 }
 
-/* ...and those that read the same elements. */
-static bool merge_with_siblings(cg_schedule *s, int group)
+/* ...and those that read the same elements: of either those that fold rows or the maps. */
+static bool merge_with_siblings(cg_schedule *s, int group, bool maps)
 {
     for (int i = 0; i < s->walk->count; i++) {
         const cg_entry *item = &s->items[i];
         if (item->kind == CG_ITEM_VALUE || !use_by(s, item, group)) continue;
         if (!cg_same_elements(&item->node->shape, elements_of(s, &s->groups[group]))) continue;
-        for (int u = item->uses; u >= 0; u = s->uses[u].next)
-            if (s->uses[u].group != group && merge(s, group, s->uses[u].group)) return true;
+        for (int u = item->uses; u >= 0; u = s->uses[u].next) {
+            const int sibling = s->uses[u].group;
+            if (sibling != group && (s->groups[sibling].kind == CG_GROUP_MAP) == maps && merge(s, group, sibling))
+                return true;
+        }
     }
     return false;
 }
@@ -403,7 +406,8 @@ bool cg_chain_rows(cg_schedule *s)
     const int64_t failures = s->context->failures;
     for (int g = 0; g < s->group_count && !s->unfused; g++) {
         if (!is_row_reduction(s, &s->groups[g])) continue;
-        while (merge_with_neighbours(s, g) || merge_with_siblings(s, g))
+        /* A map may need what must be folded first, and keep it from being folded with what the group folds. */
+        while (merge_with_neighbours(s, g) || merge_with_siblings(s, g, false) || merge_with_siblings(s, g, true))
             ;
     }
     for (int g = 0; g < s->group_count && !s->unfused; g++)

@@ -319,11 +319,12 @@ static void print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const 
 static void print_fetches(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const bool along = lanes > 1 && g->sharing == 1 && g->vector_axis >= g->lowered->outer_count;
+    const bool once = g->group->kind == CG_GROUP_REDUCE || g->group->passes == 1;
     char variable[16];
     snprintf(variable, sizeof variable, "i%d", g->lowered->outer_count - 1);
     if (along && g->fetches == g->pass)
         cg_print_fetches(g, out, variable, "next", indent);
-    else if (along && g->group->kind == CG_GROUP_REDUCE && !g->by_turning)
+    else if (along && once && !g->by_turning)
         print_fetches_ahead(g, out, lanes, indent);
 }
 
