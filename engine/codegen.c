@@ -35,6 +35,20 @@ static void print_loops(cg_generator *g, cg_print_body body, int64_t cost)
         cg_print_blocks(g, body, cost);
 }
 
+/* Whether a map's results, and so what it reads, are more than the nearest caches hold: by nominal sizes, since it is
+ * structure. */
+static bool is_large(const cg_lowered *l)
+{
+    const int item = l->stores[0].item;
+    return item >= 0 && cg_nominal_size(l->schedule->items[item].node) >= CACHED;
+}
+
+static void print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent)
+{
+    if (lanes > 1 && g->tile_axis < 0 && is_large(g->lowered)) cg_print_fetches_ahead(g, out, lanes, indent);
+    cg_print_outer(g, out, lanes, indent);
+}
+
 static bool generate_map(cg_generator *g)
 {
     ensure_axis(g->lowered);
@@ -46,7 +60,7 @@ static bool generate_map(cg_generator *g)
     cg_add_axis_fields(g);
     cg_count_bytes(g);
     g->flop = cg_flop_of_terms(g->lowered, false, true);
-    print_loops(g, cg_print_outer, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
+    print_loops(g, print_map_body, cg_cost_of_terms(g->lowered) * (g->lanes > 1 ? 1 : 4));
     bool streams = false;
     for (int i = 0; i < g->lowered->store_count; i++) streams |= cg_is_streamed(g, &g->lowered->stores[i]);
     if (streams) cg_text_append(&g->body, "    CG_STREAM_FENCE();\n");

@@ -87,7 +87,7 @@ int cg_report_field(cg_generator *g, int item);
 void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot);
 /* Ask memory, ahead of time, for what a load will read or a store replace. */
 void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent);
-/* For all that is read along rows, with `value` in the place of one of the loops' variables. */
+/* For all that vectors read, with `value` in the place of one of the loops' variables. */
 void cg_print_fetches(cg_generator *g, cg_text *out, const char *variable, const char *value, const char *indent);
 void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);
@@ -121,6 +121,7 @@ void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lane
 void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent);
 int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT]);
 void cg_close_folded_axes(cg_text *out, int count, char indent[CG_INDENT]);
+void cg_print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent);
 void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent);

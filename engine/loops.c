@@ -8,7 +8,7 @@
 
 enum {
     ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
-    FETCHED_AHEAD = 1024,     /* elements that a reduction asks memory for before it reads them */
+    FETCHED_AHEAD = 1024,     /* elements that memory is asked for before they are read */
     SHORT_IN_VECTORS = 64     /* rows from this length on take longer than folding the lanes of their vector */
 };
 
@@ -289,30 +289,32 @@ static void print_declarations(cg_generator *g, cg_text *out, const char *what, 
     for (CG_EACH_FOLD(g)) print_declaration(g, out, cg_fold_name(what, g->fold, name), lanes, indent);
 }
 
-/* Whether what a reduction reads behind the end of a row is the next row. */
-static bool reads_on(const cg_lowered *l)
+/* Whether what vectors would read behind the end of their axis is what follows. */
+static bool reads_on(const cg_generator *g)
 {
-    const int last = l->outer_count + l->inner_count - 1, row = l->outer_count - 1;
-    bool on = l->inner_count == 1;
-    for (int i = 0; i < l->value_count; i++) {
+    const cg_lowered *l = g->lowered;
+    const int axis = g->vector_axis;
+    for (int i = 0; i < l->value_count && axis > 0; i++) {
         const int64_t *stride = l->values[i].form.stride;
-        if (l->values[i].kind != CG_TERM_LOAD || !l->values[i].inner || stride[last] != 1) continue;
-        on &= stride[row] == 0 || stride[row] == l->extent[last];
+        if (l->values[i].kind == CG_TERM_LOAD && stride[axis] == 1 && stride[axis - 1] != 0 &&
+            stride[axis - 1] != l->extent[axis])
+            return false;
     }
-    return on;
+    return true;
 }
 
 /* Asks for what lies ahead in memory. Where that ends, it asks for what is not there, which does nothing. */
-static void print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const char *indent)
+void cg_print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
+    const int outer = g->lowered->outer_count, axis = g->vector_axis;
     const char *type = cg_index_type(g);
     char variable[16];
-    snprintf(variable, sizeof variable, "r%d", g->lowered->inner_count - 1);
-    if (reads_on(g->lowered))
+    snprintf(variable, sizeof variable, axis < outer ? "i%d" : "r%d", axis < outer ? axis : axis - outer);
+    if (reads_on(g))
         cg_text_add(out, "%sconst %s ahead = %s + %d;\n", indent, type, variable, FETCHED_AHEAD);
     else
-        cg_text_add(out, "%sconst %s ahead = min((%s)(%s + %d), last - %d);\n", indent, type, type, variable,
-                    FETCHED_AHEAD, lanes);
+        cg_text_add(out, "%sconst %s ahead = min((%s)(%s + %d), %s - %d);\n", indent, type, type, variable,
+                    FETCHED_AHEAD, axis < outer ? "end" : "last", lanes);
     cg_print_fetches(g, out, variable, "ahead", indent);
 }
 
@@ -325,7 +327,7 @@ static void print_fetches(cg_generator *g, cg_text *out, int lanes, const char *
     if (along && g->fetches == g->pass)
         cg_print_fetches(g, out, variable, "next", indent);
     else if (along && once && !g->by_turning)
-        print_fetches_ahead(g, out, lanes, indent);
+        cg_print_fetches_ahead(g, out, lanes, indent);
 }
 
 /* What is done at an element of the row, or at `lanes` of them: folding it into `part`, and what the pass stores. */

@@ -277,21 +277,25 @@ void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const ch
     print_fetch(g, out, s->tensor, &s->form, FORMS_OF_STORES + number, indent);
 }
 
-static bool is_same_row(const cg_form *a, const cg_form *b)
+static bool is_same_place(const cg_form *a, const cg_form *b)
 {
     return memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
-/* Whether vectors of what a load reads along the rows are worth asking for, and no earlier load asks for the same. */
-static bool is_to_be_fetched(const cg_lowered *l, int number)
+/* Whether a load reads vectors that come from memory, and no earlier load asks for the same. What is read again for
+ * each row is in a cache. */
+static bool is_to_be_fetched(const cg_generator *g, int number)
 {
+    const cg_lowered *l = g->lowered;
     const cg_term *t = &l->values[number];
-    const int row = l->outer_count - 1, last = l->outer_count + l->inner_count - 1;
-    if (t->kind != CG_TERM_LOAD || !t->inner || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
-    if (t->form.stride[last] != 1 || (t->form.stride[row] == 0 && l->extent[row] > 1)) return false;
+    const bool in_loop = t->inner || g->group->kind == CG_GROUP_MAP;
+    if (t->kind != CG_TERM_LOAD || !in_loop || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
+    if (t->form.stride[g->vector_axis] != 1) return false;
+    for (int k = 0; k < l->outer_count; k++)
+        if (t->form.stride[k] == 0 && l->extent[k] > 1) return false;
     for (int i = 0; i < number; i++)
         if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == t->tensor &&
-            is_same_row(&l->values[i].form, &t->form))
+            is_same_place(&l->values[i].form, &t->form))
             return false;
     return true;
 }
@@ -302,7 +306,7 @@ void cg_print_fetches(cg_generator *g, cg_text *out, const char *variable, const
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     cg_text_add(out, "%s{\n%sconst %s %s = %s;\n", indent, deeper, cg_index_type(g), variable, value);
     for (int i = 0; i < g->lowered->value_count; i++)
-        if (is_to_be_fetched(g->lowered, i)) cg_print_fetch_of_load(g, out, i, deeper);
+        if (is_to_be_fetched(g, i)) cg_print_fetch_of_load(g, out, i, deeper);
     cg_text_add(out, "%s}\n", indent);
 }
 
