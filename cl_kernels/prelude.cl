@@ -205,9 +205,9 @@ CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float), CG_LANES)
 CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int), CG_LANES)
 CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar), CG_LANES)
 
-/* A vector from anywhere, and to anywhere: one access, where PoCL's vload and vstore are of parts that its compiler does
- * not always join again. They are functions because clang makes whole 512-bit vectors only where a vector is passed to,
- * or returned by, a function or one that is inlined into it: elsewhere it halves them. */
+/* A vector from anywhere, and to anywhere: one access, where PoCL's vload and vstore are of parts that its compiler
+ * does not always join again. They are functions because clang makes whole 512-bit vectors only where a vector is
+ * passed to, or returned by, a function or one that is inlined into it: elsewhere it halves them. */
 #if defined(__clang__)
 #define CG_ACCESS(type)                                                                                                \
     typedef CG_VECTOR(type) CG_JOIN(cg_anywhere_, type) __attribute__((aligned(sizeof(type))));                        \

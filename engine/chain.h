@@ -6,8 +6,9 @@
  * cheap, computed again. So a row comes from memory once.
  *
  * The second is for what is left: reductions that fold the same axes of the same shape become one, up to a number of
- * them, if some read the same elements and none depends on another's result inside its loops. Both rules try a merger
- * by lowering it. */
+ * them, if some read the same elements and none depends on another's result inside its loops. The third is for maps
+ * over the same elements that read the same many elements and do not need each other, such as the output of a
+ * normalization and the gradient in its input. All rules try a merger by lowering it. */
 #ifndef CLGRAD_ENGINE_CHAIN_H
 #define CLGRAD_ENGINE_CHAIN_H
 

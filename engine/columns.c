@@ -7,6 +7,7 @@
 /* Rows that a vector's sum stays in a register for: several, so that adding does not wait for what it stored last.
  * Where rows are long, more of them: each is a stream of its own for the processor to foresee. */
 enum { SHORT = 512, ROWS_AT_ONCE_SHORT = 4, ROWS_AT_ONCE = 8 };
+enum { FETCHED_AHEAD = 2048 }; /* elements, or else rows at once, that memory is asked for before they are read */
 
 /* `name` = `lanes` columns of the array, from the loop's column on. */
 static void print_take(cg_generator *g, cg_text *out, const char *name, const char *array, int lanes,
@@ -30,6 +31,16 @@ static void print_put(cg_generator *g, cg_text *out, const char *name, const cha
         cg_text_add(out, "%s%s[i%d - left] = %s;\n", indent, array, axis, name);
 }
 
+/* Asks for what the row `away` further on has in these columns. */
+static void print_fetches(cg_generator *g, cg_text *out, const char *indent)
+{
+    const char *type = cg_index_type(g);
+    char variable[16];
+    snprintf(variable, sizeof variable, "r%d", g->lowered->inner_count - 1);
+    cg_text_add(out, "%sconst %s ahead = min((%s)(%s + away), last - 1);\n", indent, type, type, variable);
+    cg_print_fetches(g, out, variable, "ahead", indent);
+}
+
 /* Adds some rows to the sums of their block. */
 static void print_rows(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
@@ -39,6 +50,7 @@ static void print_rows(cg_generator *g, cg_text *out, int lanes, const char *ind
     for (CG_EACH_FOLD(g))
         print_take(g, out, cg_fold_name("part", g->fold, part), cg_fold_name("parts", g->fold, parts), lanes, indent);
     cg_text_add(out, "%sfor (%s r%d = top; r%d < bottom; r%d++) {\n", indent, cg_index_type(g), row, row, row);
+    if (lanes > 1) print_fetches(g, out, deeper);
     cg_print_terms(g, out, true, lanes, deeper);
     for (CG_EACH_FOLD(g)) {
         snprintf(value, sizeof value, "v%d", g->lowered->folds[g->fold].value);
@@ -149,6 +161,7 @@ void cg_print_columns(cg_generator *g, cg_text *out, cg_print_body body, const c
     cg_text_add(out, "%sconst %s right = min((%s)(left + %d), end);\n", deeper, type, type, columns);
     cg_text_add(out, "%sconst int together = right - left < %d ? %d : %d;\n", deeper, SHORT, ROWS_AT_ONCE_SHORT,
                 ROWS_AT_ONCE);
+    cg_text_add(out, "%sconst int away = max(together, %d / (int)(right - left));\n", deeper, FETCHED_AHEAD);
     print_each_column(g, out, print_start_of_sums, deeper);
     const int opened = cg_print_folded_axes(g, out, deeper);
     print_blocks_of_rows(g, out, deeper);

@@ -5,7 +5,7 @@
  *   a reduction or matrix product becomes the core of the one map kernel that reads it element by element;
  *   a map that must be stored joins a kernel over the same elements, or gets one;
  *   kernels over the same rows, one of them a reduction, become one (chain.c), and so do reductions of the same
- *   elements.
+ *   elements, and maps that read the same many elements.
  * A rule never makes a cycle, and every kernel stays under the caps. */
 #include "engine/chain.h"
 #include "engine/equal.h"
