@@ -107,13 +107,13 @@
  * are copied in order as two vectors each: what is too much is written over by what follows, or is never stored. `left`
  * is as below. */
 ONE_COPY void pack_segments(__global const REAL *restrict B, int leading, int stride, int segment, int first,
-                            int columns, int depth, long left, __global REAL *restrict packed)
+                            int columns, int depth, long left, __global REAL *restrict packed, long strip_depth)
 {
     int from[2 * COLUMNS], to[2 * COLUMNS], pieces = 0, furthest = 0;
     for (int j = 0; j < columns; pieces++) {
         const int at = (first + j) % segment;
         from[pieces] = (first + j) / segment * stride + at;
-        to[pieces] = j / STRIP * STRIP * STRIP_DEPTH + j % STRIP;
+        to[pieces] = (int)(j / STRIP * STRIP * strip_depth) + j % STRIP;
         furthest = max(furthest, from[pieces]);
         j += min(min(segment - at, STRIP - j % STRIP), columns - j);
     }
@@ -406,7 +406,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
 #elif JOINED
         pack_segments(B + (long)k * LEADING_B, LEADING_B, SEGMENT_STRIDE, SEGMENT, first_column, columns, depth,
                       (long)(SIZE_N / SEGMENT - 1) * SEGMENT_STRIDE + (long)(SIZE_K - 1 - k) * LEADING_B + SEGMENT,
-                      packed_b);
+                      packed_b, STRIP_DEPTH);
 #else
         const long offset = TRANSPOSED_B ? (long)first_column * LEADING_B + k : (long)k * LEADING_B + first_column;
         const long size_b = (long)(TRANSPOSED_B ? SIZE_N - 1 : SIZE_K - 1) * LEADING_B +
