@@ -205,35 +205,6 @@ CG_TRANSPOSE(cg_transpose_float, CG_VECTOR(float), CG_LANES)
 CG_TRANSPOSE(cg_transpose_int, CG_VECTOR(int), CG_LANES)
 CG_TRANSPOSE(cg_transpose_uchar, CG_VECTOR(uchar), CG_LANES)
 
-/* A vector from anywhere, and to anywhere: one access, where PoCL's vload and vstore are of parts that its compiler
- * does not always join again. They are functions because clang makes whole 512-bit vectors only where a vector is
- * passed to, or returned by, a function or one that is inlined into it: elsewhere it halves them. */
-#if defined(__clang__)
-#define CG_ACCESS(type)                                                                                                \
-    typedef CG_VECTOR(type) CG_JOIN(cg_anywhere_, type) __attribute__((aligned(sizeof(type))));                        \
-    __attribute__((always_inline)) static CG_VECTOR(type) CG_JOIN(cg_load_, type)(__global const type *from)           \
-    {                                                                                                                  \
-        return *(__global const CG_JOIN(cg_anywhere_, type) *)from;                                                    \
-    }                                                                                                                  \
-    __attribute__((always_inline)) static void CG_JOIN(cg_store_, type)(CG_VECTOR(type) value, __global type * to)     \
-    {                                                                                                                  \
-        *(__global CG_JOIN(cg_anywhere_, type) *)to = value;                                                           \
-    }
-CG_ACCESS(float)
-CG_ACCESS(int)
-CG_ACCESS(uchar)
-CG_ACCESS(ushort)
-#else
-#define cg_load_float(from) CG_JOIN(vload, CG_LANES)(0, from)
-#define cg_load_int(from) CG_JOIN(vload, CG_LANES)(0, from)
-#define cg_load_uchar(from) CG_JOIN(vload, CG_LANES)(0, from)
-#define cg_load_ushort(from) CG_JOIN(vload, CG_LANES)(0, from)
-#define cg_store_float(value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to)
-#define cg_store_int(value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to)
-#define cg_store_uchar(value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to)
-#define cg_store_ushort(value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to)
-#endif
-
 /* Stores of results that are larger than the caches: past them, so that memory need not be read before it is written.
  * Where the compiler has no such store, or the vector is not aligned, plain ones. The fence orders them with whatever
  * tells that the kernel has ended. */
@@ -253,7 +224,7 @@ CG_ACCESS(ushort)
 #define CG_STREAM(type)                                                                                                \
     static void CG_JOIN(cg_stream_, type)(CG_VECTOR(type) value, __global type * to)                                   \
     {                                                                                                                  \
-        CG_STREAM_IF_ALIGNED(type, value, to) CG_JOIN(cg_store_, type)(value, to);                                     \
+        CG_STREAM_IF_ALIGNED(type, value, to) CG_JOIN(vstore, CG_LANES)(value, 0, to);                                 \
     }
 CG_STREAM(float)
 CG_STREAM(int)

@@ -567,8 +567,7 @@ void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
     for (CG_EACH_FOLD(g)) {
         cg_fold_name("core", g->fold, core);
         if (lanes > 1)
-            cg_text_add(out, "%scg_store_%s(%s, t%d + ", indent, cg_register_type(cg_reduction_dtype(g)), core,
-                        g->scratch_tensor);
+            cg_text_add(out, "%svstore%d(%s, 0, t%d + ", indent, lanes, core, g->scratch_tensor);
         else
             cg_text_add(out, "%st%d[", indent, g->scratch_tensor);
         print_part_number(g, out, "part_number");
@@ -596,9 +595,8 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
     for (CG_EACH_FOLD(g)) {
         cg_fold_name("part", g->fold, part);
         if (lanes > 1)
-            cg_text_add(out, "%sconst %s %s = cg_load_%s(t%d + ", deeper,
-                        cg_vector_type(cg_reduction_dtype(g), lanes, type), part,
-                        cg_register_type(cg_reduction_dtype(g)), g->scratch_tensor);
+            cg_text_add(out, "%sconst %s %s = vload%d(0, t%d + ", deeper,
+                        cg_vector_type(cg_reduction_dtype(g), lanes, type), part, lanes, g->scratch_tensor);
         else
             cg_text_add(out, "%sconst %s %s = t%d[", deeper, cg_register_type(cg_reduction_dtype(g)), part,
                         g->scratch_tensor);

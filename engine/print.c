@@ -230,13 +230,13 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     const char *at = index.data ? index.data : "0";
     const bool in_lanes = is_kept_in_lanes(g, t->tensor, lanes);
     if (in_lanes) {
-        cg_text_add(&loaded, "cg_load_%s(t%d + %d * (%s))", cg_storage_type(t->dtype), t->tensor, lanes, at);
+        cg_text_add(&loaded, "vload%d(%s, t%d)", lanes, at, t->tensor);
     } else if (lanes == 1 || stride == 0) {
         cg_text_add(&loaded, "t%d[%s]", t->tensor, at);
     } else if (g->in_tile && cg_is_turned(g, t)) {
         cg_text_add(&loaded, "x%d[turn]", number);
     } else if (stride == 1) {
-        cg_text_add(&loaded, "cg_load_%s(t%d + (%s))", cg_storage_type(t->dtype), t->tensor, at);
+        cg_text_add(&loaded, "vload%d(0, t%d + (%s))", lanes, t->tensor, at);
     } else {
         cg_text_add(&loaded, "(%s%d)(", cg_storage_type(t->dtype), lanes);
         for (int lane = 0; lane < lanes; lane++)
@@ -578,9 +578,9 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
     else
         snprintf(value, sizeof value, dtype == CG_U8 ? "(uchar)v%d" : "v%d", s->value);
     if (is_kept_in_lanes(g, s->tensor, lanes)) {
-        cg_text_add(out, "%scg_store_%s(%s, t%d + %d * (", indent, cg_storage_type(dtype), value, s->tensor, lanes);
+        cg_text_add(out, "%svstore%d(%s, ", indent, lanes, value);
         cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
-        cg_text_append(out, "));\n");
+        cg_text_add(out, ", t%d);\n", s->tensor);
         return;
     }
     if (lanes > 1 && stride != 1) {
@@ -591,7 +591,7 @@ static void print_store(cg_generator *g, cg_text *out, int number, int lanes, co
         if (cg_is_streamed(g, s))
             cg_text_add(out, "%scg_stream_%s(%s, t%d + (", indent, cg_storage_type(dtype), value, s->tensor);
         else
-            cg_text_add(out, "%scg_store_%s(%s, t%d + (", indent, cg_storage_type(dtype), value, s->tensor);
+            cg_text_add(out, "%svstore%d(%s, 0, t%d + (", indent, lanes, value, s->tensor);
         cg_print_form(g, out, &s->form, FORMS_OF_STORES + number);
         cg_text_append(out, "));\n");
         return;

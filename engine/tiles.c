@@ -49,7 +49,7 @@ static void print_turned_load(cg_generator *g, cg_text *out, int number, const c
     cg_text_add(out, "%s_Pragma(\"unroll\") for (int turn = 0; turn < %d; turn++) {\n", indent, g->lanes);
     cg_text_add(out, "%s    const %s i%d = tile_row, i%d = tile_column + turn;\n", indent, cg_index_type(g),
                 g->tile_axis, last);
-    cg_text_add(out, "%s    x%d[turn] = cg_load_%s(t%d + (", indent, number, type, t->tensor);
+    cg_text_add(out, "%s    x%d[turn] = vload%d(0, t%d + (", indent, number, g->lanes, t->tensor);
     cg_print_form(g, out, &t->form, number);
     cg_text_add(out, "));\n%s}\n%scg_transpose_%s(x%d);\n", indent, indent, type, number);
 }
