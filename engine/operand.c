@@ -443,7 +443,7 @@ static int64_t segment_stride(const cg_node *call, const cg_operands *found)
         if (o->batch_stride[k] != stride * batches) return 0;
         batches *= call->shape.size[k];
     }
-    return stride > INT32_MAX ? 0 : stride;
+    return stride * batches > INT32_MAX ? 0 : stride; /* the kernel has it in 32 bits */
 }
 
 cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, cg_gathering gathering)
