@@ -4,7 +4,6 @@
 #include "engine/generator.h"
 
 #include <stdio.h>
-#include <string.h>
 
 enum {
     GROUPS_PER_UNIT = 16,  /* work-groups of a GPU that take rows in turns, for each of its units */

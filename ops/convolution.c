@@ -215,15 +215,17 @@ static bool data_infer(const cg_call *call, cg_inferred *result)
 static cg_tensor reversed(cg_tensor kernel, const geometry *g)
 {
     const cg_shape shape = cg_shape_of(kernel);
+    cg_window windows[CG_MAX_SPATIAL];
     const int64_t outputs = shape.size[0] / g->groups;
     cg_shape apart = {.rank = g->rank + 3, .size = {g->groups, outputs, shape.size[1]}};
-    cg_axes exchanged = {.count = apart.rank, .axis = {0, 2, 1}}, spatial = {.count = g->rank};
+    cg_axes exchanged = {.count = apart.rank, .axis = {0, 2, 1}};
     for (int i = 0; i < g->rank; i++) {
-        apart.size[3 + i] = shape.size[2 + i];
+        const int64_t extent = shape.size[2 + i];
+        apart.size[3 + i] = extent;
         exchanged.axis[3 + i] = 3 + i;
-        spatial.axis[i] = 2 + i;
+        windows[i] = (cg_window){extent, 1, extent, -1, 1, 1 - extent};
     }
-    cg_tensor backwards = cg_flip(kernel, .axes = spatial);
+    cg_tensor backwards = cg_pick(kernel, windows, g->rank);
     if (g->groups == 1) return cg_swap_axes(backwards, 0, 1);
     cg_tensor turned = cg_permute(cg_reshape(backwards, apart), exchanged);
     cg_shape whole = {.rank = g->rank + 2, .size = {g->groups * shape.size[1], outputs}};
