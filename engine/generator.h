@@ -6,6 +6,7 @@
 #define CLGRAD_ENGINE_GENERATOR_H
 
 #include "engine/codegen.h"
+#include "engine/integers.h"
 
 enum {
     CG_MOST_FIELDS = 512,
@@ -102,7 +103,6 @@ bool cg_allows_vectors(const cg_lowered *l, int axis);
 void cg_choose_vectors(cg_generator *g);
 int64_t cg_extent_product(const int64_t *extent, int count);
 bool cg_needs_wide_index(const cg_lowered *l);
-int64_t cg_divide_up(int64_t a, int64_t b);
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost);
 void cg_print_decode(cg_generator *g, cg_text *out, int count, const char *indent);
 int cg_cost_of_terms(const cg_lowered *l);

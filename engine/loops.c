@@ -111,11 +111,6 @@ bool cg_needs_wide_index(const cg_lowered *l)
     return false;
 }
 
-int64_t cg_divide_up(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Work-items for `units` pieces of `cost` additions each. */
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
 {

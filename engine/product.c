@@ -3,12 +3,13 @@
 #include "engine/clblast.h"
 #include "engine/gemm_places.h"
 #include "engine/generator.h"
-#include "engine/winograd.h"
+#include "engine/winograd_gradient.h"
 
 #include <string.h>
 
 enum {
     GATHERED_COLUMNS = 128,       /* of A, at a time */
+    SUMS_GROUPS_PER_UNIT = 4,
     SHORT = 8,                    /* cost of an epilogue up to which the kernel may hold many copies of it */
     CACHED_RESULT_BYTES = 1 << 19 /* half of a second-level cache of 1 MiB */
 };
@@ -432,8 +433,8 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
 }
 
 /* How images lie, and what of them is read. */
-static void print_images(cg_generator *g, cg_text *out, const struct winograd_images *images,
-                         const struct winograd_launch *launch)
+static void print_images(cg_generator *g, cg_text *out, const struct winograd_images *images, int64_t tiles_y,
+                         int64_t tiles_x)
 {
     print_number(g, out, "STRIDE_Y", images->stride_y);
     print_number(g, out, "STRIDE_C", images->stride_c);
@@ -443,8 +444,8 @@ static void print_images(cg_generator *g, cg_text *out, const struct winograd_im
     print_number(g, out, "END_X", images->x.end);
     print_number(g, out, "PLACES_Y", images->y.places);
     print_number(g, out, "PLACES_X", images->x.places);
-    print_number(g, out, "TILES_Y", launch->tiles_y);
-    print_number(g, out, "TILES_X", launch->tiles_x);
+    print_number(g, out, "TILES_Y", tiles_y);
+    print_number(g, out, "TILES_X", tiles_x);
     print_number(g, out, "SLICES", images->z.count);
     print_number(g, out, "DEEP", images->z.deep);
     print_number(g, out, "FIRST_Z", images->z.first);
@@ -453,6 +454,15 @@ static void print_images(cg_generator *g, cg_text *out, const struct winograd_im
     print_number(g, out, "STEP_DEEP", images->z.step_deep);
     print_number(g, out, "STRIDE_Z", images->z.stride);
     print_number(g, out, "STRIDE_DEEP", images->z.stride_deep);
+}
+
+/* The size of an operand's storage, as a number that kernels know. */
+static void print_elements(cg_generator *g, cg_text *out, int which)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_entry *stored = &l->schedule->items[l->tensors[l->operand_tensor[which]].item];
+    cg_field_integer(g, 'l', "elements", which, cg_shape_size(stored->node->shape));
+    cg_text_add(out, "#define ELEMENTS_%c args.elements%d\n", "AB"[which], which);
 }
 
 static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
@@ -471,20 +481,88 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     add_product_fields(g, shape);
     g->lanes = launch.lanes;
     cg_field_integer(g, 'i', "rows", 0, launch.rows);
-    const cg_entry *stored = &l->schedule->items[l->tensors[l->operand_tensor[1]].item];
-    cg_field_integer(g, 'l', "elements", 0, cg_shape_size(stored->node->shape));
     print_product_macros(g, &text.macros, shape);
+    print_elements(g, &text.macros, 1);
     print_winograd_macros(g, &text.macros, &images, &launch, kernels);
-    print_images(g, &text.macros, &images, &launch);
+    print_images(g, &text.macros, &images, launch.tiles_y, launch.tiles_x);
     cg_text_add(&text.macros,
                 "#define LANES %d\n#define SHORT_LANES %d\n#define TILES %d\n#define BLOCK_ROWS %d\n"
-                "#define ELEMENTS_B args.elements0\n#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n",
+                "#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n",
                 launch.lanes, launch.short_lanes, launch.tiles, launch.block_rows, g->scratch_tensor,
                 g->scratch_tensor);
     print_epilogues(g, shape, &text.epilogues);
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
     return finish_product(g, &text, cg_source_winograd, 1);
+}
+
+/* What both kernels of a gradient are told of the sums that the first leaves to the second. */
+static void print_sums(cg_generator *g, cg_text *out, const struct winograd_gradient_launch *launch)
+{
+    cg_text_add(out, "#define LANES %d\n#define SUMS (b%d + args.o%d)\n", launch->lanes, g->scratch_tensor,
+                g->scratch_tensor);
+    print_number(g, out, "SUMS_WIDTH", launch->sums_width);
+    print_number(g, out, "SHARES", launch->shares);
+}
+
+/* The step that leaves the sums. */
+static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *shape,
+                                     const struct winograd_images *images,
+                                     const struct winograd_gradient_launch *launch)
+{
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    g->status = false;
+    cg_add_scratch(g, CG_F32, 4 * launch->scratch_elements);
+    /* What the group stores is left to the second step. */
+    const bool in_place = g->group->in_place;
+    g->group->in_place = false;
+    add_product_fields(g, shape);
+    print_product_macros(g, &text.macros, shape);
+    print_stretches(g, &text.macros);
+    for (int i = 0; i < 2; i++) print_elements(g, &text.macros, i);
+    print_sums(g, &text.macros, launch);
+    print_images(g, &text.macros, images, launch->tiles_y, launch->tiles_x);
+    cg_field_integer(g, 'l', "sums", 0, launch->sums);
+    cg_text_add(&text.macros,
+                "#define EXTENT %d\n#define EDGE %d\n#define TILE_ROWS %d\n#define STRIP_VECTORS %d\n"
+                "#define SCRATCH (SUMS + args.sums0)\n",
+                launch->extent, launch->edge, launch->tile_rows, launch->strip_vectors);
+    print_number(g, &text.macros, "IMAGES", images->images);
+    print_number(g, &text.macros, "CHANNELS", images->channels);
+    print_number(g, &text.macros, "BLOCK_CHANNELS", launch->block_channels);
+    print_number(g, &text.macros, "BLOCK_OUTPUTS", launch->block_outputs);
+    print_number(g, &text.macros, "IMAGES_AT_ONCE", launch->images_at_once);
+    print_number(g, &text.macros, "TILES_HIGH", launch->tiles_high);
+    print_number(g, &text.macros, "TILES_WIDE", launch->tiles_wide);
+    memcpy(g->global, launch->global, sizeof g->global);
+    count_product(g, shape);
+    const bool ok = finish_product(g, &text, cg_source_winograd_gradient, 1);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
+    g->group->in_place = in_place;
+    return ok;
+}
+
+static bool generate_winograd_gradient(cg_generator *g, const struct gemm_shape *shape)
+{
+    const struct gemm_device device = cg_gemm_device(g->context);
+    struct winograd_images images;
+    if (!cg_winograd_gradient(&g->lowered->operands, shape, &images)) return false;
+    const struct winograd_gradient_launch launch = cg_winograd_gradient_plan(&images, &device);
+    if (!generate_winograd_shares(g, shape, &images, &launch)) return false;
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    cg_add_scratch(g, CG_F32, 0); /* the same memory as the step before */
+    add_product_fields(g, shape);
+    g->lanes = launch.lanes;
+    print_product_macros(g, &text.macros, shape);
+    print_sums(g, &text.macros, &launch);
+    print_epilogues(g, shape, &text.epilogues);
+    g->global[0] = (size_t)cg_smaller(shape->m, SUMS_GROUPS_PER_UNIT * device.compute_units);
+    g->global[1] = g->global[2] = 1;
+    g->work = (double)launch.sums;
+    g->bytes = 4 * launch.sums;
+    return finish_product(g, &text, cg_source_winograd_sums, 1);
 }
 
 /* The block that the kernel packs lies as the result does where all that the epilogue reads and writes does. */
@@ -637,6 +715,8 @@ bool cg_generate_product(cg_generator *g, const cg_node *node)
         return generate_tiled(g, &shape);
     case CG_GEMM_WINOGRAD:
         return generate_winograd(g, &shape);
+    case CG_GEMM_WINOGRAD_GRADIENT:
+        return generate_winograd_gradient(g, &shape);
     default:
         return generate_packed(g, &shape);
     }

@@ -12,7 +12,7 @@
 #include "engine/gemm_places.h"
 #include "engine/operand.h"
 #include "engine/order.h"
-#include "engine/winograd.h"
+#include "engine/winograd_gradient.h"
 
 #include <limits.h>
 #include <string.h>
@@ -531,6 +531,19 @@ static bool consider_winograd(const cg_schedule *s, const cg_operands *operands,
     return edge > 0;
 }
 
+/* The same for the gradient of a kernel, whose tiles are large. */
+static void consider_winograd_gradient(const cg_schedule *s, const cg_operands *operands,
+                                       const struct gemm_shape *shape, cg_gemm_choice *choice)
+{
+    const struct gemm_device device = cg_gemm_device(s->context);
+    struct winograd_images images;
+    const int wanted = s->context->winograd;
+    if (wanted != CG_WINOGRAD_AUTO && wanted != 4) return;
+    if (!cg_winograd_gradient(operands, shape, &images)) return;
+    if (wanted == 4 || cg_winograd_gradient_pays(&images, &device))
+        *choice = (cg_gemm_choice){.kernel = CG_GEMM_WINOGRAD_GRADIENT};
+}
+
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
@@ -546,6 +559,7 @@ static bool decide_contract(cg_schedule *s, int position)
     } else {
         const struct gemm_device device = cg_gemm_device(s->context);
         if (cg_gemm_has_places(&shape, &device)) choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};
+        consider_winograd_gradient(s, &operands, &shape, &choice);
         const cg_operands convolution = cg_operands_find(s, node, CG_GATHERS_KERNELS);
         if (consider_winograd(s, &convolution, &shape, &choice)) {
             gathering = CG_GATHERS_KERNELS;

@@ -52,9 +52,9 @@ static bool find_unit_coordinate(const cg_operand *o, int part, int *found)
 }
 
 /* What lies beyond the last window is not to be read: it may be anything. */
-static struct winograd_axis axis_of(const cg_operand *o, int coordinate, int64_t places)
+static struct winograd_axis axis_of(const cg_operand *o, int coordinate, int64_t extent, int64_t places)
 {
-    struct winograd_axis axis = {.end = places + KERNEL_EXTENT - 1, .places = places};
+    struct winograd_axis axis = {.end = places + extent - 1, .places = places};
     if (coordinate < 0) return axis;
     axis.first = o->coordinate[coordinate].first;
     axis.end = cg_smaller(o->coordinate[coordinate].extent, axis.first + axis.end);
@@ -98,33 +98,37 @@ static bool read_kernels(const cg_operand *o, int64_t channels, int64_t deep, st
     return o->columns.of[0].extent == elements && (found->way == 1 || found->way == -1);
 }
 
-bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
+bool cg_winograd_windows(const cg_operand *o, struct winograd_images *images)
 {
-    const cg_operand *o = &operands->of[1];
     const cg_part *rows = o->rows.of, *columns = o->columns.of;
     struct winograd_slices slices;
-    struct winograd_kernels kernels;
     int z, y, x;
-    if (shape->f64 || operands->stretches > 1 || !o->gathered) return false;
-    if (o->rows.count < 3 || o->rows.count > 4 || o->columns.count < 2 || o->columns.count > 3) return false;
-    const int64_t across = columns[1].stride;
+    if (!o->gathered || o->rows.count < 3 || o->rows.count > 4 || o->columns.count < 2 || o->columns.count > 3)
+        return false;
+    const int64_t extent = rows[0].extent, across = columns[1].stride;
     const cg_part *channels = &rows[o->rows.count - 1];
-    if (!is_part(&rows[0], KERNEL_EXTENT, 1) || !is_part(&rows[1], KERNEL_EXTENT, across)) return false;
+    if (!is_part(&rows[0], extent, 1) || !is_part(&rows[1], extent, across)) return false;
     if (columns[0].stride != 1 || channels->stride < 0 || across < 0) return false;
     if (!find_unit_coordinate(o, 0, &x) || !find_unit_coordinate(o, 1, &y) || !read_slices(o, &slices, &z))
         return false;
     if (o->coordinate_count != (x >= 0) + (y >= 0) + (z >= 0)) return false;
-    if (!read_kernels(&operands->of[0], channels->extent, slices.deep, &kernels)) return false;
-    *images = (struct winograd_images){.images = shape->batches * slices.count,
-                                       .channels = channels->extent * slices.deep,
-                                       .outputs = shape->m,
+    *images = (struct winograd_images){.channels = channels->extent * slices.deep,
+                                       .extent = extent,
                                        .stride_y = across,
                                        .stride_c = channels->stride,
-                                       .y = axis_of(o, y, columns[1].extent),
-                                       .x = axis_of(o, x, columns[0].extent),
-                                       .z = slices,
-                                       .kernels = kernels};
+                                       .y = axis_of(o, y, extent, columns[1].extent),
+                                       .x = axis_of(o, x, extent, columns[0].extent),
+                                       .z = slices};
     return true;
+}
+
+bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
+{
+    if (shape->f64 || operands->stretches > 1 || !cg_winograd_windows(&operands->of[1], images)) return false;
+    if (images->extent != KERNEL_EXTENT) return false;
+    images->images = shape->batches * images->z.count;
+    images->outputs = shape->m;
+    return read_kernels(&operands->of[0], images->channels / images->z.deep, images->z.deep, &images->kernels);
 }
 
 /* --- when it pays --- */

@@ -11,7 +11,7 @@
  * `deep` times, once for each slice that an output reads: from `first` on, `step` for each slice of the outputs and
  * `step_deep` from one to the next. */
 struct winograd_images {
-    int64_t images, channels, outputs;
+    int64_t images, channels, outputs, extent; /* the extent: of the kernels, along both axes */
     int64_t stride_y, stride_c; /* elements to the next row, and to the next channel */
     struct winograd_axis {
         int64_t first, end, places;
@@ -34,6 +34,9 @@ struct winograd_launch {
     int64_t kernel_plane;                /* elements of a plane of transformed kernels */
     int64_t scratch_elements;
 };
+
+/* Whether an operand is windows of images, and how these lie; how many, and for how many outputs, is left to others. */
+bool cg_winograd_windows(const cg_operand *operand, struct winograd_images *images);
 
 /* False if it is no such product: kernels, the same for all batches, times windows of images. */
 bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images);
