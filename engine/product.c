@@ -9,7 +9,7 @@
 
 enum {
     GATHERED_COLUMNS = 128,       /* of A, at a time */
-    SUMS_GROUPS_PER_UNIT = 4,
+    SUMS_ROWS = 64,               /* of a work-group that adds up what shares of a gradient gave */
     SHORT = 8,                    /* cost of an epilogue up to which the kernel may hold many copies of it */
     CACHED_RESULT_BYTES = 1 << 19 /* half of a second-level cache of 1 MiB */
 };
@@ -558,7 +558,8 @@ static bool generate_winograd_gradient(cg_generator *g, const struct gemm_shape 
     print_product_macros(g, &text.macros, shape);
     print_sums(g, &text.macros, &launch);
     print_epilogues(g, shape, &text.epilogues);
-    g->global[0] = (size_t)cg_smaller(shape->m, SUMS_GROUPS_PER_UNIT * device.compute_units);
+    print_number(g, &text.macros, "ROWS_EACH", SUMS_ROWS);
+    g->global[0] = (size_t)cg_divide_up(shape->m, SUMS_ROWS);
     g->global[1] = g->global[2] = 1;
     g->work = (double)launch.sums;
     g->bytes = 4 * launch.sums;

@@ -12,7 +12,7 @@
  * `step_deep` from one to the next. */
 struct winograd_images {
     int64_t images, channels, outputs, extent; /* the extent: of the kernels, along both axes */
-    int64_t stride_y, stride_c; /* elements to the next row, and to the next channel */
+    int64_t stride_y, stride_c;                /* elements to the next row, and to the next channel */
     struct winograd_axis {
         int64_t first, end, places;
     } y, x;

@@ -1,18 +1,20 @@
 #include "engine/winograd_gradient.h"
 #include "engine/integers.h"
 
-/* What costs how much, in multiply-adds of one vector; measured over 16 to 512 channels and images of 7x7 to 112x112. */
+/* What costs how much, in multiply-adds of one vector; measured over 16 to 512 channels and images of 7x7 to 112x112.
+ */
 static const double MULTIPLY = 1.2, DIRECT = 1.6, CLEARLY_BETTER = 0.9;
 enum {
     IMAGE_STEPS = 520,     /* transforming a tile of a vector of channels, */
     COTANGENT_STEPS = 380, /* and of outputs */
-    BACK_STEPS = 200
+    BACK_STEPS = 1200      /* a vector of sums, which go through memory */
 };
 
 enum {
     POINTS = 6, /* along an axis */
     MOST_BLOCK = 64,
-    MOST_TILES = 32, /* of a chunk, which stays in a second-level cache with the sums of a block */
+    MOST_TILES = 64,              /* of a chunk, */
+    CACHED_ELEMENTS = 300 * 1024, /* which stays in a second-level cache with the sums of a block */
     GROUPS_PER_UNIT = 2,
     BALANCED_BLOCKS = 4 /* for each unit: from here on one of them more or less does not matter */
 };
@@ -35,18 +37,21 @@ static int64_t block_of(int64_t whole, int64_t unit)
 
 static void cut_tiles(struct winograd_gradient_launch *launch, const struct winograd_images *images)
 {
+    const int64_t rest = CACHED_ELEMENTS / (POINTS * POINTS) - launch->block_channels * launch->block_outputs;
+    const int64_t fitting = rest / (launch->block_channels + launch->block_outputs);
+    const int64_t most = cg_larger(1, cg_smaller(fitting, MOST_TILES));
     launch->tiles_y = cg_divide_up(images->y.places, launch->edge);
     launch->tiles_x = cg_divide_up(images->x.places, launch->edge);
-    launch->tiles_wide = cg_even_part(launch->tiles_x, MOST_TILES);
-    launch->tiles_high = cg_even_part(launch->tiles_y, cg_larger(1, MOST_TILES / launch->tiles_wide));
+    launch->tiles_wide = cg_even_part(launch->tiles_x, most);
+    launch->tiles_high = cg_even_part(launch->tiles_y, cg_larger(1, most / launch->tiles_wide));
     const int64_t tiles = launch->tiles_x * launch->tiles_y;
-    launch->images_at_once = cg_even_part(images->images, cg_larger(1, MOST_TILES / tiles));
+    launch->images_at_once = cg_even_part(images->images, cg_larger(1, most / tiles));
 }
 
 static int64_t chunks_of(const struct winograd_gradient_launch *launch, const struct winograd_images *images)
 {
-    return cg_divide_up(images->images, launch->images_at_once) *
-           cg_divide_up(launch->tiles_y, launch->tiles_high) * cg_divide_up(launch->tiles_x, launch->tiles_wide);
+    return cg_divide_up(images->images, launch->images_at_once) * cg_divide_up(launch->tiles_y, launch->tiles_high) *
+           cg_divide_up(launch->tiles_x, launch->tiles_wide);
 }
 
 struct winograd_gradient_launch cg_winograd_gradient_plan(const struct winograd_images *images,
@@ -75,8 +80,8 @@ struct winograd_gradient_launch cg_winograd_gradient_plan(const struct winograd_
                              launch.block_channels * launch.block_outputs + 3 * lanes;
     launch.sums_width = cg_divide_up(images->outputs, lanes * launch.strip_vectors) * lanes * launch.strip_vectors;
     launch.sums = launch.shares * images->channels * launch.extent * launch.extent * launch.sums_width;
-    launch.scratch_elements = launch.sums + (int64_t)launch.global[0] *
-                                                ((places + lanes) * lanes + POINTS * POINTS * of_point);
+    launch.scratch_elements = launch.sums +
+                              (int64_t)launch.global[0] * ((places + lanes) * lanes + POINTS * POINTS * of_point);
     return launch;
 }
 

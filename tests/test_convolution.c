@@ -167,7 +167,6 @@ END_TEST
 /* ---- Winograd's algorithm ---------------------------------------------------------------------------------------- */
 
 static const geometry of_winograd[] = {
-    {2, 70, 140, 1, 2, {{14, 3, 1, 1, 1, 1}, {14, 3, 1, 1, 1, 1}}},
     {2, 130, 29, 1, 2, {{9, 3, 1, 1, 1, 1}, {37, 3, 1, 1, 1, 1}}}, /* tiles that are cut at both ends */
     {1, 8, 9, 1, 2, {{4, 3, 1, 1, 1, 1}, {4, 3, 1, 1, 1, 1}}},     /* one tile, or few */
     {3, 17, 5, 1, 2, {{9, 3, 1, 1, 0, 0}, {40, 3, 1, 1, 0, 0}}},   /* no border */
@@ -226,6 +225,38 @@ START_TEST(every_variant_keeps_its_bound)
         check_variant(&of_winograd[_i], &variants[i]);
         close_variant();
     }
+}
+END_TEST
+
+/* Whose gradients in the kernel are taken. */
+static const geometry of_gradients[] = {
+    {3, 70, 140, 1, 2, {{14, 3, 1, 1, 1, 1}, {14, 3, 1, 1, 1, 1}}}, /* several blocks of channels and of outputs */
+    {7, 20, 17, 1, 2, {{7, 3, 1, 1, 1, 1}, {6, 3, 1, 1, 0, 2}}},    /* several images at a time */
+    {2, 3, 5, 1, 2, {{33, 3, 1, 1, 2, 0}, {300, 3, 1, 1, 0, 1}}},   /* lines that are cut; fewer channels than lanes */
+    {1, 16, 33, 1, 2, {{80, 3, 1, 1, 0, 0}, {60, 3, 1, 1, 0, 0}}},  /* one image in parts, without borders */
+    {5, 9, 34, 1, 2, {{14, 5, 1, 1, 2, 2}, {14, 5, 1, 1, 2, 2}}},
+    {2, 33, 8, 1, 2, {{9, 5, 1, 1, 0, 4}, {71, 5, 1, 1, 3, 1}}},
+    {2, 10, 19, 1, 3, {{5, 3, 1, 1, 1, 1}, {9, 3, 1, 1, 1, 1}, {18, 3, 1, 1, 1, 1}}},
+    {2, 4, 5, 1, 3, {{8, 2, 2, 3, 2, 0}, {7, 3, 1, 1, 1, 1}, {11, 3, 1, 1, 0, 0}}},
+};
+enum { OF_GRADIENTS = sizeof of_gradients / sizeof *of_gradients };
+
+START_TEST(gradients_of_kernels_keep_their_bound)
+{
+    const geometry *g = &of_gradients[_i];
+    const problem p = problem_of(g);
+    cg_tensor in[3], gradient;
+    setenv("CLGRAD_CONVOLUTION", "winograd4", 1);
+    open_context();
+    for (int i = 0; i < 3; i++) in[i] = cg_input(cg, CG_F32, p.shape[i], p.given[i]);
+    const cg_tensor y = convolve(g, in[X], in[KERNEL]);
+    ck_assert(cg_grad(&y, 1, &in[KERNEL], 1, &gradient, .cotangents = &in[COTANGENT]));
+    ck_assert(cg_eval(&gradient, 1));
+    /* Shares of sums, the sums, the kernel's own order. */
+    if (!cg_device(cg)->is_gpu) ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 3);
+    expect_sums(gradient, p.shape[KERNEL], p.expected[KERNEL], 1e-5);
+    close_context();
+    unsetenv("CLGRAD_CONVOLUTION");
 }
 END_TEST
 
@@ -341,6 +372,7 @@ int main(void)
     tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, GEOMETRIES);
     tcase_add_test(sizes, what_is_infinite_stays_where_it_belongs);
     tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, OF_WINOGRAD);
+    tcase_add_loop_test(winograd, gradients_of_kernels_keep_their_bound, 0, OF_GRADIENTS);
     tcase_add_test(winograd, images_do_not_reach_each_other);
     tcase_add_loop_test(plans, a_convolution_with_bias_and_activation_is_one_kernel, 0, VARIANTS);
     tcase_add_test(plans, a_product_runs_behind_cut_axes);
