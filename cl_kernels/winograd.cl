@@ -1,7 +1,8 @@
-/* Y = epilogue(convolution of images with 3x3 kernels, step 1) by Winograd's algorithm, as one launch for a CPU (Lavin,
- * Gray: Fast algorithms for convolutional neural networks; arXiv 1509.09308). The outputs are cut into tiles of EDGE x
- * EDGE; what a tile reads, POINTS x POINTS elements of each channel, is transformed to as many values, its points. At
- * each point apart, images times kernels is a matrix product over the channels; transforming that back gives the tile.
+/* Y = epilogue(convolution of images with 3x3 or 5x5 kernels, step 1) by Winograd's algorithm, as one launch for a CPU
+ * (Lavin, Gray: Fast algorithms for convolutional neural networks; arXiv 1509.09308). The outputs are cut into tiles
+ * of EDGE x EDGE; what a tile reads, POINTS x POINTS elements of each channel, is transformed to as many values, its
+ * points. At each point apart, images times kernels is a matrix product over the channels; transforming that back
+ * gives the tile.
  *
  * A work-group is one work-item. It owns some rows of Y, which are output channels, and every CG_TURNS(0)-th block of
  * TILES tiles, counted over all images. It transforms a block's images into its own part of SCRATCH, then takes
@@ -10,7 +11,7 @@
  *
  * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, ARGUMENTS, the two epilogue
  * functions and, as
- *   types and constants     LANES, SHORT_LANES, TILE_ROWS, EDGE, TILES, BLOCK_ROWS
+ *   types and constants     LANES, SHORT_LANES, TILE_ROWS, EDGE, EXTENT (of kernels), TILES, BLOCK_ROWS
  *   run-time expressions    START_B, ELEMENTS_B: the storage of the images and its size; OPERAND_B(batch): where
  *                           output 0, 0 of an image begins to read channel 0, were there no border;
  *                           KERNELS, KERNEL_PLANE, SCRATCH, SIZE_M, CHANNELS, ROWS, BATCHES, STRIDE_C, STRIDE_Y,
@@ -27,7 +28,7 @@
 #define take_apart OWN(_take_apart)
 #define put_together OWN(_put_together)
 #define span OWN(_span)
-#define span_at OWN(_span_at)
+#define find_spans OWN(_find_spans)
 #define load_partly OWN(_load_partly)
 #define load_columns OWN(_load_columns)
 #define transform_down OWN(_transform_down)
@@ -35,7 +36,11 @@
 #define multiply_tile OWN(_multiply_tile)
 #define multiply_planes OWN(_multiply_planes)
 #define store_run OWN(_store_run)
+#define transform_results OWN(_transform_results)
 #define store_span OWN(_store_span)
+#define transform_channel OWN(_transform_channel)
+#define transform_images OWN(_transform_images)
+#define store_rows OWN(_store_rows)
 #define convolve_block OWN(_convolve_block)
 
 #define VECTOR CG_JOIN(float, LANES)
@@ -46,7 +51,7 @@
 #define SHORT_LOAD CG_JOIN(vload, SHORT_LANES)
 #define SHORT_STORE CG_JOIN(vstore, SHORT_LANES)
 
-#define POINTS (EDGE + 2)
+#define POINTS (EDGE + EXTENT - 1)
 #define PLANES (POINTS * POINTS)
 #define STRIP (2 * LANES)
 /* images[plane][channel][tile] and results[plane][row][tile]; some padding keeps planes, which are written side by
@@ -63,7 +68,7 @@
 /* Along one axis, the transforms for the points 0, 1, -1 and infinity; or 0, infinity, and the roots of 1/2 and 2 of
  * either sign, which round to a quarter of the error of 1 and 2: docs/decisions/0019-winograd-within-a-product.md. */
 #define ROOT_2 1.41421356f
-#if EDGE == 2
+#if POINTS == 4
 static void transform_image(const SHORT *x, SHORT *y)
 {
     y[0] = x[0] - x[2];
@@ -94,8 +99,12 @@ static void transform_back(const SHORT *x, SHORT *y)
     const SHORT a = x[1] + x[2], b = x[1] - x[2], c = x[3] + x[4], d = x[3] - x[4];
     y[0] = x[0] + a + c;
     y[1] = (0.5f * ROOT_2) * b + ROOT_2 * d;
+#if EDGE == 2
+    y[1] += x[5];
+#else
     y[2] = 0.5f * a + 2 * c;
     y[3] = x[5] + (0.25f * ROOT_2) * b + (2 * ROOT_2) * d;
+#endif
 }
 #endif
 
@@ -132,22 +141,35 @@ static void put_together(SHORT *x)
 #endif
 }
 
-/* Tiles side by side in one image: from row and column of a tile on. */
+/* Tiles side by side in one image: from row and column of a tile on, and from tile `at` of the block. Their outputs are
+ * so many runs of such a length, with `line` elements from one row of them to the next until they are stored: one run
+ * where they are whole rows of the image, which lie one behind the other, and one vector of tiles. */
 typedef struct span {
-    int batch, slice, row, column, count;
+    int batch, slice, row, column, count, at, runs, length, line;
 } span;
 
-static span span_at(PARAMETERS, int tile, int end)
+/* Those of a block, of which there are that many. */
+static int find_spans(PARAMETERS, int first, int end, span *spans)
 {
-    span s;
-    const int row = tile / TILES_X;
-    s.column = tile - row * TILES_X;
-    const int image = row / TILES_Y;
-    s.row = row - image * TILES_Y;
-    s.batch = image / SLICES;
-    s.slice = image - s.batch * SLICES;
-    s.count = min(TILES_X - s.column, end - tile);
-    return s;
+    int count = 0;
+    for (int tile = first; tile < end; tile += spans[count++].count) {
+        span *s = &spans[count];
+        const int row = tile / TILES_X;
+        s->column = tile - row * TILES_X;
+        const int image = row / TILES_Y;
+        s->row = row - image * TILES_Y;
+        s->batch = image / SLICES;
+        s->slice = image - s->batch * SLICES;
+        s->count = min(TILES_X - s->column, end - tile);
+        s->at = tile - first;
+        const int width = min(s->count * EDGE, PLACES_X - s->column * EDGE);
+        const int height = min(EDGE, PLACES_Y - s->row * EDGE);
+        const bool whole = width == PLACES_X && s->count <= SHORT_LANES;
+        s->runs = whole ? 1 : height;
+        s->length = whole ? height * width : width;
+        s->line = whole ? PLACES_X : LINE * EDGE;
+    }
+    return count;
 }
 
 /* Some lanes lie outside the image. Those are read, too, where that is still in the storage. */
@@ -181,13 +203,13 @@ static void load_columns(PARAMETERS, __global const float *image, int y, int x, 
     }
 }
 
-/* Transforms the columns of a span and of the tile behind it, and takes the columns of tiles apart. All that is not
+/* Transforms the columns of a span and of the tiles behind it, and takes the columns of tiles apart. All that is not
  * `inside` a volume is 0. */
-ONE_COPY void transform_down(PARAMETERS, span s, __global const float *image, bool inside,
+ONE_COPY void transform_down(PARAMETERS, const span *s, __global const float *image, bool inside,
                              __global float *restrict lines)
 {
-    const int y = inside ? s.row * EDGE + FIRST_Y : END_Y, x = s.column * EDGE + FIRST_X;
-    for (int tile = 0; tile <= s.count; tile += SHORT_LANES) {
+    const int y = inside ? s->row * EDGE + FIRST_Y : END_Y, x = s->column * EDGE + FIRST_X;
+    for (int tile = 0; tile < s->count + (POINTS - 1) / EDGE; tile += SHORT_LANES) {
         SHORT down[POINTS][EDGE];
         EACH(v, EDGE)
         {
@@ -253,16 +275,11 @@ static void store_run(PARAMETERS, int batch, int row, int column, int count, __g
     for (; i < count; i++) epilogue_scalar(ARGUMENTS, batch, row, column + i, from[i]);
 }
 
-/* Transforms one row's results of a span back, and stores them: all at once where they are whole rows of the image,
- * which lie one behind the other, and one vector of tiles. */
-ONE_COPY void store_span(PARAMETERS, span s, int row, __global const float *restrict results,
-                         __global float *restrict lines)
+/* Transforms one row's results of a span back. */
+ONE_COPY void transform_results(PARAMETERS, const span *s, __global const float *restrict results,
+                                __global float *restrict lines)
 {
-    const int y = s.row * EDGE, x = s.column * EDGE;
-    const int width = min(s.count * EDGE, PLACES_X - x), height = min(EDGE, PLACES_Y - y);
-    const bool whole = width == PLACES_X && s.count <= SHORT_LANES;
-    const int line = whole ? PLACES_X : LINE * EDGE;
-    for (int tile = 0; tile < s.count; tile += SHORT_LANES) {
+    for (int tile = 0; tile < s->count; tile += SHORT_LANES) {
         SHORT down[POINTS][EDGE];
         EACH(j, POINTS)
         {
@@ -276,37 +293,72 @@ ONE_COPY void store_span(PARAMETERS, span s, int row, __global const float *rest
             EACH(j, POINTS) points[j] = down[j][i];
             transform_back(points, across);
             put_together(across);
-            EACH(j, EDGE) SHORT_STORE(across[j], j, lines + i * line + tile * EDGE);
+            EACH(j, EDGE) SHORT_STORE(across[j], j, lines + i * s->line + tile * EDGE);
         }
     }
-    const int runs = whole ? 1 : height, length = whole ? height * width : width;
-    for (int i = 0; i < runs; i++)
-        store_run(ARGUMENTS, s.batch, row, (s.slice * PLACES_Y + y + i) * PLACES_X + x, length, lines + i * line);
+}
+
+static void store_span(PARAMETERS, const span *s, int row, __global const float *lines)
+{
+    const int column = (s->slice * PLACES_Y + s->row * EDGE) * PLACES_X + s->column * EDGE;
+    for (int i = 0; i < s->runs; i++)
+        store_run(ARGUMENTS, s->batch, row, column + i * PLACES_X, s->length, lines + i * s->line);
+}
+
+/* Loads and transforms a span of channel c as far as downwards. */
+static void transform_channel(PARAMETERS, const span *s, int c, __global float *lines)
+{
+    const int channel = c / DEEP, deep = c - channel * DEEP;
+    const long volume = channel * (long)STRIDE_C + s->slice * (long)STRIDE_Z + deep * (long)STRIDE_DEEP;
+    const bool inside = (uint)(FIRST_Z + s->slice * STEP_Z + deep * STEP_DEEP) < (uint)END_Z;
+    transform_down(ARGUMENTS, s, OPERAND_B(s->batch) - FIRST_Y * (long)STRIDE_Y - FIRST_X + volume, inside, lines);
+}
+
+/* Transforms what the block reads of the images. Two spans are under way: what vectors stored is read at other places,
+ * which processors would have to wait for. So are two below. */
+static void transform_images(PARAMETERS, const span *spans, int count, __global float *restrict scratch,
+                             __global float *restrict images)
+{
+    const span *before = 0;
+    __global float *lines = scratch, *lines_before = scratch + LINES_SIZE, *to = 0;
+    for (int c = 0; c < CHANNELS; c++)
+        for (const span *s = spans; s < spans + count; s++) {
+            transform_channel(ARGUMENTS, s, c, lines);
+            if (before) transform_across(ARGUMENTS, before->count, lines_before, to);
+            before = s, to = images + c * (long)TILES + s->at;
+            __global float *const next = lines_before;
+            lines_before = lines, lines = next;
+        }
+    transform_across(ARGUMENTS, before->count, lines_before, to);
+}
+
+static void store_rows(PARAMETERS, const span *spans, int count, int row, int rows,
+                       __global const float *restrict results, __global float *restrict scratch)
+{
+    const span *before = 0;
+    __global float *lines = scratch, *lines_before = scratch + LINES_SIZE;
+    int row_before = row;
+    for (int r = row; r < row + rows; r++)
+        for (const span *s = spans; s < spans + count; s++) {
+            transform_results(ARGUMENTS, s, results + (r - row) * TILES + s->at, lines);
+            if (before) store_span(ARGUMENTS, before, row_before, lines_before);
+            before = s, row_before = r;
+            __global float *const next = lines_before;
+            lines_before = lines, lines = next;
+        }
+    store_span(ARGUMENTS, before, row_before, lines_before);
 }
 
 ONE_COPY void convolve_block(PARAMETERS, int top, int bottom, int first, int end, __global float *restrict scratch)
 {
-    __global float *images = scratch + LINES_SIZE, *results = images + PLANES * IMAGE_PLANE;
-    for (int c = 0; c < CHANNELS; c++)
-        for (int tile = first; tile < end;) {
-            const span s = span_at(ARGUMENTS, tile, end);
-            const int deep = c % DEEP;
-            const long volume = c / DEEP * (long)STRIDE_C + s.slice * (long)STRIDE_Z + deep * (long)STRIDE_DEEP;
-            const bool inside = (uint)(FIRST_Z + s.slice * STEP_Z + deep * STEP_DEEP) < (uint)END_Z;
-            transform_down(ARGUMENTS, s, OPERAND_B(s.batch) - FIRST_Y * (long)STRIDE_Y - FIRST_X + volume, inside,
-                           scratch);
-            transform_across(ARGUMENTS, s.count, scratch, images + c * (long)TILES + (tile - first));
-            tile += s.count;
-        }
+    __global float *images = scratch + 2 * LINES_SIZE, *results = images + PLANES * IMAGE_PLANE;
+    span spans[TILES];
+    const int count = find_spans(ARGUMENTS, first, end, spans);
+    transform_images(ARGUMENTS, spans, count, scratch, images);
     for (int row = top; row < bottom; row += BLOCK_ROWS) {
         const int rows = min(BLOCK_ROWS, bottom - row);
         multiply_planes(ARGUMENTS, row, rows, end - first, images, results);
-        for (int r = 0; r < rows; r++)
-            for (int tile = first; tile < end;) {
-                const span s = span_at(ARGUMENTS, tile, end);
-                store_span(ARGUMENTS, s, row + r, results + r * TILES + (tile - first), scratch);
-                tile += s.count;
-            }
+        store_rows(ARGUMENTS, spans, count, row, rows, results, scratch);
     }
 }
 
@@ -314,7 +366,7 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
     const int tiles = BATCHES * SLICES * TILES_Y * TILES_X, step = CG_TURNS(0) * TILES;
     const int top = CG_TURN(1) * ROWS, bottom = min(SIZE_M, top + ROWS);
-    const long scratch_size = LINES_SIZE + PLANES * (IMAGE_PLANE + RESULT_PLANE) + STRIP;
+    const long scratch_size = 2 * LINES_SIZE + PLANES * (IMAGE_PLANE + RESULT_PLANE) + STRIP;
     __global float *scratch = SCRATCH + (CG_TURN(1) * CG_TURNS(0) + CG_TURN(0)) * scratch_size;
     for (int first = CG_TURN(0) * TILES; first < tiles; first += step)
         convolve_block(ARGUMENTS, top, bottom, first, min(tiles, first + TILES), scratch);

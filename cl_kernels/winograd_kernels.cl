@@ -1,19 +1,21 @@
-/* Transforms 3x3 kernels for winograd.cl: kernels[plane][tile of TILE_ROWS rows][channel][row] of the transforms of A,
- * with KERNEL_PLANE elements to a plane. Rows past the last repeat it: what they yield is never stored. A kernel's 3x3
- * elements lie one after the other, with a WAY of -1 from the last to the first; those of DEEP channels do too. From one
- * row to the next there are STRIDE_OUTPUT elements, from DEEP channels to the next STRIDE_CHANNEL.
+/* Transforms kernels of EXTENT x EXTENT, 3 or 5, for winograd.cl: kernels[plane][tile of TILE_ROWS rows][channel][row]
+ * of the transforms of A, with KERNEL_PLANE elements to a plane. Rows past the last repeat it: what they yield is
+ * never stored. A kernel's elements lie one after the other, with a WAY of -1 from the last to the first; those of
+ * DEEP channels do too. From one row to the next there are STRIDE_OUTPUT elements, from DEEP channels to the next
+ * STRIDE_CHANNEL.
  *
- * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, EDGE, TILE_ROWS,
+ * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, EDGE, EXTENT, TILE_ROWS,
  * CHANNELS_EACH and, as run-time expressions, OPERAND_A, SIZE_M, CHANNELS, STRIDE_OUTPUT, STRIDE_CHANNEL, DEEP, WAY,
  * KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a tile of rows and CHANNELS_EACH channels. */
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transform_kernel OWN(_transform_kernel)
-#define POINTS (EDGE + 2)
+#define POINTS (EDGE + EXTENT - 1)
+#define ELEMENTS (EXTENT * EXTENT)
 #define ROOT_2 1.41421356f
 #define ROWS CG_JOIN(float, TILE_ROWS)
 #define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
-#if EDGE == 2
+#if POINTS == 4
 static void transform_kernel(const ROWS *x, ROWS *y)
 {
     const ROWS even = 0.5f * (x[0] + x[2]), odd = 0.5f * x[1];
@@ -25,14 +27,18 @@ static void transform_kernel(const ROWS *x, ROWS *y)
 #else
 static void transform_kernel(const ROWS *x, ROWS *y)
 {
-    const ROWS even1 = (-2.0f / 3) * x[0] - (1.0f / 3) * x[2], odd1 = (-ROOT_2 / 3) * x[1];
-    const ROWS even2 = (1.0f / 6) * x[0] + (1.0f / 3) * x[2], odd2 = (ROOT_2 / 6) * x[1];
+    ROWS even1 = (-2.0f / 3) * x[0] - (1.0f / 3) * x[2], odd1 = (-ROOT_2 / 3) * x[1];
+    ROWS even2 = (1.0f / 6) * x[0] + (1.0f / 3) * x[2], odd2 = (ROOT_2 / 6) * x[1];
+#if EXTENT == 5
+    even1 -= (1.0f / 6) * x[4], odd1 -= (ROOT_2 / 6) * x[3];
+    even2 += (2.0f / 3) * x[4], odd2 += (ROOT_2 / 3) * x[3];
+#endif
     y[0] = x[0];
     y[1] = even1 + odd1;
     y[2] = even1 - odd1;
     y[3] = even2 + odd2;
     y[4] = even2 - odd2;
-    y[5] = x[2];
+    y[5] = x[EXTENT - 1];
 }
 #endif
 
@@ -40,15 +46,15 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
     const int row = CG_TURN(0) * TILE_ROWS, first = CG_TURN(1) * CHANNELS_EACH;
     for (int c = first; c < min(CHANNELS, first + CHANNELS_EACH); c++) {
-        ROWS column[3][3], down[POINTS][3], points[POINTS];
-        __global const float *from = OPERAND_A + c / DEEP * (long)STRIDE_CHANNEL + c % DEEP * 9 * WAY;
-        EACH(t, 9)
+        ROWS column[EXTENT][EXTENT], down[POINTS][EXTENT], points[POINTS];
+        __global const float *from = OPERAND_A + c / DEEP * (long)STRIDE_CHANNEL + c % DEEP * ELEMENTS * WAY;
+        EACH(t, ELEMENTS)
         {
             float lane[TILE_ROWS];
             EACH(r, TILE_ROWS) lane[r] = from[min(row + r, SIZE_M - 1) * (long)STRIDE_OUTPUT + t * WAY];
-            column[t % 3][t / 3] = CG_JOIN(vload, TILE_ROWS)(0, lane);
+            column[t % EXTENT][t / EXTENT] = CG_JOIN(vload, TILE_ROWS)(0, lane);
         }
-        EACH(j, 3)
+        EACH(j, EXTENT)
         {
             transform_kernel(column[j], points);
             EACH(i, POINTS) down[i][j] = points[i];

@@ -388,9 +388,9 @@ static void print_winograd_macros(cg_generator *g, cg_text *out, const struct wi
     cg_field_integer(g, 'i', "c", 0, images->channels);
     cg_field_integer(g, 'l', "plane", 0, launch->kernel_plane);
     cg_text_add(out,
-                "#define EDGE %d\n#define TILE_ROWS %d\n#define CHANNELS args.c0\n#define KERNELS (b%d + args.o%d)\n"
-                "#define KERNEL_PLANE args.plane0\n",
-                launch->edge, launch->tile_rows, kernels, kernels);
+                "#define EDGE %d\n#define EXTENT %d\n#define TILE_ROWS %d\n#define CHANNELS args.c0\n"
+                "#define KERNELS (b%d + args.o%d)\n#define KERNEL_PLANE args.plane0\n",
+                launch->edge, launch->extent, launch->tile_rows, kernels, kernels);
 }
 
 /* The step that transforms the kernels into scratch. */
@@ -399,7 +399,7 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
 {
     const cg_lowered *l = g->lowered;
     const cg_shift_sum *first = &l->operands.of[0].first;
-    const int64_t elements = launch->kernel_plane * (launch->edge + 2) * (launch->edge + 2);
+    const int64_t elements = launch->kernel_plane * launch->planes;
     product_text text = product_text_new(g->context);
     cg_start_kernel(g);
     g->status = false;

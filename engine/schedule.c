@@ -525,8 +525,8 @@ static bool consider_winograd(const cg_schedule *s, const cg_operands *operands,
     const struct gemm_shape typical = cg_gemm_typical(shape);
     struct winograd_images images;
     if (!cg_winograd_images(operands, &typical, &images)) return false;
-    const int wanted = s->context->winograd;
-    const int edge = wanted == CG_WINOGRAD_AUTO ? cg_winograd_edge(&images, &device) : wanted;
+    const int wanted = s->context->winograd, most = cg_winograd_most(&images);
+    const int edge = wanted == CG_WINOGRAD_AUTO ? cg_winograd_edge(&images, &device) : wanted < most ? wanted : most;
     if (edge > 0) *choice = (cg_gemm_choice){.kernel = CG_GEMM_WINOGRAD, .edge = edge};
     return edge > 0;
 }

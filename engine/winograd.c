@@ -7,11 +7,11 @@ enum {
     GATHER_ROWS = 6,    /* gathering a column of windows, in rows to multiply it by */
     TRANSFORM_4 = 1040, /* what a whole vector of tiles costs, each channel and each output */
     TRANSFORM_2 = 480,
-    KERNEL_STEPS = 4 /* an element of the transformed kernels */
+    TRANSFORM_2_OF_5 = 480, /* kernels of 5x5 */
+    KERNEL_STEPS = 4        /* an element of the transformed kernels */
 };
 
 enum {
-    KERNEL_EXTENT = 3,
     TILES = 32,      /* of a block: what its transforms take then stays in a second-level cache for most layers */
     BLOCK_ROWS = 32, /* whose sums are kept at a time */
     CHANNELS_EACH = 64,
@@ -83,10 +83,9 @@ static bool read_slices(const cg_operand *o, struct winograd_slices *z, int *coo
     return true;
 }
 
-/* Of so many channels, `deep` slices of each; what of them lies in order is one part. */
-static bool read_kernels(const cg_operand *o, int64_t channels, int64_t deep, struct winograd_kernels *found)
+/* Of so many channels, with so many elements each; what of them lies in order is one part. */
+static bool read_kernels(const cg_operand *o, int64_t channels, int64_t elements, struct winograd_kernels *found)
 {
-    const int64_t elements = KERNEL_EXTENT * KERNEL_EXTENT * deep;
     *found = (struct winograd_kernels){.stride_output = o->leading, .stride_channel = elements, .way = 1};
     for (int i = 0; i < CG_MAX_RANK; i++)
         if (o->batch_stride[i] != 0) return false;
@@ -125,10 +124,12 @@ bool cg_winograd_windows(const cg_operand *o, struct winograd_images *images)
 bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *shape, struct winograd_images *images)
 {
     if (shape->f64 || operands->stretches > 1 || !cg_winograd_windows(&operands->of[1], images)) return false;
-    if (images->extent != KERNEL_EXTENT) return false;
+    if (images->extent != 3 && images->extent != 5) return false;
     images->images = shape->batches * images->z.count;
     images->outputs = shape->m;
-    return read_kernels(&operands->of[0], images->channels / images->z.deep, images->z.deep, &images->kernels);
+    const int64_t deep = images->z.deep;
+    return read_kernels(&operands->of[0], images->channels / deep, images->extent * images->extent * deep,
+                        &images->kernels);
 }
 
 /* --- when it pays --- */
@@ -137,14 +138,15 @@ bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *sh
 static double cost_of_direct(const struct winograd_images *images, int lanes)
 {
     const int64_t strips = cg_divide_up(images->y.places * images->x.places, 2 * lanes);
-    return 2.0 * KERNEL_EXTENT * KERNEL_EXTENT * (double)(images->images * strips * images->channels) *
+    const int64_t elements = images->extent * images->extent;
+    return 2.0 * (double)(elements * images->images * strips * images->channels) *
            (double)(images->outputs + GATHER_ROWS);
 }
 
 static double cost_of_winograd(const struct winograd_images *images, int edge, const struct gemm_device *device)
 {
     const struct winograd_launch launch = cg_winograd_plan(images, edge, device);
-    const double planes = (edge + 2) * (edge + 2), channels = (double)images->channels;
+    const double planes = (double)launch.planes, channels = (double)images->channels;
     const double rows = (double)(cg_divide_up(images->outputs, launch.tile_rows) * launch.tile_rows);
     const int64_t spans = images->images * launch.tiles_y * cg_divide_up(launch.tiles_x, TILES);
     const int64_t pieces = cg_divide_up(cg_smaller(launch.tiles_x, TILES), launch.short_lanes);
@@ -153,7 +155,13 @@ static double cost_of_winograd(const struct winograd_images *images, int edge, c
     const double multiplying = MULTIPLY * planes * channels * rows * (double)vectors;
     const double vectors_across = (double)(spans * pieces * launch.short_lanes) / launch.lanes;
     const double transforms = (channels + (double)images->outputs) * vectors_across;
-    return multiplying + transforms * (edge == 2 ? TRANSFORM_2 : TRANSFORM_4) + KERNEL_STEPS * planes * channels * rows;
+    const double transform = images->extent == 5 ? TRANSFORM_2_OF_5 : edge == 2 ? TRANSFORM_2 : TRANSFORM_4;
+    return multiplying + transforms * transform + KERNEL_STEPS * planes * channels * rows;
+}
+
+int cg_winograd_most(const struct winograd_images *images)
+{
+    return images->extent == 3 ? 4 : 2;
 }
 
 int cg_winograd_edge(const struct winograd_images *images, const struct gemm_device *device)
@@ -161,7 +169,7 @@ int cg_winograd_edge(const struct winograd_images *images, const struct gemm_dev
     const double direct = cost_of_direct(images, device->lanes_f32);
     int best = 0;
     double best_cost = CLEARLY_BETTER * direct;
-    for (int edge = 2; edge <= 4; edge += 2) {
+    for (int edge = 2; edge <= cg_winograd_most(images); edge += 2) {
         const double cost = cost_of_winograd(images, edge, device);
         if (cost < best_cost) best = edge, best_cost = cost;
     }
@@ -181,8 +189,11 @@ static int short_lanes(int64_t tiles_across, int lanes)
 struct winograd_launch cg_winograd_plan(const struct winograd_images *images, int edge,
                                         const struct gemm_device *device)
 {
-    const int lanes = device->lanes_f32, tile_rows = device->registers >= 32 ? 8 : 4, points = edge + 2;
+    const int lanes = device->lanes_f32, tile_rows = device->registers >= 32 ? 8 : 4;
+    const int points = edge + (int)images->extent - 1;
     struct winograd_launch launch = {.edge = edge,
+                                     .extent = (int)images->extent,
+                                     .planes = (int64_t)points * points,
                                      .tiles = TILES,
                                      .block_rows = BLOCK_ROWS,
                                      .tile_rows = tile_rows,
@@ -207,6 +218,6 @@ struct winograd_launch cg_winograd_plan(const struct winograd_images *images, in
     const int64_t lines = points * edge * (TILES + 2 * lanes), image = images->channels * TILES + lanes;
     const int64_t result = BLOCK_ROWS * TILES + lanes;
     const int64_t groups = (int64_t)(launch.global[0] * launch.global[1]);
-    launch.scratch_elements = groups * (lines + points * points * (image + result) + 2 * lanes);
+    launch.scratch_elements = groups * (2 * lines + launch.planes * (image + result) + 2 * lanes);
     return launch;
 }

@@ -6,10 +6,10 @@
 #include "engine/gemm_plan.h"
 #include "engine/operand.h"
 
-/* Images that 3x3 kernels go over with steps of 1, outputs counted along y and x. An output reads from row `first` plus
- * its own on; outside of [0, end) the image is 0. Those of `slices` together are a volume; each of its channels counts
- * `deep` times, once for each slice that an output reads: from `first` on, `step` for each slice of the outputs and
- * `step_deep` from one to the next. */
+/* Images that kernels of 3x3 or 5x5 go over with steps of 1, outputs counted along y and x. An output reads from row
+ * `first` plus its own on; outside of [0, end) the image is 0. Those of `slices` together are a volume; each of its
+ * channels counts `deep` times, once for each slice that an output reads: from `first` on, `step` for each slice of the
+ * outputs and `step_deep` from one to the next. */
 struct winograd_images {
     int64_t images, channels, outputs, extent; /* the extent: of the kernels, along both axes */
     int64_t stride_y, stride_c;                /* elements to the next row, and to the next channel */
@@ -26,8 +26,9 @@ struct winograd_images {
 };
 
 struct winograd_launch {
-    int edge, tiles, block_rows, tile_rows, lanes, short_lanes,
-        channels_each; /* compile-time constants of the kernels */
+    /* compile-time constants of the kernels */
+    int edge, extent, tiles, block_rows, tile_rows, lanes, short_lanes, channels_each;
+    int64_t planes; /* points of a tile */
     int64_t tiles_y, tiles_x;
     int64_t rows;                        /* of a work-group */
     size_t kernels_global[3], global[3]; /* with a local size of 1 */
@@ -43,6 +44,9 @@ bool cg_winograd_images(const cg_operands *operands, const struct gemm_shape *sh
 
 /* Tiles of how many outputs along an axis are the fastest: 2 or 4, or 0 for none. */
 int cg_winograd_edge(const struct winograd_images *images, const struct gemm_device *device);
+
+/* The largest tiles that there are. */
+int cg_winograd_most(const struct winograd_images *images);
 
 struct winograd_launch cg_winograd_plan(const struct winograd_images *images, int edge,
                                         const struct gemm_device *device);

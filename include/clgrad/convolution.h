@@ -35,13 +35,12 @@ typedef struct cg_convolution_options {
  * do not fit, channels that do not divide into the groups or differ from the kernel's, a kernel that is longer than the
  * padded input, strides and dilations below 1, padding below 0.
  *
- * Rounding: in f32 with kernels of 3x3, strides and dilations of 1 and one group, a CPU computes this, and the gradient
- * in x, by Winograd's algorithm where that is faster. The result is then within 1e-5 of the largest one of the exact
- * sums, given that the elements of x are of one scale, and those of the kernel. The same holds for the gradient in the
- * kernel, with kernels of 5x5 too. An infinity or NaN in x spreads over
- * tiles of 4x4 results, rather than over 3x3, and elements above 1e36 may overflow. CLGRAD_CONVOLUTION=direct has all
- * sums computed term by term; winograd4 and winograd2 ask for tiles of 4x4, or of 2x2 (within 1e-6; never for the
- * gradient in the kernel), wherever that is possible. f64 is always direct. */
+ * Rounding: in f32 with kernels of 3x3 or 5x5, strides and dilations of 1 and one group, a CPU computes this, and both
+ * gradients, by Winograd's algorithm where that is faster. The result is then within 1e-5 of the largest one of the
+ * exact sums, given that the elements of x are of one scale, and those of the kernel. An infinity or NaN in x spreads
+ * over whole tiles of results, of 4x4 or 2x2, and elements above 1e36 may overflow. CLGRAD_CONVOLUTION=direct has all
+ * sums computed term by term; winograd4 and winograd2 ask for tiles of 4x4 (with 5x5 kernels of 2x2), or of 2x2 (with
+ * 3x3 kernels within 1e-6; never for the gradient in the kernel), wherever that is possible. f64 is always direct. */
 #define cg_convolution(x, kernel, ...) cg_convolution_with(x, kernel, CG_OPTIONS(cg_convolution_options, __VA_ARGS__))
 CG_API cg_tensor cg_convolution_with(cg_tensor x, cg_tensor kernel, const cg_convolution_options *options);
 
