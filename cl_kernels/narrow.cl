@@ -18,9 +18,12 @@
 #define CG_NARROW_AS_FLOAT CG_JOIN(as_float, CG_WIDTH)
 #define CG_NARROW_TO_UINT CG_JOIN(convert_uint, CG_WIDTH)
 /* The standard's conversion, lane by lane in some implementations, where the compiler has no other. */
-#if defined(__clang__) && __has_builtin(__builtin_convertvector)
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_convertvector)
 #define CG_NARROW_TO_USHORT(x) CG_JOIN(CG_TO_USHORT_, CG_WIDTH)(x)
-#else
+#endif
+#endif
+#ifndef CG_NARROW_TO_USHORT
 #define CG_NARROW_TO_USHORT CG_JOIN(convert_ushort, CG_WIDTH)
 #endif
 #define CG_NARROW_TO_FLOAT CG_JOIN(convert_float, CG_WIDTH)

@@ -108,6 +108,7 @@ struct cg_context {
     cg_device_info info;
     char *info_text[3];
     int vector_width;      /* lanes of f32 in generated CPU code; 1 on GPUs */
+    bool fetches;          /* kernels may ask memory ahead */
     size_t local_size;     /* work-group size of generated kernels */
     int64_t local_memory;  /* bytes for a work-group */
     int64_t largest_group; /* work-items in a work-group */

@@ -196,6 +196,7 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
     cg->memory_alignment = alignment_bits / 8 > 64 ? alignment_bits / 8 : 64;
     const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0;
     cg->vector_width = !cpu ? 1 : width >= 16 ? 16 : width >= 8 ? 8 : 4;
+    cg->fetches = cpu && !contains_ignoring_case(f->platform_name, "Oclgrind"); /* which has no such instruction */
     cg->local_size = cpu ? 1 : 64;
     cg->local_memory = (int64_t)local;
     cg->largest_group = (int64_t)(items[0] < group ? items[0] : group);
