@@ -3,6 +3,7 @@
 #include "op_support.h"
 
 #include <clgrad/normalization.h>
+#include <clgrad/scans.h>
 
 static cg_tensor vector(int count, const double *values)
 {
@@ -313,6 +314,53 @@ START_TEST(nulls_pass_through)
 }
 END_TEST
 
+/* ---- Many elements ----------------------------------------------------------------------------------------------- */
+
+static array each_of(array a, array b, char op)
+{
+    array c = array_new(CG_F32, a.shape);
+    for (int64_t i = 0; i < c.count; i++) c.at[i] = (float)(op == '+' ? a.at[i] + b.at[i] : a.at[i] * b.at[i]);
+    return c;
+}
+
+/* What two maps read is read once, where that is much; not where one of them needs the other in a way that takes a
+ * kernel in between. */
+START_TEST(maps_of_one_tensor_share_a_kernel)
+{
+    enum { ROWS = 257, COLUMNS = 300 };
+    array x = array_random(CG_F32, CG_SHAPE(ROWS, COLUMNS), -1, 1), a = array_random(CG_F32, x.shape, -1, 1),
+          b = array_random(CG_F32, x.shape, -1, 1), sum = each_of(x, a, '+'), running = array_new(CG_F32, x.shape);
+    const cg_tensor in[3] = {tensor_of(x), tensor_of(a), tensor_of(b)};
+    ck_assert(cg_eval(in, 3));
+    const cg_tensor both[2] = {cg_add(in[0], in[1]), cg_mul(in[0], in[2])};
+    ck_assert(cg_eval(both, 2));
+    ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 1);
+    expect_array(both[0], sum);
+    expect_array(both[1], each_of(x, b, '*'));
+
+    for (int64_t i = 0; i < x.count; i++) running.at[i] = sum.at[i] + (i % COLUMNS > 0 ? running.at[i - 1] : 0);
+    for (int64_t i = 0; i < x.count; i++) running.at[i] *= x.at[i];
+    const cg_tensor first = cg_add(in[1], in[0]);
+    const cg_tensor chain[2] = {first, cg_mul(in[0], cg_cumsum(first, 1))};
+    ck_assert_msg(cg_eval(chain, 2), "%s", cg_message(cg));
+    ck_assert_int_gt(cg_counters_get(cg).last_plan_kernels, 1);
+    expect_array(chain[0], sum);
+    expect_close(chain[1], running, 1e-5, 1e-5, "behind a scan");
+}
+END_TEST
+
+/* Of so many elements that memory is asked for what lies 1024 further on: at an end it is not there. */
+START_TEST(maps_read_up_to_their_end)
+{
+    static const int64_t rest[] = {1, 1041};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        const array a = array_random(CG_F32, CG_SHAPE((1 << 19) + rest[i]), -1, 1),
+                    b = array_random(CG_F32, a.shape, -1, 1);
+        expect_array(cg_mul(tensor_of(a), tensor_of(b)), each_of(a, b, '*'));
+    }
+}
+END_TEST
+
 /* ---- The suite --------------------------------------------------------------------------------------------------- */
 
 static TCase *map_cases(void)
@@ -337,6 +385,8 @@ static TCase *map_cases(void)
     tcase_add_test(tests, bools);
     tcase_add_test(tests, shapes_that_do_not_broadcast);
     tcase_add_test(tests, nulls_pass_through);
+    tcase_add_test(tests, maps_of_one_tensor_share_a_kernel);
+    tcase_add_test(tests, maps_read_up_to_their_end);
     return tests;
 }
 
