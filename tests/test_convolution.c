@@ -2,6 +2,7 @@
  * double on the host, whichever kernel multiplies; and what of them shares a kernel. What they mean is tested against
  * another library in test_oracle_convolution.c. */
 #define _GNU_SOURCE
+#include "engine/context.h"
 #include "op_support.h"
 
 #include <clgrad/convolution.h>
@@ -122,8 +123,9 @@ static void expect_sums(cg_tensor found, cg_shape shape, const double *expected,
     ck_assert_msg(cg_read_floats(found, values, count), "%s", cg_message(cg));
     for (size_t i = 0; i < count; i++) largest = fmax(largest, fabs(expected[i]));
     for (size_t i = 0; i < count; i++)
-        ck_assert_msg(fabs(values[i] - expected[i]) <= bound * largest, "element %zu: %g instead of %g, of up to %g", i,
-                      values[i], expected[i], largest);
+        ck_assert_msg(fabs(values[i] - expected[i]) <= bound * largest,
+                      "element %zu of %s: %g instead of %g, of up to %g", i, cg_shape_text(cg, shape), values[i],
+                      expected[i], largest);
 }
 
 static cg_tensor convolve(const geometry *g, cg_tensor x, cg_tensor kernel)
@@ -138,11 +140,19 @@ static cg_tensor convolve(const geometry *g, cg_tensor x, cg_tensor kernel)
     return cg_convolution_with(x, kernel, &options);
 }
 
+/* With images, and what belongs to them, as a minibatch of which kernels do not know the size, or not. */
+static void inputs_of(const problem *p, cg_dtype dtype, bool minibatch, cg_tensor in[3])
+{
+    for (int i = 0; i < 3; i++)
+        in[i] = cg_cast(cg_input(cg, CG_F32, p->shape[i], p->given[i], .has_batch_axis = minibatch && i != KERNEL),
+                        dtype);
+}
+
 static void check_geometry(const geometry *g, cg_dtype dtype)
 {
     const problem p = problem_of(g);
     cg_tensor in[3], gradients[2];
-    for (int i = 0; i < 3; i++) in[i] = cg_cast(cg_input(cg, CG_F32, p.shape[i], p.given[i]), dtype);
+    inputs_of(&p, dtype, false, in);
     const cg_tensor y = convolve(g, in[X], in[KERNEL]);
     ck_assert_msg(cg_grad(&y, 1, in, 2, gradients, .cotangents = &in[COTANGENT]), "%s", cg_message(cg));
     expect_sums(cg_cast(y, CG_F32), p.shape[COTANGENT], p.expected[COTANGENT], 1e-5);
@@ -150,19 +160,32 @@ static void check_geometry(const geometry *g, cg_dtype dtype)
     expect_sums(cg_cast(gradients[KERNEL], CG_F32), p.shape[KERNEL], p.expected[KERNEL], 1e-5);
 }
 
+/* All in one context, whose kernels they share: so it compiles fewer. */
 START_TEST(convolutions_of_all_sizes_are_sums_over_windows)
 {
     static const char *const kernels[] = {"packed", "tiled"};
-    for (int k = 0; k < 2; k++) {
-        setenv("CLGRAD_GEMM", kernels[k], 1);
-        open_context();
-        check_geometry(&geometries[_i], CG_F32);
-        if (k == 0 && has_f64()) check_geometry(&geometries[_i], CG_F64);
-        close_context();
-        unsetenv("CLGRAD_GEMM");
+    setenv("CLGRAD_GEMM", kernels[_i], 1);
+    open_context();
+    for (int i = 0; i < GEOMETRIES; i++) {
+        const cg_scope scope = cg_scope_begin(cg);
+        check_geometry(&geometries[i], CG_F32);
+        if (_i == 0 && has_f64()) check_geometry(&geometries[i], CG_F64);
+        cg_scope_end(scope);
     }
+    close_context();
+    unsetenv("CLGRAD_GEMM");
 }
 END_TEST
+
+/* In so many bytes at most, with the result. */
+static void expect_kernels(cg_tensor y, int kernels, int64_t most_bytes)
+{
+    const bool cpu = !cg_device(cg)->is_gpu;
+    ck_assert_msg(cg_eval(&y, 1), "%s", cg_message(cg));
+    const cg_counters counters = cg_counters_get(cg);
+    if (cpu) ck_assert_int_eq(counters.last_plan_kernels, kernels);
+    if (cpu) ck_assert_int_le(counters.last_plan_peak_bytes, most_bytes);
+}
 
 /* ---- Winograd's algorithm ---------------------------------------------------------------------------------------- */
 
@@ -228,9 +251,33 @@ static void check_variant(const geometry *g, const variant *v)
 
 START_TEST(every_variant_keeps_its_bound)
 {
+    open_variant(&variants[_i]);
+    for (int i = 0; i < OF_WINOGRAD; i++) {
+        const cg_scope scope = cg_scope_begin(cg);
+        check_variant(&of_winograd[i], &variants[_i]);
+        cg_scope_end(scope);
+    }
+    close_variant();
+}
+END_TEST
+
+/* Small, so that an interpreter gets through them: each kernel that convolutions have, and ends of all kinds. */
+static const geometry small[] = {
+    {2, 8, 9, 1, 2, {{5, 3, 1, 1, 1, 1}, {18, 3, 1, 1, 1, 1}}}, /* sliding; the kernel's gradient by places */
+    {2, 8, 5, 1, 2, {{5, 3, 2, 1, 1, 1}, {37, 3, 2, 1, 1, 0}}}, /* the same, where every second element is read */
+    {3, 5, 6, 1, 2, {{3, 1, 1, 1, 0, 0}, {7, 1, 1, 1, 0, 0}}},  /* the images' columns joined */
+    {2, 3, 3, 3, 2, {{6, 3, 1, 1, 1, 1}, {19, 3, 1, 1, 1, 1}}}, /* each channel by itself */
+};
+enum { SMALL = sizeof small / sizeof *small };
+
+/* CPUs have vectors of 4, 8 or 16 floats; other devices have none to force. */
+START_TEST(vectors_of_each_width_compute_the_same)
+{
     for (int i = 0; i < VARIANTS; i++) {
         open_variant(&variants[i]);
-        check_variant(&of_winograd[_i], &variants[i]);
+        if (cg->vector_width > 1) cg->vector_width = 4 << _i;
+        for (int k = 0; k < (i == 0 ? SMALL : 1); k++) check_geometry(&small[k], CG_F32);
+        if (i == 0 && has_f64()) check_geometry(&small[1], CG_F64);
         close_variant();
     }
 }
@@ -251,20 +298,62 @@ enum { OF_GRADIENTS = sizeof of_gradients / sizeof *of_gradients };
 
 START_TEST(gradients_of_kernels_keep_their_bound)
 {
-    const geometry *g = &of_gradients[_i];
-    const problem p = problem_of(g);
-    cg_tensor in[3], gradient;
     setenv("CLGRAD_CONVOLUTION", "winograd4", 1);
     open_context();
-    for (int i = 0; i < 3; i++) in[i] = cg_input(cg, CG_F32, p.shape[i], p.given[i]);
-    const cg_tensor y = convolve(g, in[X], in[KERNEL]);
-    ck_assert(cg_grad(&y, 1, &in[KERNEL], 1, &gradient, .cotangents = &in[COTANGENT]));
-    ck_assert(cg_eval(&gradient, 1));
-    /* Shares of sums, the sums, the kernel's own order. */
-    if (!cg_device(cg)->is_gpu) ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 3);
-    expect_sums(gradient, p.shape[KERNEL], p.expected[KERNEL], 1e-5);
+    for (int i = 0; i < OF_GRADIENTS; i++) {
+        const geometry *g = &of_gradients[i];
+        const problem p = problem_of(g);
+        const cg_scope scope = cg_scope_begin(cg);
+        cg_tensor in[3], gradient;
+        inputs_of(&p, CG_F32, false, in);
+        const cg_tensor y = convolve(g, in[X], in[KERNEL]);
+        ck_assert(cg_grad(&y, 1, &in[KERNEL], 1, &gradient, .cotangents = &in[COTANGENT]));
+        ck_assert(cg_eval(&gradient, 1));
+        /* Shares of sums, the sums, the kernel's own order. */
+        if (!cg_device(cg)->is_gpu) ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 3);
+        expect_sums(gradient, p.shape[KERNEL], p.expected[KERNEL], 1e-5);
+        cg_scope_end(scope);
+    }
     close_context();
     unsetenv("CLGRAD_CONVOLUTION");
+}
+END_TEST
+
+/* The gradient in the kernel of another minibatch, where every second element is read, and in f64. */
+START_TEST(minibatches_share_the_kernel_of_a_gradient)
+{
+    static const int batches[] = {2, 7, 3};
+    int64_t built = 0;
+    open_variant(&variants[0]);
+    for (int i = 0; i < 3; i++) {
+        geometry g = small[1];
+        g.batch = batches[i];
+        const problem p = problem_of(&g);
+        cg_tensor in[3], gradient;
+        inputs_of(&p, has_f64() ? CG_F64 : CG_F32, true, in);
+        const cg_tensor y = convolve(&g, in[X], in[KERNEL]);
+        ck_assert_msg(cg_grad(&y, 1, &in[KERNEL], 1, &gradient, .cotangents = &in[COTANGENT]), "%s", cg_message(cg));
+        expect_sums(cg_cast(gradient, CG_F32), p.shape[KERNEL], p.expected[KERNEL], 1e-5);
+        if (i == 0) built = cg_counters_get(cg).kernels_built;
+    }
+    ck_assert_int_eq(cg_counters_get(cg).kernels_built, built);
+    close_variant();
+}
+END_TEST
+
+/* For the gradient in x they are read from their end on. */
+START_TEST(reversed_kernels_are_not_copied)
+{
+    const problem p = problem_of(&small[0]);
+    cg_tensor in[3], gradient;
+    open_variant(&variants[1]);
+    inputs_of(&p, CG_F32, false, in);
+    ck_assert(cg_eval(in, 3));
+    const cg_tensor y = convolve(&small[0], in[X], in[KERNEL]);
+    ck_assert(cg_grad(&y, 1, &in[X], 1, &gradient, .cotangents = &in[COTANGENT]));
+    expect_kernels(gradient, variants[1].kernels, INT64_MAX);
+    expect_sums(gradient, p.shape[X], p.expected[X], variants[1].bound);
+    close_variant();
 }
 END_TEST
 
@@ -322,16 +411,6 @@ static cg_tensor evaluated(cg_shape shape, int salt)
     return x;
 }
 
-/* In so many bytes at most, with the result. */
-static void expect_kernels(cg_tensor y, int kernels, int64_t most_bytes)
-{
-    const bool cpu = !cg_device(cg)->is_gpu;
-    ck_assert_msg(cg_eval(&y, 1), "%s", cg_message(cg));
-    const cg_counters counters = cg_counters_get(cg);
-    if (cpu) ck_assert_int_eq(counters.last_plan_kernels, kernels);
-    if (cpu) ck_assert_int_le(counters.last_plan_peak_bytes, most_bytes);
-}
-
 /* The windows would be nine times as large as x. Winograd's algorithm transforms the kernels first. */
 START_TEST(a_convolution_with_bias_and_activation_is_one_kernel)
 {
@@ -376,16 +455,23 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("convolution_kernels");
-    TCase *sizes = tcase_create("sizes"), *winograd = tcase_create("winograd"), *plans = tcase_create("plans");
-    tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, GEOMETRIES);
+    TCase *sizes = tcase_create("sizes"), *winograd = tcase_create("winograd"), *few = tcase_create("few"),
+          *plans = tcase_create("plans");
+    tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, 2);
+    tcase_set_timeout(sizes, 1800);
     tcase_add_test(sizes, what_is_infinite_stays_where_it_belongs);
-    tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, OF_WINOGRAD);
-    tcase_add_loop_test(winograd, gradients_of_kernels_keep_their_bound, 0, OF_GRADIENTS);
+    tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, VARIANTS);
+    tcase_add_test(winograd, gradients_of_kernels_keep_their_bound);
+    tcase_set_timeout(winograd, 900);
     tcase_add_test(winograd, images_do_not_reach_each_other);
+    tcase_add_test(few, minibatches_share_the_kernel_of_a_gradient);
+    tcase_add_test(few, reversed_kernels_are_not_copied);
+    tcase_add_loop_test(few, vectors_of_each_width_compute_the_same, 0, 3);
     tcase_add_loop_test(plans, a_convolution_with_bias_and_activation_is_one_kernel, 0, VARIANTS);
     tcase_add_test(plans, a_product_runs_behind_cut_axes);
     suite_add_tcase(suite, sizes);
     suite_add_tcase(suite, winograd);
+    suite_add_tcase(suite, few);
     suite_add_tcase(suite, plans);
     return run_suite(suite);
 }
