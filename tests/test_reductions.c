@@ -155,88 +155,92 @@ static void check_reduction(int reduction, array a, int mask, bool keepdims)
                  name);
 }
 
-START_TEST(over_any_axes)
+static void check_over_any_axes(int reduction)
 {
     array a = array_random(CG_F32, CG_SHAPE(2, 3, 4), -2, 2);
     for (int mask = 1; mask < 8; mask++)
-        for (int keepdims = 0; keepdims < 2; keepdims++) check_reduction(_i, a, mask, keepdims);
+        for (int keepdims = 0; keepdims < 2; keepdims++) check_reduction(reduction, a, mask, keepdims);
 }
-END_TEST
 
-START_TEST(of_each_dtype)
+static void check_of_each_dtype(int reduction)
 {
     const cg_dtype dtypes[] = {CG_F64, CG_I32, CG_U8, CG_BOOL};
-    const bool product = reductions[_i].fold == fold_prod; /* which must not overflow */
+    const bool product = reductions[reduction].fold == fold_prod; /* which must not overflow */
     for (int i = has_f64() ? 0 : 1; i < 4; i++) {
         const cg_dtype dtype = dtypes[i];
         const double low = dtype == CG_I32 ? -4 : product && dtype != CG_BOOL ? 1 : 0;
         array a = array_random(dtype, CG_SHAPE(7, 5), low, dtype != CG_U8 ? 2 : product ? 8 : 255);
-        for (int mask = 1; mask < (product ? 3 : 4); mask++) check_reduction(_i, a, mask, false);
+        for (int mask = 1; mask < (product ? 3 : 4); mask++) check_reduction(reduction, a, mask, false);
     }
 }
-END_TEST
 
-START_TEST(of_large_and_odd_sizes)
+static void check_of_large_and_odd_sizes(int reduction)
 {
     const cg_shape shapes[] = {CG_SHAPE(1000), CG_SHAPE(3, 517), CG_SHAPE(517, 3), CG_SHAPE(2, 67, 33)};
     for (int i = 0; i < 4; i++) {
         array a = array_random(CG_F32, shapes[i], -2, 2);
-        check_reduction(_i, a, 1, false);
-        check_reduction(_i, a, (1 << shapes[i].rank) - 1, false);
-        if (shapes[i].rank > 1) check_reduction(_i, a, 2, false);
+        check_reduction(reduction, a, 1, false);
+        check_reduction(reduction, a, (1 << shapes[i].rank) - 1, false);
+        if (shapes[i].rank > 1) check_reduction(reduction, a, 2, false);
     }
 }
-END_TEST
 
-START_TEST(of_rank_0_and_8)
+static void check_of_rank_0_and_8(int reduction)
 {
     array number = array_random(CG_F32, CG_RANK0, -2, 2),
           deep = array_random(CG_F32, CG_SHAPE(2, 1, 2, 3, 1, 2, 2, 1), -2, 2);
-    check_reduction(_i, number, 0, false);
+    check_reduction(reduction, number, 0, false);
     const int masks[] = {0x55, 0xAA, 0x81, 0xFF};
-    for (int i = 0; i < 4; i++) check_reduction(_i, deep, masks[i], i & 1);
+    for (int i = 0; i < 4; i++) check_reduction(reduction, deep, masks[i], i & 1);
 }
-END_TEST
 
 /* NaN anywhere is the result of all but all, any and argmax; infinities. */
-START_TEST(of_special_values)
+static void check_of_special_values(int reduction)
 {
     array a = ARRAY(CG_F32, CG_SHAPE(6, 3), 1, NAN, 2, -INFINITY, -INFINITY, -INFINITY, INFINITY, 1, -INFINITY, NAN,
                     NAN, 5, -3, -2, -5, INFINITY, NAN, INFINITY);
-    check_reduction(_i, a, 2, false);
-    check_reduction(_i, a, 1, false);
+    check_reduction(reduction, a, 2, false);
+    check_reduction(reduction, a, 1, false);
 }
-END_TEST
 
-START_TEST(of_empty_axes)
+static void check_of_empty_axes(int reduction)
 {
     array a = array_new(CG_F32, CG_SHAPE(0, 3));
     cg_tensor x = tensor_of(a);
     char message[96];
-    check_reduction(_i, a, 2, false);
+    check_reduction(reduction, a, 2, false);
     cg_reduce_options first = {.axes = CG_AXES(0)};
-    if (reductions[_i].fold == fold_sum || reductions[_i].fold == fold_all || reductions[_i].fold == fold_any ||
-        reductions[_i].fold == fold_mean || reductions[_i].fold == fold_prod || reductions[_i].fold == fold_var) {
-        check_reduction(_i, a, 1, false);
-        check_reduction(_i, a, 3, true);
+    if (reductions[reduction].fold == fold_sum || reductions[reduction].fold == fold_all ||
+        reductions[reduction].fold == fold_any || reductions[reduction].fold == fold_mean ||
+        reductions[reduction].fold == fold_prod || reductions[reduction].fold == fold_var) {
+        check_reduction(reduction, a, 1, false);
+        check_reduction(reduction, a, 3, true);
     } else {
-        snprintf(message, sizeof message, "%s: axis 0 of [0,3] is empty", reductions[_i].name);
-        expect_error(reductions[_i].reduce(x, &first), message);
+        snprintf(message, sizeof message, "%s: axis 0 of [0,3] is empty", reductions[reduction].name);
+        expect_error(reductions[reduction].reduce(x, &first), message);
     }
 }
-END_TEST
 
-START_TEST(errors_of_axes)
+static void check_errors_of_axes(int reduction)
 {
     cg_tensor x = cg_zeros(cg, CG_SHAPE(2, 3));
     char message[96];
     cg_reduce_options outside = {.axes = CG_AXES(2)}, twice = {.axes = CG_AXES(1, -1)};
-    snprintf(message, sizeof message, "%s: [2,3] has no axis 2", reductions[_i].name);
-    expect_error(reductions[_i].reduce(x, &outside), message);
-    snprintf(message, sizeof message, "%s: axis -1 is named twice", reductions[_i].name);
-    expect_error(reductions[_i].reduce(x, &twice), message);
-    ck_assert(cg_is_null(reductions[_i].reduce(no_tensor, NULL)));
+    snprintf(message, sizeof message, "%s: [2,3] has no axis 2", reductions[reduction].name);
+    expect_error(reductions[reduction].reduce(x, &outside), message);
+    snprintf(message, sizeof message, "%s: axis -1 is named twice", reductions[reduction].name);
+    expect_error(reductions[reduction].reduce(x, &twice), message);
+    ck_assert(cg_is_null(reductions[reduction].reduce(no_tensor, NULL)));
     ck_assert_int_eq(cg_status(cg), CG_OK);
+}
+
+/* All in one context, whose kernels they share. */
+START_TEST(each_folds_what_it_should)
+{
+    static void (*const checks[])(int) = {check_over_any_axes,   check_of_each_dtype,     check_of_large_and_odd_sizes,
+                                          check_of_rank_0_and_8, check_of_special_values, check_of_empty_axes,
+                                          check_errors_of_axes};
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) checks[i](_i);
 }
 END_TEST
 
@@ -495,13 +499,7 @@ static TCase *reduce_cases(void)
 {
     TCase *tests = tcase_create("reductions");
     tcase_add_checked_fixture(tests, open_context, close_context);
-    tcase_add_loop_test(tests, over_any_axes, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, of_each_dtype, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, of_large_and_odd_sizes, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, of_rank_0_and_8, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, of_special_values, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, of_empty_axes, 0, REDUCTIONS);
-    tcase_add_loop_test(tests, errors_of_axes, 0, REDUCTIONS);
+    tcase_add_loop_test(tests, each_folds_what_it_should, 0, REDUCTIONS);
     tcase_add_test(tests, products_with_zeros);
     tcase_add_test(tests, variance_of_distant_numbers);
     tcase_add_test(tests, sixteen_million_ones);
