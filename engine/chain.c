@@ -12,7 +12,7 @@ enum {
     SMALL_ON_GPU = 1 << 16,    /* where launches cost more than idle units */
     MOST_ALIKE = 4,            /* reductions of the same elements in one kernel */
     LARGE = 1 << 16,           /* elements that are not read twice without need */
-    SHORT_IN_VECTORS = 4,      /* rows shorter than these lose too much to the rest behind the last vector */
+    FEW_VECTORS = 4,           /* rows of fewer lose too much to the rest behind the last vector */
     MOST_ARGUMENT_BYTES = 900, /* of the 1024 that a kernel can have, as the bound below is not exact for all */
 };
 
@@ -280,7 +280,7 @@ static bool is_better_along_all(cg_schedule *s, int group, const cg_group *rows)
         return false;
     const cg_node *fold = s->items[rows->kind == CG_GROUP_ROWS ? rows->folds[0] : rows->anchor].node;
     const int64_t length = cg_nominal_size(fold->inputs[0]) / cg_nominal_size(fold);
-    return length < SHORT_IN_VECTORS * s->context->vector_width && !reads_numbers_of_rows(s, group, &rows->space);
+    return length < FEW_VECTORS * s->context->vector_width && !reads_numbers_of_rows(s, group, &rows->space);
 }
 
 /* Makes one group of two, in the place of the first, if that makes a kernel. `merged` has neither's parts yet. */

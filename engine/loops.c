@@ -9,7 +9,7 @@
 enum {
     ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
     FETCHED_AHEAD = 1024,     /* elements that memory is asked for before they are read */
-    SHORT_IN_VECTORS = 64     /* rows from this length on take longer than folding the lanes of their vector */
+    MANY_VECTORS = 64         /* rows of so many, or more, take longer than folding the lanes of their vector */
 };
 
 /* --- vectors --- */
@@ -63,7 +63,7 @@ static bool folds_short_rows(const cg_generator *g)
         bools |= l->schedule->items[l->folds[i].item].node->dtype == CG_BOOL; /* true is another number in vectors */
     return !bools && g->lanes > 1 && cg->local_size == 1 && l->outer_count > 0 && l->inner_count > 0 &&
            g->vector_axis >= l->outer_count && rows >= 2 * (int64_t)cg->info.compute_units * g->lanes &&
-           cg_nominal_size(node->inputs[0]) < rows * SHORT_IN_VECTORS * g->lanes &&
+           cg_nominal_size(node->inputs[0]) < rows * MANY_VECTORS * g->lanes &&
            cg_allows_vectors(l, l->outer_count - 1);
 }
 
