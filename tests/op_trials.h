@@ -77,6 +77,27 @@ static inline int op_count(void)
     return count;
 }
 
+/* ---- Ops, checked together --------------------------------------------------------------------------------------- */
+
+/* Of the table. PoCL reads its own library for every context, and knows programs as a whole, by their text: ops that
+ * share a context share that and kernels, and take half as long from an empty cache. */
+enum { OPS_TOGETHER = 8, SECONDS_TOGETHER = 1800 };
+
+static inline int group_count(void)
+{
+    return (op_count() + OPS_TOGETHER - 1) / OPS_TOGETHER;
+}
+
+/* What one op leaves is nothing to the next. */
+static inline void each_op_of_group(int group, void (*check)(const cg_op *))
+{
+    for (int i = group * OPS_TOGETHER; i < op_count() && i < (group + 1) * OPS_TOGETHER; i++) {
+        const cg_scope scope = cg_scope_begin(cg);
+        check(op_at(i));
+        cg_scope_end(scope);
+    }
+}
+
 /* ---- Calls described by samples ---------------------------------------------------------------------------------- */
 
 /* One call: the op and its inputs. */

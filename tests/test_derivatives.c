@@ -53,22 +53,9 @@ static void check_derivatives(const cg_op *op, int order)
     }
 }
 
-START_TEST(first_derivative)
-{
-    check_derivatives(op_at(_i), 1);
-}
-END_TEST
-
-START_TEST(second_derivative)
-{
-    check_derivatives(op_at(_i), 2);
-}
-END_TEST
-
 /* On the first smooth sample: what can differ between the dtypes is the op, not the shape. */
-START_TEST(gradients_f32_against_f64)
+static void check_f32_against_f64(const cg_op *op)
 {
-    const cg_op *op = op_at(_i);
     cg_tensor gradients[2][MOST_INPUTS];
     int index = 0, count = 0;
     while (index < op->sample_count && !op->samples[index].smooth) index++;
@@ -83,6 +70,18 @@ START_TEST(gradients_f32_against_f64)
     for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
     compare_now();
 }
+
+static void check_op(const cg_op *op)
+{
+    check_derivatives(op, 1);
+    check_derivatives(op, 2);
+    check_f32_against_f64(op);
+}
+
+START_TEST(ops_have_their_derivatives)
+{
+    each_op_of_group(_i, check_op);
+}
 END_TEST
 
 /* ---- The suite --------------------------------------------------------------------------------------------------- */
@@ -91,10 +90,8 @@ static TCase *table_case(void)
 {
     TCase *tests = tcase_create("each op of the table");
     tcase_add_checked_fixture(tests, open_context, close_context);
-    int count = op_count();
-    tcase_add_loop_test(tests, first_derivative, 0, count);
-    tcase_add_loop_test(tests, second_derivative, 0, count);
-    tcase_add_loop_test(tests, gradients_f32_against_f64, 0, count);
+    tcase_set_timeout(tests, SECONDS_TOGETHER);
+    tcase_add_loop_test(tests, ops_have_their_derivatives, 0, group_count());
     return tests;
 }
 
