@@ -381,16 +381,28 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
 
 /* --- Winograd's algorithm --- */
 
-/* What both of its kernels are told. */
+/* A number that is a run-time argument, and what the kernel's text calls it. */
+typedef struct number {
+    const char *name;
+    int64_t value;
+} number;
+
+static void print_numbers(cg_generator *g, cg_text *out, const number *numbers, size_t count)
+{
+    for (size_t i = 0; i < count; i++) print_number(g, out, numbers[i].name, numbers[i].value);
+}
+
+/* What both kernels of a convolution are told. */
 static void print_winograd_macros(cg_generator *g, cg_text *out, const struct winograd_images *images,
                                   const struct winograd_launch *launch, int kernels)
 {
-    cg_field_integer(g, 'i', "c", 0, images->channels);
+    print_number(g, out, "CHANNELS", images->channels);
+    print_number(g, out, "DEEP", images->z.deep);
     cg_field_integer(g, 'l', "plane", 0, launch->kernel_plane);
     cg_text_add(out,
-                "#define EDGE %d\n#define EXTENT %d\n#define TILE_ROWS %d\n#define CHANNELS args.c0\n"
+                "#define EXTENT %d\n#define EDGE %d\n#define LANES %d\n#define STRIP_VECTORS %d\n"
                 "#define KERNELS (b%d + args.o%d)\n#define KERNEL_PLANE args.plane0\n",
-                launch->edge, launch->extent, launch->tile_rows, kernels, kernels);
+                launch->extent, launch->edge, launch->lanes, launch->strip_vectors, kernels, kernels);
 }
 
 /* The step that transforms the kernels into scratch. */
@@ -399,7 +411,7 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
 {
     const cg_lowered *l = g->lowered;
     const cg_shift_sum *first = &l->operands.of[0].first;
-    const int64_t elements = launch->kernel_plane * launch->planes;
+    const int64_t elements = launch->kernel_elements;
     product_text text = product_text_new(g->context);
     cg_start_kernel(g);
     g->status = false;
@@ -421,7 +433,6 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     print_number(g, &text.macros, "STRIDE_OUTPUT", images->kernels.stride_output);
     print_number(g, &text.macros, "STRIDE_CHANNEL", images->kernels.stride_channel);
     print_number(g, &text.macros, "WAY", images->kernels.way);
-    print_number(g, &text.macros, "DEEP", images->z.deep);
     print_parameter_macros(g, &text.macros);
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)elements;
@@ -432,28 +443,35 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     return ok;
 }
 
-/* How images lie, and what of them is read. */
-static void print_images(cg_generator *g, cg_text *out, const struct winograd_images *images, int64_t tiles_y,
-                         int64_t tiles_x)
+/* How images lie, what of them is read, and how they are cut, as cl_kernels/winograd_tiles.cl wants it; and that text,
+ * which follows the macros. */
+static void print_images(cg_generator *g, product_text *text, const struct winograd_images *images,
+                         const struct winograd_parts *parts)
 {
-    print_number(g, out, "STRIDE_Y", images->stride_y);
-    print_number(g, out, "STRIDE_C", images->stride_c);
-    print_number(g, out, "FIRST_Y", images->y.first);
-    print_number(g, out, "FIRST_X", images->x.first);
-    print_number(g, out, "END_Y", images->y.end);
-    print_number(g, out, "END_X", images->x.end);
-    print_number(g, out, "PLACES_Y", images->y.places);
-    print_number(g, out, "PLACES_X", images->x.places);
-    print_number(g, out, "TILES_Y", tiles_y);
-    print_number(g, out, "TILES_X", tiles_x);
-    print_number(g, out, "SLICES", images->z.count);
-    print_number(g, out, "DEEP", images->z.deep);
-    print_number(g, out, "FIRST_Z", images->z.first);
-    print_number(g, out, "END_Z", images->z.end);
-    print_number(g, out, "STEP_Z", images->z.step);
-    print_number(g, out, "STEP_DEEP", images->z.step_deep);
-    print_number(g, out, "STRIDE_Z", images->z.stride);
-    print_number(g, out, "STRIDE_DEEP", images->z.stride_deep);
+    const number numbers[] = {{"IMAGES", images->images},
+                              {"STRIDE_Y", images->stride_y},
+                              {"STRIDE_C", images->stride_c},
+                              {"FIRST_Y", images->y.first},
+                              {"FIRST_X", images->x.first},
+                              {"END_Y", images->y.end},
+                              {"END_X", images->x.end},
+                              {"PLACES_Y", images->y.places},
+                              {"PLACES_X", images->x.places},
+                              {"TILES_Y", parts->tiles_y},
+                              {"TILES_X", parts->tiles_x},
+                              {"SLICES", images->z.count},
+                              {"SLICE_STEP", images->z.slice_step},
+                              {"DEEP_STEP", images->z.deep_step},
+                              {"STRIDE_Z", images->z.stride},
+                              {"FIRST_Z", images->z.first},
+                              {"END_Z", images->z.end},
+                              {"STEP_Z", images->z.step},
+                              {"IMAGES_AT_ONCE", parts->images},
+                              {"SLICES_AT_ONCE", parts->slices},
+                              {"TILES_HIGH", parts->high},
+                              {"TILES_WIDE", parts->wide}};
+    print_numbers(g, &text->macros, numbers, sizeof numbers / sizeof *numbers);
+    cg_text_append(&text->macros, cg_source_winograd_tiles);
 }
 
 /* The size of an operand's storage, as a number that kernels know. */
@@ -480,16 +498,18 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     cg_add_scratch(g, CG_F32, launch.scratch_elements * 4);
     add_product_fields(g, shape);
     g->lanes = launch.lanes;
-    cg_field_integer(g, 'i', "rows", 0, launch.rows);
     print_product_macros(g, &text.macros, shape);
     print_elements(g, &text.macros, 1);
     print_winograd_macros(g, &text.macros, &images, &launch, kernels);
-    print_images(g, &text.macros, &images, launch.tiles_y, launch.tiles_x);
+    const number numbers[] = {
+        {"ROWS", launch.rows}, {"IMAGE_WIDTH", launch.image_width}, {"BLOCK_OUTPUTS", launch.block_outputs}};
+    print_numbers(g, &text.macros, numbers, sizeof numbers / sizeof *numbers);
     cg_text_add(&text.macros,
-                "#define LANES %d\n#define SHORT_LANES %d\n#define TILES %d\n#define BLOCK_ROWS %d\n"
-                "#define ROWS args.rows0\n#define SCRATCH (b%d + args.o%d)\n",
-                launch.lanes, launch.short_lanes, launch.tiles, launch.block_rows, g->scratch_tensor,
-                g->scratch_tensor);
+                "#define TILE_ROWS %d\n#define MOST_TILES_AT_ONCE %d\n#define SCRATCH (b%d + args.o%d)\n"
+                "#define IMAGE_START START_B\n"
+                "#define IMAGE_ELEMENTS ELEMENTS_B\n#define IMAGE_FIRST(image) (OPERAND_B(image) - START_B)\n",
+                launch.tile_rows, launch.most_tiles, g->scratch_tensor, g->scratch_tensor);
+    print_images(g, &text, &images, &launch.parts);
     print_epilogues(g, shape, &text.epilogues);
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
@@ -522,19 +542,20 @@ static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *s
     print_stretches(g, &text.macros);
     for (int i = 0; i < 2; i++) print_elements(g, &text.macros, i);
     print_sums(g, &text.macros, launch);
-    print_images(g, &text.macros, images, launch->tiles_y, launch->tiles_x);
     cg_field_integer(g, 'l', "sums", 0, launch->sums);
+    const number numbers[] = {{"CHANNELS", images->channels},
+                              {"DEEP", images->z.deep},
+                              {"BLOCK_CHANNELS", launch->block_channels},
+                              {"BLOCK_OUTPUTS", launch->block_outputs}};
+    print_numbers(g, &text.macros, numbers, sizeof numbers / sizeof *numbers);
     cg_text_add(&text.macros,
                 "#define EXTENT %d\n#define EDGE %d\n#define TILE_ROWS %d\n#define STRIP_VECTORS %d\n"
-                "#define SCRATCH (SUMS + args.sums0)\n",
+                "#define SCRATCH (SUMS + args.sums0)\n#define IMAGE_START START_A\n#define IMAGE_ELEMENTS ELEMENTS_A\n"
+                "#define IMAGE_FIRST(image) (OPERAND_A(0) - START_A + (image) * (long)STRETCH_A)\n"
+                "#define COTANGENT_START START_B\n#define COTANGENT_ELEMENTS ELEMENTS_B\n"
+                "#define COTANGENT_FIRST(image) (OPERAND_B(0) - START_B + (image) * (long)STRETCH_B)\n",
                 launch->extent, launch->edge, launch->tile_rows, launch->strip_vectors);
-    print_number(g, &text.macros, "IMAGES", images->images);
-    print_number(g, &text.macros, "CHANNELS", images->channels);
-    print_number(g, &text.macros, "BLOCK_CHANNELS", launch->block_channels);
-    print_number(g, &text.macros, "BLOCK_OUTPUTS", launch->block_outputs);
-    print_number(g, &text.macros, "IMAGES_AT_ONCE", launch->images_at_once);
-    print_number(g, &text.macros, "TILES_HIGH", launch->tiles_high);
-    print_number(g, &text.macros, "TILES_WIDE", launch->tiles_wide);
+    print_images(g, &text, images, &launch->parts);
     memcpy(g->global, launch->global, sizeof g->global);
     count_product(g, shape);
     const bool ok = finish_product(g, &text, cg_source_winograd_gradient, 1);

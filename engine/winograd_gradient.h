@@ -7,9 +7,9 @@
 
 struct winograd_gradient_launch {
     int extent, edge, tile_rows, strip_vectors, lanes; /* compile-time constants of the kernel */
-    int64_t block_channels, block_outputs;             /* these and what follows are run-time arguments */
-    int64_t tiles_y, tiles_x, tiles_high, tiles_wide, images_at_once;
-    int64_t shares;     /* of the tiles, each with sums of its own */
+    struct winograd_parts parts;                       /* these and what follows are run-time arguments */
+    int64_t block_channels, block_outputs;
+    int64_t shares;     /* of the parts, each with sums of its own */
     int64_t sums_width; /* elements of a line of sums, which has one for each output */
     int64_t sums;       /* elements, which lie in front of the rest of the scratch */
     size_t global[3];   /* with a local size of 1 */
