@@ -9,7 +9,7 @@
  * functions and, as
  *   types and constants     REAL, REAL_IS_DOUBLE, LANES, REGISTERS, COLUMNS, MOST_DEPTH, TRANSPOSED_A, TRANSPOSED_B,
  *                           SHORT_EPILOGUE, FETCHING_EPILOGUE
- *                           GATHERED_A, GATHERED_B, SLIDING, JOINED
+ *                           GATHERED_A, GATHERED_B, SLIDING, JOINED, FOLDED
  *   run-time expressions    OPERAND_A(batch), OPERAND_B(batch), SCRATCH, SIZE_M, SIZE_N, SIZE_K, DEPTH, LEADING_A,
  *                           LEADING_B, ROWS, BATCHES, STRETCHES, STRETCH_A, STRETCH_B
  * K is STRETCHES times SIZE_K; an operand's next stretch begins STRETCH_A or STRETCH_B elements behind the last one's
@@ -22,6 +22,7 @@
  * With JOINED the columns are those of several products, SEGMENT of each, which the epilogue knows as batches; their
  * parts of B begin SEGMENT_STRIDE elements after one another.
  * SHORT_EPILOGUE says that epilogue_vector may be there many times: sums then go to it from their registers.
+ * With FOLDED there are only multiply_tile and what it needs, for gemm_folded.cl.
  * FETCHING_EPILOGUE says that there is an epilogue_fetch, which asks memory for what epilogue_vector will load.
  * The names in PARAMETERS must not be names of variables below: a common prefix keeps them apart.
  * COLUMNS is LANES or a multiple of 2 * LANES; ROWS is a multiple of TILE_ROWS, or at least SIZE_M. engine/gemm_plan.c
@@ -194,11 +195,16 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #define TILE_PARAMETERS                                                                                                \
     PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
         __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
-        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy, const int *place_of_row
+        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy, ROW_PLACES place_of_row
 #define TILE_ARGUMENTS                                                                                                 \
     ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, ahead, stride_ahead, \
         copy, place_of_row
 /* Sliding rows of B lie wherever place_of_row says. */
+#if FOLDED
+#define ROW_PLACES __global const int *
+#else
+#define ROW_PLACES const int *
+#endif
 #if SLIDING
 #define STRIP_ROW (strip + place_of_row[k])
 #else
@@ -246,6 +252,7 @@ DEFINE_MULTIPLY_TILE(multiply_8_rows, 8, stride_a, )
 DEFINE_MULTIPLY_TILE(multiply_4_rows, 4, stride_a, )
 DEFINE_MULTIPLY_TILE(multiply_1_row, 1, stride_a, )
 
+#if !FOLDED
 /* What is left below the full tiles is cut into tiles of 8 rows, 4 and 1. More sizes would take longer to compile than
  * they save. Of 12 rows and 4, the last would take almost as long as 8. */
 static int tile_rows(int left)
@@ -253,6 +260,7 @@ static int tile_rows(int left)
     if (TILE_ROWS > 8 && left == 16) return 8;
     return left >= TILE_ROWS ? TILE_ROWS : left >= 8 ? 8 : left >= 4 ? 4 : 1;
 }
+#endif
 
 /* With `copy`, which takes a full tile, the strip is copied there. */
 ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
@@ -274,6 +282,7 @@ ONE_COPY void multiply_tile(int rows, TILE_PARAMETERS)
         multiply_1_row(TILE_ARGUMENTS);
 }
 
+#if !FOLDED
 /* A tile's rows, all their columns side by side in `sums`; with JOINED, segment by segment. */
 static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int columns, __global const REAL *sums,
                        int stride)
@@ -315,9 +324,12 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
     return packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
 #endif
 }
+#endif
 
 #if SLIDING
 #define PLANE (PITCH * (PANEL_LINES + REACH_LINES) + BORDER)
+#endif
+#if SLIDING && !FOLDED
 #define UNITS_AT_ONCE (DEPTH / UNIT)
 #define PLANES_SIZE (min(SIZE_K / UNIT, UNITS_AT_ONCE) * PHASES * PLANE + 3 * LANES)
 #define JOINED_STRIDE (COLUMNS + LANES)
@@ -379,7 +391,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
         }
     }
 }
-#else
+#elif !FOLDED
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
 ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int first_column, int next_column,
                              __global REAL *packed_b)
@@ -446,6 +458,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
 }
 #endif
 
+#if !FOLDED
 CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 {
     const int top = CG_TURN(0) * ROWS, bottom = min(SIZE_M, top + ROWS);
@@ -470,3 +483,4 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
             multiply_panel(ARGUMENTS, batch, top, bottom, column, column + step, SCRATCH + group * scratch_size);
 #endif
 }
+#endif

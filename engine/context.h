@@ -36,7 +36,8 @@ typedef enum cg_gemm_kernel {
     CG_GEMM_NARROW = CG_GEMM_KERNELS, /* in place of PACKED wherever it can be */
     CG_GEMM_PLACES,                   /* the same, where A slides and B lies along the depth */
     CG_GEMM_WINOGRAD,                 /* in place of PACKED where that pays */
-    CG_GEMM_WINOGRAD_GRADIENT         /* the same of a convolution's kernel */
+    CG_GEMM_WINOGRAD_GRADIENT,        /* the same of a convolution's kernel */
+    CG_GEMM_FOLDED                    /* the same, where a kernel op folds the result */
 } cg_gemm_kernel;
 
 /* One scope on the stack: the tensors whose handles it owns. */

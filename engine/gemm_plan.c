@@ -220,6 +220,16 @@ static struct gemm_shape cut_image(struct gemm_launch *launch, const struct gemm
     return computed;
 }
 
+struct gemm_cut cg_gemm_cut(const struct gemm_shape *shape, const struct gemm_device *device, int vectors,
+                            int64_t units)
+{
+    struct gemm_cut cut = {.launch = {.lanes = cg_gemm_lanes(shape, device)}};
+    cut.columns = cut_image(&cut.launch, shape, vectors * cut.launch.lanes).n;
+    cut.panels = cut.columns / cut.launch.columns;
+    cut.planes = planes_size(&cut.launch, &shape->slides, units * shape->slides.unit) + 3 * cut.launch.lanes;
+    return cut;
+}
+
 static void divide(struct gemm_launch *launch, const struct gemm_shape *shape, const struct gemm_device *device,
                    const struct gemm_division *division)
 {

@@ -68,6 +68,14 @@ struct gemm_launch cg_gemm_plan(const struct gemm_shape *shape, const struct gem
 struct gemm_launch cg_gemm_plan_as(const struct gemm_shape *shape, const struct gemm_device *device,
                                    const struct gemm_division *division);
 
+/* With slides: images cut into panels of at most so many vectors of columns, with planes of `units` of rows at once. */
+struct gemm_cut {
+    struct gemm_launch launch;       /* lanes, places, lines, pitch, span */
+    int64_t panels, columns, planes; /* columns that are computed in all; elements of the planes of a panel */
+};
+struct gemm_cut cg_gemm_cut(const struct gemm_shape *shape, const struct gemm_device *device, int vectors,
+                            int64_t units);
+
 /* Whether a complete division is one that the kernel can work with, in a bounded amount of scratch. */
 bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const struct gemm_device *device);
 

@@ -642,6 +642,12 @@ static void lower_member(cg_lowered *l, int position, bool inner)
 
 static void lower_members(cg_lowered *l)
 {
+    if (l->group->product.kernel == CG_GEMM_FOLDED) {
+        /* The member folds what the kernel has computed by itself. */
+        const int fold = l->group->members[0];
+        cg_lowered_tensor(l, fold, (cg_dtype)l->schedule->items[fold].node->dtype, true);
+        return;
+    }
     for (int m = l->group->member_count; m-- > 0;) /* first recorded first */
         lower_member(l, l->group->members[m], false);
 }

@@ -1,10 +1,12 @@
 /* Matrix products: the packed, the narrow or the tiled kernel with a generated epilogue, or a call to CLBlast. */
 #include "cl_kernels.h"
 #include "engine/clblast.h"
+#include "engine/gemm_folded.h"
 #include "engine/gemm_places.h"
 #include "engine/generator.h"
 #include "engine/winograd_gradient.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum {
@@ -357,7 +359,7 @@ static bool generate_packed(cg_generator *g, const struct gemm_shape *shape)
                 vectors && !slides && !shape->segment && cg_cost_of_terms(l) <= SHORT, g->scratch_tensor,
                 g->scratch_tensor);
     print_stretches(g, &text.macros);
-    cg_text_add(&text.macros, "#define SLIDING %d\n#define JOINED %d\n", slides, shape->segment > 0);
+    cg_text_add(&text.macros, "#define SLIDING %d\n#define JOINED %d\n#define FOLDED 0\n", slides, shape->segment > 0);
     if (!slides) {
         print_number(g, &text.macros, "DEPTH", launch.depth);
     } else {
@@ -651,6 +653,112 @@ static bool generate_places(cg_generator *g, const struct gemm_shape *shape)
     return finish_product(g, &text, cg_source_gemm_places, 1);
 }
 
+/* --- products that are folded --- */
+
+/* What both kernels are told of the windows along an axis. */
+static void print_folded_axis(cg_generator *g, cg_text *out, char axis, const struct gemm_folded_axis *a)
+{
+    const struct {
+        const char *name;
+        int64_t number;
+    } numbers[] = {{"EXTENT", a->extent}, {"DILATION", a->dilation}, {"STRIDE", a->stride}, {"STEP", a->step},
+                   {"BEFORE", a->before}, {"SIZE", a->size},         {"FIRST", a->first},   {"REACH", a->reach}};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%s_%c", numbers[i].name, axis);
+        print_number(g, out, name, numbers[i].number);
+    }
+}
+
+static void print_folded_macros(cg_generator *g, cg_text *out, const struct gemm_folded *folded, int kernels)
+{
+    print_folded_axis(g, out, 'z', &folded->z);
+    print_folded_axis(g, out, 'y', &folded->y);
+    print_folded_axis(g, out, 'x', &folded->x);
+    print_number(g, out, "CHANNELS", folded->channels);
+    cg_text_add(out, "#define KERNELS (b%d + args.o%d)\n", kernels, kernels);
+}
+
+/* The step that packs the first operand into scratch. */
+static bool generate_folded_kernels(cg_generator *g, const struct gemm_shape *shape, const struct gemm_folded *folded,
+                                    const struct gemm_folded_launch *launch)
+{
+    const cg_lowered *l = g->lowered;
+    const cg_operand *a = &l->operands.of[0];
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    g->status = false;
+    g->tensors[0] = l->tensors[l->operand_tensor[0]];
+    g->tensor_count = 1;
+    cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch->kernel_elements * (shape->f64 ? 8 : 4));
+    /* What the group stores is left to the second step. */
+    const bool in_place = g->group->in_place;
+    g->group->in_place = false;
+    cg_add_common_fields(g);
+    cg_field_integer(g, 'l', "oa", 0, a->first.base);
+    if (a->first.count > 0) cg_patch_with_sum(g, &a->first);
+    cg_text_add(&text.macros,
+                "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define OPERAND_A (b0 + args.o0 + args.oa0)\n"
+                "#define REAL %s\n#define TILE_ROWS %d\n#define IMAGES_EACH %d\n#define PACKING 1\n",
+                shape->f64 ? "double" : "float", launch->tile_rows, launch->images_each);
+    print_number(g, &text.macros, "SIZE_K", shape->k);
+    print_number(g, &text.macros, "STRIDE_M", a->transposed ? 1 : a->leading);
+    print_number(g, &text.macros, "STRIDE_K", a->transposed ? a->leading : 1);
+    print_folded_macros(g, &text.macros, folded, g->scratch_tensor);
+    print_parameter_macros(g, &text.macros);
+    memcpy(g->global, launch->kernels_global, sizeof g->global);
+    g->work = (double)launch->kernel_elements;
+    g->bytes = launch->kernel_elements * (shape->f64 ? 16 : 8);
+    const bool ok = finish_product(g, &text, cg_source_gemm_folded, 1);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
+    g->group->in_place = in_place;
+    return ok;
+}
+
+static bool generate_folded(cg_generator *g, const cg_node *node)
+{
+    cg_lowered *l = g->lowered;
+    const int fold = g->group->members[0], result = cg_lowered_tensor(l, fold, (cg_dtype)node->dtype, true);
+    const struct gemm_device device = cg_gemm_device(g->context);
+    struct gemm_folded folded;
+    if (!cg_gemm_folded(l->schedule->items[fold].node, node, &device, &l->operands, &folded)) return false;
+    struct gemm_shape shape = cg_product_shape(node, &l->operands);
+    const struct gemm_folded_launch launch = cg_gemm_folded_plan(&folded, &shape, &device);
+    const cg_dtype dtype = shape.f64 ? CG_F64 : CG_F32;
+    if (!generate_folded_kernels(g, &shape, &folded, &launch)) return false;
+    shape.transposed_a = true; /* as it is packed */
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    const int kernels = cg_add_scratch(g, dtype, 0); /* the same memory as the step before */
+    cg_add_scratch(g, dtype, launch.groups * launch.group_elements * (shape.f64 ? 8 : 4));
+    add_product_fields(g, &shape);
+    g->lanes = launch.lanes;
+    print_product_macros(g, &text.macros, &shape);
+    print_folded_macros(g, &text.macros, &folded, kernels);
+    print_slides(g, &text.macros, &l->operands.of[1], &shape.slides);
+    print_number(g, &text.macros, "OUTER", shape.slides.outer);
+    print_number(g, &text.macros, "FIRST_B", folded.first);
+    print_number(g, &text.macros, "ROWS", launch.rows);
+    print_number(g, &text.macros, "PANEL_PLACES", launch.places);
+    print_number(g, &text.macros, "PANEL_LINES", launch.lines);
+    print_number(g, &text.macros, "SPAN", launch.span);
+    print_number(g, &text.macros, "PITCH", launch.pitch);
+    print_number(g, &text.macros, "GROUP_SIZE", launch.group_elements);
+    cg_text_add(&text.macros,
+                "#define LANES %d\n#define REGISTERS %d\n"
+                "#define COLUMNS %d\n#define SCRATCH (b%d + args.o%d)\n#define RESULT (b%d + args.o%d)\n"
+                "#define IS_STOPPED %s\n#define SLIDING 1\n#define JOINED 0\n#define FOLDED 1\n"
+                "#define GATHERED_A 1\n#define GATHERED_B 1\n#define MOST_DEPTH 0\n"
+                "#define SHORT_EPILOGUE 0\n#define FETCHING_EPILOGUE 0\n#define gather_b " CG_KERNEL_NAME "_gather_b\n",
+                launch.lanes, device.registers, launch.columns, g->scratch_tensor, g->scratch_tensor, result, result,
+                cg_is_guarded(g) ? "(status_words[args.status0] != 0)" : "false");
+    print_gather(g, &text.epilogues, 1, 0, true);
+    cg_text_append(&text.epilogues, cg_source_gemm_packed);
+    memcpy(g->global, launch.global, sizeof g->global);
+    count_product(g, &shape);
+    return finish_product(g, &text, cg_source_gemm_folded, 1);
+}
+
 static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
 {
     const struct gemm_tiles tiles = g->group->product.tiles;
@@ -739,6 +847,8 @@ bool cg_generate_product(cg_generator *g, const cg_node *node)
         return generate_winograd(g, &shape);
     case CG_GEMM_WINOGRAD_GRADIENT:
         return generate_winograd_gradient(g, &shape);
+    case CG_GEMM_FOLDED:
+        return generate_folded(g, node);
     default:
         return generate_packed(g, &shape);
     }

@@ -9,6 +9,7 @@
  * A rule never makes a cycle, and every kernel stays under the caps. */
 #include "engine/chain.h"
 #include "engine/equal.h"
+#include "engine/gemm_folded.h"
 #include "engine/gemm_places.h"
 #include "engine/operand.h"
 #include "engine/order.h"
@@ -370,7 +371,7 @@ static bool can_join(cg_schedule *s, const cg_entry *item, int group)
 {
     const cg_group *g = &s->groups[group];
     const cg_use *use = use_by(s, item, group);
-    if (s->unfused || g->kind == CG_GROUP_KERNEL || item->node->op == NULL) return false;
+    if (s->unfused || g->kind == CG_GROUP_KERNEL || g->product.kernel == CG_GEMM_FOLDED || item->node->op == NULL) return false;
     if (g->reports || item->node->op->reports) return false;
     if (use && (use->match != CG_MATCH_ELEMENTS || use->needs_buffer)) return false;
     if (!cg_same_elements(&g->space, &item->node->shape)) return false;
@@ -544,6 +545,50 @@ static void consider_winograd_gradient(const cg_schedule *s, const cg_operands *
         *choice = (cg_gemm_choice){.kernel = CG_GEMM_WINOGRAD_GRADIENT};
 }
 
+/* The group of a kernel that folds the product, and alone reads it; -1 if there is none. */
+static int find_fold(const cg_schedule *s, int position)
+{
+    const cg_entry *item = &s->items[position];
+    if (s->unfused || item->root >= 0 || use_count(s, item) != 1) return -1;
+    const int group = s->uses[item->uses].group;
+    const cg_group *g = &s->groups[group];
+    if (g->kind != CG_GROUP_KERNEL) return -1;
+    const cg_node *reader = s->items[g->anchor].node;
+    return reader->op->folds && cg_entry_storage(s, reader->inputs[0]->position) == position ? group : -1;
+}
+
+/* Computes the product in the kernel that folds it, if that can be. */
+static bool fold_product(cg_schedule *s, int position, int *group)
+{
+    cg_entry *item = &s->items[position];
+    const cg_node *node = item->node;
+    const struct gemm_device device = cg_gemm_device(s->context);
+    struct gemm_folded folded;
+    *group = node->dtype == CG_F32 || node->dtype == CG_F64 ? find_fold(s, position) : -1;
+    if (*group < 0) return false;
+    cg_group *g = &s->groups[*group];
+    cg_operands operands = cg_operands_find(s, node, CG_GATHERS_NOTHING);
+    if (!cg_gemm_folded(s->items[g->anchor].node, node, &device, &operands, &folded)) return false;
+    g->kind = CG_GROUP_CONTRACT;
+    g->anchor = position;
+    g->space = node->shape;
+    g->tensors--;
+    g->ops++;
+    item->group = *group;
+    touch(s, *group, position);
+    return true;
+}
+
+/* The kernel reads its operands wherever they lie, or copies of them. */
+static bool use_operands(cg_schedule *s, const cg_node *node, const cg_operands *operands, int group)
+{
+    for (int i = 0; i < 2; i++) {
+        const int read = operands->of[i].item >= 0 ? operands->of[i].item : node->inputs[i]->position;
+        if (!use_add(s, read, group, CG_MATCH_NONE, true, 0)) return false;
+    }
+    return true;
+}
+
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
@@ -567,14 +612,16 @@ static bool decide_contract(cg_schedule *s, int position)
         }
     }
     int group;
-    if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) return false;
+    if (choice.kernel == CG_GEMM_PACKED && fold_product(s, position, &group)) {
+        choice = (cg_gemm_choice){.kernel = CG_GEMM_FOLDED};
+        gathering = CG_GATHERS_NOTHING;
+        operands = cg_operands_find(s, node, gathering);
+    } else if (!anchor_item(s, position, CG_GROUP_CONTRACT, most_ops_after(s, node, &shape, &choice), &group)) {
+        return false;
+    }
     s->groups[group].product = choice;
     s->groups[group].gathering = gathering;
-    for (int i = 0; i < 2; i++) {
-        const int read = operands.of[i].item >= 0 ? operands.of[i].item : node->inputs[i]->position;
-        if (!use_add(s, read, group, CG_MATCH_NONE, true, 0)) return false;
-    }
-    return true;
+    return use_operands(s, node, &operands, group);
 }
 
 static bool decide_kernel(cg_schedule *s, int position)

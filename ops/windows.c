@@ -233,6 +233,7 @@ static const cg_op fold_op = {
         "    }\n"
         "}\n",
     .launch = fold_launch,
+    .folds = true,
     .vjp = fold_vjp,
     .text = {.formula = "each element the sum of what windows took from it: [.., extent.., count..] to [.., size..]",
              .internal = true},

@@ -187,6 +187,47 @@ static void expect_kernels(cg_tensor y, int kernels, int64_t most_bytes)
     if (cpu) ck_assert_int_le(counters.last_plan_peak_bytes, most_bytes);
 }
 
+/* ---- Gradients with strides -------------------------------------------------------------------------------------- */
+
+/* Each image's gradient comes from products whose results are folded in the kernel that computes them. */
+static const geometry folded[] = {
+    {2, 5, 26, 1, 2, {{40, 5, 2, 1, 2, 2}, {71, 3, 2, 1, 1, 0}}},
+    {1, 13, 3, 1, 2, {{9, 1, 3, 1, 0, 1}, {10, 2, 4, 1, 1, 2}}},                     /* strides beyond the windows */
+    {2, 6, 7, 1, 2, {{23, 3, 2, 2, 2, 1}, {30, 3, 3, 2, 0, 3}}},                     /* dilation that skips phases, or not */
+    {2, 4, 8, 1, 1, {{500, 4, 3, 1, 0, 0}}},                                         /* one long line */
+    {2, 4, 6, 1, 2, {{20, 3, 2, 1, 1, 1}, {33, 3, 1, 1, 1, 1}}},                     /* along one axis only */
+    {3, 30, 40, 1, 2, {{7, 3, 2, 1, 1, 1}, {7, 3, 2, 1, 1, 1}}},                     /* short lines */
+    {1, 25, 9, 1, 2, {{12, 10, 2, 1, 0, 0}, {1300, 5, 2, 1, 0, 0}}},                 /* lines that are cut */
+    {1, 12, 4, 1, 2, {{20, 4, 2, 1, 5, 5}, {19, 4, 2, 1, 7, 6}}},                    /* windows outside of the image */
+    {2, 16, 5, 1, 3, {{7, 3, 2, 1, 1, 1}, {9, 2, 2, 1, 0, 1}, {11, 3, 2, 1, 1, 1}}}, /* volumes */
+    {1, 8, 70, 1, 3, {{5, 5, 3, 1, 2, 2}, {6, 3, 1, 1, 1, 1}, {6, 3, 2, 1, 1, 1}}},
+};
+enum { FOLDED = sizeof folded / sizeof *folded };
+
+static void check_folded(const geometry *g, cg_dtype dtype)
+{
+    const problem p = problem_of(g);
+    cg_tensor in[3], gradient;
+    for (int i = 0; i < 3; i++) in[i] = cg_cast(cg_input(cg, CG_F32, p.shape[i], p.given[i]), dtype);
+    ck_assert(cg_eval(in, 3));
+    const cg_tensor y = convolve(g, in[X], in[KERNEL]);
+    ck_assert(cg_grad(&y, 1, &in[X], 1, &gradient, .cotangents = &in[COTANGENT]));
+    ck_assert(cg_eval(&gradient, 1));
+    if (!cg_device(cg)->is_gpu) ck_assert_int_eq(cg_counters_get(cg).last_plan_kernels, 2);
+    expect_sums(cg_cast(gradient, CG_F32), p.shape[X], p.expected[X], 1e-6);
+}
+
+START_TEST(gradients_with_strides_are_folded_where_they_are_computed)
+{
+    setenv("CLGRAD_GEMM", "packed", 1);
+    open_context();
+    for (int i = 0; i < FOLDED; i++) check_folded(&folded[i], CG_F32);
+    for (int i = 0; i < FOLDED && has_f64(); i += 4) check_folded(&folded[i], CG_F64);
+    close_context();
+    unsetenv("CLGRAD_GEMM");
+}
+END_TEST
+
 /* ---- Winograd's algorithm ---------------------------------------------------------------------------------------- */
 
 static const geometry of_winograd[] = {
@@ -459,6 +500,7 @@ int main(void)
           *plans = tcase_create("plans");
     tcase_add_loop_test(sizes, convolutions_of_all_sizes_are_sums_over_windows, 0, 2);
     tcase_set_timeout(sizes, 1800);
+    tcase_add_test(sizes, gradients_with_strides_are_folded_where_they_are_computed);
     tcase_add_test(sizes, what_is_infinite_stays_where_it_belongs);
     tcase_add_loop_test(winograd, every_variant_keeps_its_bound, 0, VARIANTS);
     tcase_add_test(winograd, gradients_of_kernels_keep_their_bound);
