@@ -2,15 +2,15 @@
  * of what the windows over it hold of it. A row of A is an element of a channel's windows, a row of B one of DEPTH
  * images of places.
  *
- * Elements of the result whose coordinates, counted from where the first window begins, leave the same remainders by
- * the strides are a phase: it is a product of its own, of the rows of A that ever touch it and of rows of B that are
+ * Elements of the result whose coordinates leave the same remainders by the strides are a phase: it is a product of its own, of the rows of A that ever touch it and of rows of B that are
  * the images, some places further on: sums stay in registers, and nothing is added up in memory. Phases next to each
  * other along x are computed together, and interleaved when they are stored.
  *
  * The text in front of this file is prelude.cl and what defines PARAMETERS, ARGUMENTS, REAL, TILE_ROWS (to pack) or
  * gemm_packed.cl as FOLDED leaves it, with gather_b; and as run-time expressions, of z, y and x in turn, EXTENT_,
- * DILATION_, STRIDE_, what a step from one of a phase's windows' elements to its next is, STEP_; where the result
- * begins, BEFORE_, and its SIZE_; of phases, where they begin, FIRST_, and what REACH_ they read more than they have.
+ * DILATION_, STRIDE_, SIZE_ of the result, SHIFT_, by which a window's first element lies behind a multiple of the
+ * stride, STEP_ from one of a phase's elements of windows to the next, and how many places more than it has a phase
+ * reads, REACH_.
  *
  * With PACKING, it packs A for the other kernel: kernels[phase][tile of TILE_ROWS channels][k][channel], rows past the
  * last repeating it. A phase's k are images, then its windows' elements in their order. */
@@ -22,10 +22,10 @@
 #define phase_start OWN(_phase_start)
 
 /* The first element of windows in a phase of one axis; `extent` if there is none. */
-static int phase_begin(int phase, int extent, int dilation, int stride, int step)
+static int phase_begin(int phase, int extent, int dilation, int stride, int shift, int step)
 {
     for (int k = 0; k < min(step, extent); k++)
-        if (k * dilation % stride == phase) return k;
+        if ((k * dilation + shift) % stride == phase) return k;
     return extent;
 }
 
@@ -35,21 +35,23 @@ static int phase_count(int begin, int extent, int step)
 }
 
 /* How many elements the phases before one have. */
-static int phase_start(int phase, int extent, int dilation, int stride, int step)
+static int phase_start(int phase, int extent, int dilation, int stride, int shift, int step)
 {
     int start = 0;
     for (int before = 0; before < phase; before++)
-        start += phase_count(phase_begin(before, extent, dilation, stride, step), extent, step);
+        start += phase_count(phase_begin(before, extent, dilation, stride, shift, step), extent, step);
     return start;
 }
 
-#define AXIS(c) EXTENT_##c, DILATION_##c, STRIDE_##c, STEP_##c
+#define AXIS(c) EXTENT_##c, DILATION_##c, STRIDE_##c, SHIFT_##c, STEP_##c
 /* For each phase, whose number is phase_z, phase_y and phase_x: its first elements and how many it has. */
 #define EACH_PHASE(c)                                                                                                  \
     for (int phase_##c = 0, begin_##c, count_##c;                                                                      \
          phase_##c < STRIDE_##c && (begin_##c = phase_begin(phase_##c, AXIS(c)),                                       \
                                    count_##c = phase_count(begin_##c, EXTENT_##c, STEP_##c), true);                    \
          phase_##c++)
+/* How many places of those that phases read come before the one that an element of a window is from. */
+#define PLACES_BEFORE(c) (REACH_##c - (c * DILATION_##c + SHIFT_##c) / STRIDE_##c)
 #define EACH_ELEMENT(c) for (int c = begin_##c; c < EXTENT_##c; c += STEP_##c)
 /* The windows' elements that come before those of a phase. */
 #define ELEMENTS_BEFORE                                                                                                \
@@ -106,9 +108,9 @@ static void interleave(int phases, __global const REAL *restrict sums, int place
 static void store_line(PARAMETERS, int batch, int channel, int z, int y, int x, int count,
                        __global const REAL *restrict line)
 {
-    const int begin = max(0, -x), end = min(count, SIZE_x - x);
+    const int end = min(count, SIZE_x - x);
     __global REAL *to = RESULT + (((long)(batch * CHANNELS + channel) * SIZE_z + z) * SIZE_y + y) * SIZE_x + x;
-    int i = begin;
+    int i = 0;
     for (; i + LANES <= end; i += LANES) STORE(LOAD(0, line + i), 0, to + i);
     for (; i < end; i++) to[i] = line[i];
 }
@@ -146,8 +148,8 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
         const int rows = min(TILE_ROWS, bottom - i);
         EACH_PHASE(z) EACH_PHASE(y)
         {
-            const int z = (FIRST_z + slice) * STRIDE_z + phase_z - BEFORE_z;
-            if (z < 0 || z >= SIZE_z) continue;
+            const int z = slice * STRIDE_z + phase_z;
+            if (z >= SIZE_z) continue;
             EACH_PHASE(x)
             {
                 const int depth = SIZE_K * count_z * count_y * count_x;
@@ -157,12 +159,11 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
                                place_of_row + before, planes, sums + phase_x * SUMS_OF_PHASE);
             }
             for (int j = 0; j < lines; j++) {
-                const int y = (FIRST_y + line + j) * STRIDE_y + phase_y - BEFORE_y;
-                if (y < 0 || y >= SIZE_y) continue;
+                const int y = (line + j) * STRIDE_y + phase_y;
+                if (y >= SIZE_y) continue;
                 for (int r = 0; r < rows; r++) {
                     interleave(STRIDE_x, sums + r * COLUMNS + j * (SPAN ? SPAN : PITCH), places, joined);
-                    store_line(ARGUMENTS, batch, i + r, z, y, (FIRST_x + place) * STRIDE_x - BEFORE_x,
-                               places * STRIDE_x, joined);
+                    store_line(ARGUMENTS, batch, i + r, z, y, place * STRIDE_x, places * STRIDE_x, joined);
                 }
             }
         }
@@ -181,8 +182,7 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
     EACH_PHASE(z) EACH_PHASE(y) EACH_PHASE(x)
     for (int image = 0; image < SIZE_K; image++)
         EACH_ELEMENT(z) EACH_ELEMENT(y) EACH_ELEMENT(x)
-        *next++ = (image * SLICES + REACH_z - z * DILATION_z / STRIDE_z) * PLANE +
-                  (REACH_y - y * DILATION_y / STRIDE_y) * PITCH + REACH_x - x * DILATION_x / STRIDE_x;
+        *next++ = (image * SLICES + PLACES_BEFORE(z)) * PLANE + PLACES_BEFORE(y) * PITCH + PLACES_BEFORE(x);
     for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))
         for (int panel = CG_TURN(1); panel < panels; panel += CG_TURNS(1))
             multiply_panel(ARGUMENTS, batch, top, bottom, panel, place_of_row, planes);

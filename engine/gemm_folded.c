@@ -3,12 +3,16 @@
 
 enum {
     WINDOW_NUMBERS = 6,
-    LEAST_CHANNELS = 4,      /* fewer leave tiles of sums too empty */
-    MOST_SCRATCH = 3 << 16,  /* elements of a work-group: three quarters of a second-level cache of 1 MiB in f32 */
-    MOST_TABLE = 1 << 16,    /* rows whose places in the planes are listed */
+    LEAST_CHANNELS = 4,     /* fewer leave tiles of sums too empty */
+    MOST_SCRATCH = 3 << 16, /* elements of a work-group: three quarters of a second-level cache of 1 MiB in f32 */
+    MOST_TABLE = 1 << 16,   /* rows whose places in the planes are listed */
     MOST_INDEX = INT32_MAX / 4,
-    SLIDE_ROWS = 8,          /* gathering an element of a plane costs what multiplying it by this many rows does */
-    IMAGES_EACH = 64,        /* of the packed kernels */
+    FOLD_STEPS = 64,        /* storing an element of the product and folding it, in steps of k */
+    NEAR_KERNELS = 1 << 17, /* elements that a second-level cache holds beside planes, of which reading a row */
+    READ_NEAR = 3,          /* costs what multiplying it by so many columns does, */
+    READ_FAR = 12,          /* and elsewhere */
+    SLIDE_ROWS = 8,         /* gathering an element of a plane costs what multiplying it by this many rows does */
+    IMAGES_EACH = 64,       /* of the packed kernels */
     GROUPS_PER_UNIT = 4
 };
 
@@ -16,11 +20,13 @@ enum {
 
 static struct gemm_folded_axis axis_of(const int64_t *numbers)
 {
-    struct gemm_folded_axis a = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], 0, 0, 0, 0};
+    struct gemm_folded_axis a = {numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], 0, 0, 0, 0, 0};
     if (a.stride <= 0 || a.before < 0) return a;
-    a.first = a.before / a.stride;
-    a.places = (a.before + a.size - 1) / a.stride - a.first + 1;
-    a.reach = (a.extent - 1) * a.dilation / a.stride;
+    const int64_t whole = cg_divide_up(a.before, a.stride);
+    a.places = cg_divide_up(a.size, a.stride);
+    a.shift = whole * a.stride - a.before;
+    a.reach = ((a.extent - 1) * a.dilation + a.shift) / a.stride;
+    a.first = whole - a.reach;
     a.step = a.stride / cg_greatest_divisor(a.stride, a.dilation);
     return a;
 }
@@ -58,8 +64,7 @@ static void gather(const struct gemm_folded *f, int64_t depth, cg_operand *o)
     o->columns = (cg_parts){
         3, {part_of(f->x.places, 1, 0), part_of(f->y.places, line, 1), part_of(f->z.places, slice, 2)}};
     o->coordinate_count = 3;
-    for (int i = 0; i < 3; i++)
-        o->coordinate[i] = (cg_coordinate){axes[i]->first - axes[i]->reach, axes[i]->count};
+    for (int i = 0; i < 3; i++) o->coordinate[i] = (cg_coordinate){axes[i]->first, axes[i]->count};
     o->slide_count = 2;
     for (int i = 0; i < 2; i++) o->slide[i] = (cg_slide){.along = i, .shift = 1, .phases = 1};
 }
@@ -78,12 +83,14 @@ bool cg_gemm_folded(const cg_node *fold, const cg_node *product, const struct ge
     f.channels = shape.m / f.elements;
     if (f.channels < LEAST_CHANNELS || shape.k * f.elements > MOST_TABLE) return false;
     if (shape.k * b->leading > MOST_INDEX || f.channels * f.x.size * f.y.size > MOST_INDEX) return false;
-    f.first = (f.x.first - f.x.reach) + (f.y.first - f.y.reach) * f.x.count +
-              (f.z.first - f.z.reach) * f.x.count * f.y.count;
+    f.first = f.x.first + (f.y.first + f.z.first * f.y.count) * f.x.count;
     gather(&f, shape.k, &operands->of[1]);
     *folded = f;
     const struct gemm_shape gathered = cg_product_shape(product, operands);
-    return cg_gemm_folded_plan(&f, &gathered, device).group_elements <= MOST_SCRATCH;
+    const struct gemm_folded_launch launch = cg_gemm_folded_plan(&f, &gathered, device);
+    /* For each image, in multiply-adds of one element. */
+    const double work = (double)(shape.m * shape.k), apart = (double)shape.n * (work + FOLD_STEPS * (double)shape.m);
+    return launch.group_elements <= MOST_SCRATCH && launch.cost < apart;
 }
 
 /* --- launches --- */
@@ -110,15 +117,15 @@ struct gemm_folded_launch cg_gemm_folded_plan(const struct gemm_folded *f, const
     const int tile_rows = device->registers >= 32 ? 12 : 6;
     const int64_t units = shape->k * (f->z.reach + 1), sums = f->x.stride * tile_rows + f->x.stride;
     const double work = (double)(f->channels * f->elements * shape->k);
+    const int64_t read_a = work > NEAR_KERNELS ? READ_FAR : READ_NEAR;
     struct gemm_folded_launch best = {0};
-    double least = 0;
     for (int vectors = 4; vectors <= 32; vectors *= 2) {
         const struct gemm_cut cut = cg_gemm_cut(shape, device, vectors, units);
         const int64_t columns = vectors * cut.launch.lanes;
         const int64_t elements = cut.planes + sums * columns + f->x.stride * cut.launch.lanes + shape->k * f->elements;
-        const double cost = (double)cut.columns * work + SLIDE_ROWS * (double)(cut.panels * cut.planes);
-        if (least > 0 && (elements > MOST_SCRATCH || cost >= least)) continue;
-        least = cost;
+        const double cost = (double)(cut.columns + read_a * cut.panels) * work +
+                            SLIDE_ROWS * (double)(cut.panels * cut.planes);
+        if (best.cost > 0 && (elements > MOST_SCRATCH || cost >= best.cost)) continue;
         best = (struct gemm_folded_launch){.columns = (int)columns,
                                            .lanes = cut.launch.lanes,
                                            .tile_rows = tile_rows,
@@ -127,7 +134,8 @@ struct gemm_folded_launch cg_gemm_folded_plan(const struct gemm_folded *f, const
                                            .lines = cut.launch.lines,
                                            .pitch = cut.launch.pitch,
                                            .span = cut.launch.span,
-                                           .group_elements = elements};
+                                           .group_elements = elements,
+                                           .cost = cost};
         divide(&best, f, shape, cut.panels, device);
     }
     const int64_t tiles = cg_divide_up(f->channels, tile_rows);

@@ -7,24 +7,25 @@
 #include "engine/gemm_plan.h"
 #include "engine/operand.h"
 
-/* Windows along an axis, as the op has them. The result is cut into stretches of `stride` elements, counted from where
- * the first window begins: `places` of them from number `first` on. Each reads as many of the windows' places, and up
- * to `reach` before these. Elements of windows that meet the same elements of stretches are `step` apart. */
+/* Windows along an axis, as the op has them. Elements of the result a stride apart are a phase, of `places`: the first
+ * reads the windows' place `first`, and up to `reach` after it. Where a window begins lies `shift` behind a multiple of
+ * the stride; of its elements, those `step` apart are added to the same phase. */
 struct gemm_folded_axis {
-    int64_t size, extent, count, stride, dilation, before, first, places, reach, step;
+    int64_t size, extent, count, stride, dilation, before, places, first, reach, shift, step;
 };
 
 struct gemm_folded {
     struct gemm_folded_axis z, y, x;
     int64_t channels;
     int64_t elements; /* of a window */
-    int64_t first;    /* element of the second operand, counted from its first: what the first place reaches */
+    int64_t first;    /* element of the second operand, counted from its first: that the first place reads */
 };
 
 struct gemm_folded_launch {
-    int columns, lanes, tile_rows, images_each; /* compile-time constants of the kernels */
-    int rows, places, lines, pitch, span;       /* run-time arguments, as those of struct gemm_launch */
-    size_t kernels_global[3], global[3];        /* with a local size of 1, 1, 1 */
+    int columns, lanes, tile_rows, images_each;      /* compile-time constants of the kernels */
+    int rows, places, lines, pitch, span;            /* run-time arguments, as those of struct gemm_launch */
+    size_t kernels_global[3], global[3];             /* with a local size of 1, 1, 1 */
+    double cost;                                     /* of an image, in multiply-adds of one element */
     int64_t kernel_elements, group_elements, groups; /* of scratch: packed kernels; a work-group's, and how many */
 };
 

@@ -662,7 +662,7 @@ static void print_folded_axis(cg_generator *g, cg_text *out, char axis, const st
         const char *name;
         int64_t number;
     } numbers[] = {{"EXTENT", a->extent}, {"DILATION", a->dilation}, {"STRIDE", a->stride}, {"STEP", a->step},
-                   {"BEFORE", a->before}, {"SIZE", a->size},         {"FIRST", a->first},   {"REACH", a->reach}};
+                   {"SIZE", a->size},     {"SHIFT", a->shift},       {"REACH", a->reach}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         char name[16];
         snprintf(name, sizeof name, "%s_%c", numbers[i].name, axis);

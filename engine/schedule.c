@@ -371,7 +371,8 @@ static bool can_join(cg_schedule *s, const cg_entry *item, int group)
 {
     const cg_group *g = &s->groups[group];
     const cg_use *use = use_by(s, item, group);
-    if (s->unfused || g->kind == CG_GROUP_KERNEL || g->product.kernel == CG_GEMM_FOLDED || item->node->op == NULL) return false;
+    if (s->unfused || g->kind == CG_GROUP_KERNEL || g->product.kernel == CG_GEMM_FOLDED || item->node->op == NULL)
+        return false;
     if (g->reports || item->node->op->reports) return false;
     if (use && (use->match != CG_MATCH_ELEMENTS || use->needs_buffer)) return false;
     if (!cg_same_elements(&g->space, &item->node->shape)) return false;

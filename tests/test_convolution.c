@@ -192,13 +192,13 @@ static void expect_kernels(cg_tensor y, int kernels, int64_t most_bytes)
 /* Each image's gradient comes from products whose results are folded in the kernel that computes them. */
 static const geometry folded[] = {
     {2, 5, 26, 1, 2, {{40, 5, 2, 1, 2, 2}, {71, 3, 2, 1, 1, 0}}},
-    {1, 13, 3, 1, 2, {{9, 1, 3, 1, 0, 1}, {10, 2, 4, 1, 1, 2}}},                     /* strides beyond the windows */
-    {2, 6, 7, 1, 2, {{23, 3, 2, 2, 2, 1}, {30, 3, 3, 2, 0, 3}}},                     /* dilation that skips phases, or not */
-    {2, 4, 8, 1, 1, {{500, 4, 3, 1, 0, 0}}},                                         /* one long line */
-    {2, 4, 6, 1, 2, {{20, 3, 2, 1, 1, 1}, {33, 3, 1, 1, 1, 1}}},                     /* along one axis only */
-    {3, 30, 40, 1, 2, {{7, 3, 2, 1, 1, 1}, {7, 3, 2, 1, 1, 1}}},                     /* short lines */
-    {1, 25, 9, 1, 2, {{12, 10, 2, 1, 0, 0}, {1300, 5, 2, 1, 0, 0}}},                 /* lines that are cut */
-    {1, 12, 4, 1, 2, {{20, 4, 2, 1, 5, 5}, {19, 4, 2, 1, 7, 6}}},                    /* windows outside of the image */
+    {1, 13, 3, 1, 2, {{9, 1, 3, 1, 0, 1}, {10, 2, 4, 1, 1, 2}}},     /* strides beyond the windows */
+    {2, 6, 7, 1, 2, {{23, 3, 2, 2, 2, 1}, {30, 3, 3, 2, 0, 3}}},     /* dilation that skips phases, or not */
+    {2, 4, 8, 1, 1, {{500, 4, 3, 1, 0, 0}}},                         /* one long line */
+    {2, 4, 6, 1, 2, {{20, 3, 2, 1, 1, 1}, {33, 3, 1, 1, 1, 1}}},     /* along one axis only */
+    {3, 30, 40, 1, 2, {{7, 3, 2, 1, 1, 1}, {7, 3, 2, 1, 1, 1}}},     /* short lines */
+    {1, 25, 9, 1, 2, {{12, 10, 2, 1, 0, 0}, {1300, 5, 2, 1, 0, 0}}}, /* lines that are cut */
+    {1, 12, 4, 1, 2, {{20, 4, 2, 1, 5, 5}, {19, 4, 2, 1, 7, 6}}},    /* windows outside of the image */
     {2, 16, 5, 1, 3, {{7, 3, 2, 1, 1, 1}, {9, 2, 2, 1, 0, 1}, {11, 3, 2, 1, 1, 1}}}, /* volumes */
     {1, 8, 70, 1, 3, {{5, 5, 3, 1, 2, 2}, {6, 3, 1, 1, 1, 1}, {6, 3, 2, 1, 1, 1}}},
 };
