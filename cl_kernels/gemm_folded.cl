@@ -1,10 +1,11 @@
 /* A product whose columns are the places of windows, folded where it is computed: each element of the result is the sum
- * of what the windows over it hold of it. A row of A is an element of a channel's windows, a row of B one of DEPTH
+ * of what the windows over it hold of it. A row of A is an element of a channel's windows, a row of B one of SIZE_K
  * images of places.
  *
- * Elements of the result whose coordinates leave the same remainders by the strides are a phase: it is a product of its own, of the rows of A that ever touch it and of rows of B that are
- * the images, some places further on: sums stay in registers, and nothing is added up in memory. Phases next to each
- * other along x are computed together, and interleaved when they are stored.
+ * Elements of the result whose coordinates leave the same remainders by the strides are a phase. It is a product of its
+ * own, of those rows of A that are ever added to it and of rows of B that are the images, some places further on: sums
+ * stay in registers, and nothing is added up in memory. Phases next to each other along x are computed one after the
+ * other, and interleaved when they are stored.
  *
  * The text in front of this file is prelude.cl and what defines PARAMETERS, ARGUMENTS, REAL, TILE_ROWS (to pack) or
  * gemm_packed.cl as FOLDED leaves it, with gather_b; and as run-time expressions, of z, y and x in turn, EXTENT_,
