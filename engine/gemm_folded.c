@@ -80,6 +80,7 @@ bool cg_gemm_folded(const cg_node *fold, const cg_node *product, const struct ge
     for (int i = 0; i < CG_MAX_RANK; i++)
         if (a->batch_stride[i] != 0) return false;
     if (!read_axes(fold, &f) || f.elements == 0 || shape.m % f.elements != 0) return false;
+    if (shape.n != f.z.count * f.y.count * f.x.count) return false;
     f.channels = shape.m / f.elements;
     if (f.channels < LEAST_CHANNELS || shape.k * f.elements > MOST_TABLE) return false;
     if (shape.k * b->leading > MOST_INDEX || f.channels * f.x.size * f.y.size > MOST_INDEX) return false;
