@@ -128,6 +128,12 @@ static void fill_minibatch(int step, float *x, int32_t *y)
     for (int i = 0; i < BATCH; i++) y[i] = (i + step) % CLASSES;
 }
 
+static void call_hidden(void *user, const cg_tensor *inputs, cg_tensor *outputs)
+{
+    outputs[0] = cg_dropout(cg_relu(cg_dense_call(((run *)user)->first, inputs[0])), .rate = 0.4);
+}
+
+/* The backward pass computes the hidden layer again. */
 static bool record_step(run *r)
 {
     float x[BATCH * INPUTS];
@@ -135,8 +141,8 @@ static bool record_step(run *r)
     fill_minibatch(r->steps, x, y);
     cg_random_set(r->cg, 2 + (uint64_t)r->steps);
     cg_optimizer_set_steps(r->optimizer, r->steps);
-    cg_tensor h = cg_relu(cg_dense_call(r->first, cg_input(r->cg, CG_F32, CG_SHAPE(BATCH, INPUTS), x)));
-    h = cg_dropout(h, .rate = 0.4);
+    cg_tensor h = cg_input(r->cg, CG_F32, CG_SHAPE(BATCH, INPUTS), x);
+    cg_checkpoint(call_hidden, r, &h, 1, &h, 1);
     cg_tensor labels = cg_input(r->cg, CG_I32, CG_SHAPE(BATCH), y);
     return cg_minimize(r->optimizer, cg_softmax_cross_entropy(cg_dense_call(r->second, h), labels));
 }
