@@ -92,13 +92,11 @@ static void check_map(trial *t)
     compare_later(result, no_tensor, wanted, tolerance_of(wanted.dtype), t->name);
 }
 
-START_TEST(values_of_maps)
+static void check_values(const cg_op *op)
 {
-    const cg_op *op = op_at(_i);
     if (op->host) each_trial(op, check_map);
     compare_now();
 }
-END_TEST
 
 /* Every combination of the edge values, one operand each. */
 static trial edge_trial(const cg_op *op, const cg_sample *sample, cg_dtype dtype)
@@ -119,9 +117,8 @@ static trial edge_trial(const cg_op *op, const cg_sample *sample, cg_dtype dtype
     return t;
 }
 
-START_TEST(edge_values)
+static void check_edge_values(const cg_op *op)
 {
-    const cg_op *op = op_at(_i);
     for (int i = 0; i < op->sample_count; i++)
         for (int dtype = CG_F32; op->samples[i].edges && dtype <= (has_f64() ? CG_F64 : CG_F32); dtype++) {
             trial t = edge_trial(op, &op->samples[i], (cg_dtype)dtype);
@@ -129,13 +126,11 @@ START_TEST(edge_values)
         }
     compare_now();
 }
-END_TEST
 
 /* ---- f32 against f64 --------------------------------------------------------------------------------------------- */
 
-START_TEST(f32_against_f64)
+static void check_f32_against_f64(const cg_op *op)
 {
-    const cg_op *op = op_at(_i);
     for (int i = 0; has_f64() && i < op->sample_count; i++) {
         trial single = trial_new(op, i, CG_F32, CG_F32), twice = trial_new(op, i, CG_F64, CG_F32);
         cg_tensor found[CG_MAX_OUTPUTS], wanted[CG_MAX_OUTPUTS];
@@ -145,15 +140,13 @@ START_TEST(f32_against_f64)
     }
     compare_now();
 }
-END_TEST
 
 /* ---- f16 and bf16 against f32 ------------------------------------------------------------------------------------ */
 
 /* Every op takes them, and gives what it would in f32, rounded. */
-START_TEST(narrow_against_f32)
+static void check_narrow_against_f32(const cg_op *op)
 {
     static const cg_dtype dtypes[] = {CG_F16, CG_BF16};
-    const cg_op *op = op_at(_i);
     for (int i = 0; i < op->sample_count; i++)
         for (int n = 0; n < 2; n++) {
             trial narrow = trial_new(op, i, dtypes[n], dtypes[n]), wide = trial_new(op, i, CG_F32, dtypes[n]);
@@ -165,7 +158,6 @@ START_TEST(narrow_against_f32)
         }
     compare_now();
 }
-END_TEST
 
 /* ---- Views as inputs --------------------------------------------------------------------------------------------- */
 
@@ -224,9 +216,8 @@ static void check_view(trial *t, cg_tensor (*view)(array), const char *what)
 }
 
 /* How a map reads a view has nothing to do with the map: one sample is enough. */
-START_TEST(views_as_inputs)
+static void check_views(const cg_op *op)
 {
-    const cg_op *op = op_at(_i);
     for (int i = 0; i < op->sample_count && (i == 0 || op->kind != CG_OP_MAP); i++) {
         trial t = trial_new(op, i, CG_F32, CG_F32);
         check_view(&t, as_strided, "strided");
@@ -234,6 +225,20 @@ START_TEST(views_as_inputs)
         check_view(&t, as_broadcast, "broadcast");
     }
     compare_now();
+}
+
+static void check_op(const cg_op *op)
+{
+    check_values(op);
+    check_edge_values(op);
+    check_f32_against_f64(op);
+    check_narrow_against_f32(op);
+    check_views(op);
+}
+
+START_TEST(ops_compute_what_they_should)
+{
+    each_op_of_group(_i, check_op);
 }
 END_TEST
 
@@ -268,13 +273,8 @@ static TCase *table_case(void)
 {
     TCase *tests = tcase_create("each op of the table");
     tcase_add_checked_fixture(tests, open_context, close_context);
-    int count = op_count();
-    tcase_add_loop_test(tests, has_samples, 0, count);
-    tcase_add_loop_test(tests, values_of_maps, 0, count);
-    tcase_add_loop_test(tests, edge_values, 0, count);
-    tcase_add_loop_test(tests, f32_against_f64, 0, count);
-    tcase_add_loop_test(tests, narrow_against_f32, 0, count);
-    tcase_add_loop_test(tests, views_as_inputs, 0, count);
+    tcase_set_timeout(tests, SECONDS_TOGETHER);
+    tcase_add_loop_test(tests, ops_compute_what_they_should, 0, group_count());
     tcase_add_loop_test(tests, maps_of_every_rank, 0, CG_MAX_RANK + 1);
     return tests;
 }
@@ -283,6 +283,7 @@ static TCase *documentation_case(void)
 {
     TCase *tests = tcase_create("documentation");
     tcase_add_test(tests, are_documented);
+    tcase_add_loop_test(tests, has_samples, 0, op_count());
     return tests;
 }
 
