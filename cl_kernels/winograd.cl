@@ -14,8 +14,7 @@
  * ROWS and BLOCK_OUTPUTS are multiples of STRIP. engine/winograd.c chooses all this and knows how much scratch it
  * takes.
  */
-#define transform_back OWN(_transform_back)
-#define transform_tile_back OWN(_transform_tile_back)
+#define store_tile OWN(_store_tile)
 #define turn_back OWN(_turn_back)
 #define image_row OWN(_image_row)
 #define multiply_tile OWN(_multiply_tile)
@@ -29,24 +28,6 @@
  * side, out of each other's cache sets. */
 #define IMAGE_PLANE ((long)MOST_IMAGE_TILES * IMAGE_WIDTH + LANES)
 #define RESULT_PLANE ((long)MOST_TILES * BLOCK_OUTPUTS + LANES)
-
-static void transform_back(const VECTOR *x, VECTOR *y)
-{
-#if POINTS == 4
-    y[0] = x[0] + (x[1] + x[2]);
-    y[1] = x[3] + (x[1] - x[2]);
-#else
-    const VECTOR a = x[1] + x[2], b = x[1] - x[2], c = x[3] + x[4], d = x[3] - x[4];
-    y[0] = x[0] + a + c;
-#if EDGE == 2
-    y[1] = x[5] + (0.5f * ROOT_2) * b + ROOT_2 * d;
-#else
-    y[1] = (0.5f * ROOT_2) * b + ROOT_2 * d;
-    y[2] = 0.5f * a + 2 * c;
-    y[3] = x[5] + (0.25f * ROOT_2) * b + (2 * ROOT_2) * d;
-#endif
-#endif
-}
 
 /* Where a tile of results finds its images, those of the first of the DEEP slices. */
 static int image_row(PARAMETERS, part p, int tile)
@@ -97,24 +78,13 @@ ONE_COPY void multiply_planes(PARAMETERS, part p, int output, int outputs, __glo
 }
 
 /* LANES outputs of a tile go to the places from line y and column x on, as far as these are there. */
-ONE_COPY void transform_tile_back(PARAMETERS, __global const float *restrict results, int y, int x, int lines,
-                                  int width, __global float *restrict places)
+ONE_COPY void store_tile(PARAMETERS, __global const float *restrict results, int y, int x, int lines, int width,
+                         __global float *restrict places)
 {
-    VECTOR down[EDGE][POINTS];
-    EACH(j, POINTS)
-    {
-        VECTOR points[POINTS], column[EDGE];
-        EACH(i, POINTS) points[i] = LOAD(0, results + (i * POINTS + j) * RESULT_PLANE);
-        transform_back(points, column);
-        EACH(i, EDGE) down[i][j] = column[i];
-    }
-    EACH(i, EDGE)
-    {
-        VECTOR row[EDGE];
-        transform_back(down[i], row);
-        EACH(j, EDGE)
-        if (y + i < lines && x + j < width) STORE(row[j], 0, places + ((y + i) * width + x + j) * LANES);
-    }
+    VECTOR tile[EDGE][EDGE];
+    transform_tile_back(results, RESULT_PLANE, tile);
+    EACH(i, EDGE) EACH(j, EDGE)
+    if (y + i < lines && x + j < width) STORE(tile[i][j], 0, places + ((y + i) * width + x + j) * LANES);
 }
 
 /* runs[lane][place] = places[place][lane]; what lies behind the last of `count` places is turned, too. */
@@ -146,7 +116,7 @@ ONE_COPY void store_slice(PARAMETERS, part p, int image, int slice, int row, int
     __global float *runs = places + MOST_PLACES * LANES;
     for (int i = 0; i < p.rows; i++)
         for (int j = 0; j < p.columns; j++, results += BLOCK_OUTPUTS)
-            transform_tile_back(ARGUMENTS, results, i * EDGE, j * EDGE, lines, width, places);
+            store_tile(ARGUMENTS, results, i * EDGE, j * EDGE, lines, width, places);
     turn_back(places, lines * width, MOST_PLACES, runs);
     for (int r = 0; r < min(LANES, rows); r++)
         for (int i = 0; i < count; i++)

@@ -17,8 +17,6 @@
  * BLOCK_CHANNELS is a multiple of LANES and of TILE_ROWS, BLOCK_OUTPUTS of STRIP. Gradients go to SUMS[share][channel]
  * [one of the DEEP slices][row and column of the kernel][output], with SUMS_WIDTH elements to a line.
  * engine/winograd_gradient.c chooses all this and knows how much scratch it takes. */
-#define transform_cotangent OWN(_transform_cotangent)
-#define transform_back OWN(_transform_back)
 #define cotangent_tile OWN(_cotangent_tile)
 #define transform_cotangents OWN(_transform_cotangents)
 #define multiply_tile OWN(_multiply_tile)
@@ -34,51 +32,7 @@
 #define SUMS_OF_SLICE ((long)BLOCK_CHANNELS * BLOCK_OUTPUTS)
 #define SUM_PLANE (DEEP * SUMS_OF_SLICE + LANES)
 
-#if EDGE == 4
-static void transform_cotangent(const VECTOR *x, VECTOR *y)
-{
-    const VECTOR even1 = (-2.0f / 3) * x[0] - (1.0f / 3) * x[2], odd1 = (-ROOT_2 / 3) * x[1] - (ROOT_2 / 6) * x[3];
-    const VECTOR even2 = (1.0f / 6) * x[0] + (1.0f / 3) * x[2], odd2 = (ROOT_2 / 6) * x[1] + (ROOT_2 / 3) * x[3];
-    y[0] = x[0];
-    y[1] = even1 + odd1;
-    y[2] = even1 - odd1;
-    y[3] = even2 + odd2;
-    y[4] = even2 - odd2;
-    y[5] = x[3];
-}
-
-static void transform_back(const VECTOR *x, VECTOR *y)
-{
-    const VECTOR a = x[1] + x[2], b = x[1] - x[2], c = x[3] + x[4], d = x[3] - x[4];
-    y[0] = x[0] + a + c;
-    y[1] = (0.5f * ROOT_2) * b + ROOT_2 * d;
-    y[2] = x[5] + 0.5f * a + 2 * c;
-}
-#else
-static void transform_cotangent(const VECTOR *x, VECTOR *y)
-{
-    const VECTOR even1 = (-2.0f / 3) * x[0], odd1 = (-ROOT_2 / 3) * x[1];
-    const VECTOR even2 = (1.0f / 6) * x[0], odd2 = (ROOT_2 / 6) * x[1];
-    y[0] = x[0];
-    y[1] = even1 + odd1;
-    y[2] = even1 - odd1;
-    y[3] = even2 + odd2;
-    y[4] = even2 - odd2;
-    y[5] = x[1];
-}
-
-static void transform_back(const VECTOR *x, VECTOR *y)
-{
-    const VECTOR a = x[1] + x[2], b = x[1] - x[2], c = x[3] + x[4], d = x[3] - x[4];
-    y[0] = x[0] + a + c;
-    y[1] = (0.5f * ROOT_2) * b + ROOT_2 * d;
-    y[2] = 0.5f * a + 2 * c;
-    y[3] = (0.25f * ROOT_2) * b + (2 * ROOT_2) * d;
-    y[4] = x[5] + 0.25f * a + 4 * c;
-}
-#endif
-
-DEFINE_TILE(cotangent_tile, EDGE, transform_cotangent)
+DEFINE_TILE(cotangent_tile, EDGE, transform_taps)
 
 /* cotangents[plane][tile][output] of LANES outputs from `output` on, in the order of the tiles. */
 ONE_COPY void transform_cotangents(PARAMETERS, part p, int output, __global float *restrict places,
@@ -144,20 +98,10 @@ ONE_COPY void store_gradients(PARAMETERS, int channels, int outputs, __global co
     for (int i = 0; i < channels * DEEP; i++, to += EXTENT * EXTENT * (long)SUMS_WIDTH)
         for (int j = 0; j < outputs; j += LANES) {
             __global const float *from = sums + i % DEEP * SUMS_OF_SLICE + i / DEEP * BLOCK_OUTPUTS + j;
-            VECTOR down[EXTENT][POINTS];
-            EACH(x, POINTS)
-            {
-                VECTOR points[POINTS], column[EXTENT];
-                EACH(y, POINTS) points[y] = LOAD(0, from + (y * POINTS + x) * SUM_PLANE);
-                transform_back(points, column);
-                EACH(y, EXTENT) down[y][x] = column[y];
-            }
-            EACH(y, EXTENT)
-            {
-                VECTOR row[EXTENT];
-                transform_back(down[y], row);
-                EACH(x, EXTENT) STORE(row[x], 0, to + (y * EXTENT + x) * (long)SUMS_WIDTH + j);
-            }
+            VECTOR tile[EXTENT][EXTENT];
+            transform_tile_back(from, SUM_PLANE, tile);
+            EACH(y, EXTENT) EACH(x, EXTENT)
+            STORE(tile[y][x], 0, to + (y * EXTENT + x) * (long)SUMS_WIDTH + j);
         }
 }
 

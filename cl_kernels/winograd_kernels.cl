@@ -4,44 +4,12 @@
  * slices do too. From one row to the next there are STRIDE_OUTPUT elements, from one channel to the next
  * STRIDE_CHANNEL.
  *
- * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, LANES, STRIP_VECTORS, EDGE,
- * EXTENT, CHANNELS_EACH and, as run-time expressions, OPERAND_A, SIZE_M, CHANNELS, STRIDE_OUTPUT, STRIDE_CHANNEL, DEEP,
- * WAY, KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a strip of rows and CHANNELS_EACH channels. */
-#define OWN(name) CG_JOIN(KERNEL_NAME, name)
-#define transform_kernel OWN(_transform_kernel)
+ * The text in front of this file is prelude.cl, winograd_points.cl with what that wants, TAPS too, and what defines
+ * PARAMETERS, STRIP_VECTORS, CHANNELS_EACH and, as run-time expressions, OPERAND_A, SIZE_M, CHANNELS, STRIDE_OUTPUT,
+ * STRIDE_CHANNEL, DEEP, WAY, KERNELS, KERNEL_PLANE. A work-group is one work-item and owns a strip of rows and
+ * CHANNELS_EACH channels. */
 #define transform_slice OWN(_transform_slice)
-#define POINTS (EDGE + EXTENT - 1)
 #define STRIP (STRIP_VECTORS * LANES)
-#define ROOT_2 1.41421356f
-#define VECTOR CG_JOIN(float, LANES)
-#define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
-
-#if POINTS == 4
-static void transform_kernel(const VECTOR *x, VECTOR *y)
-{
-    const VECTOR even = 0.5f * (x[0] + x[2]), odd = 0.5f * x[1];
-    y[0] = x[0];
-    y[1] = even + odd;
-    y[2] = even - odd;
-    y[3] = x[2];
-}
-#else
-static void transform_kernel(const VECTOR *x, VECTOR *y)
-{
-    VECTOR even1 = (-2.0f / 3) * x[0] - (1.0f / 3) * x[2], odd1 = (-ROOT_2 / 3) * x[1];
-    VECTOR even2 = (1.0f / 6) * x[0] + (1.0f / 3) * x[2], odd2 = (ROOT_2 / 6) * x[1];
-#if EXTENT == 5
-    even1 -= (1.0f / 6) * x[4], odd1 -= (ROOT_2 / 6) * x[3];
-    even2 += (2.0f / 3) * x[4], odd2 += (ROOT_2 / 3) * x[3];
-#endif
-    y[0] = x[0];
-    y[1] = even1 + odd1;
-    y[2] = even1 - odd1;
-    y[3] = even2 + odd2;
-    y[4] = even2 - odd2;
-    y[5] = x[EXTENT - 1];
-}
-#endif
 
 /* A slice of one channel, LANES rows from `row` on. */
 static void transform_slice(PARAMETERS, __global const float *from, int row, __global float *restrict to)
@@ -51,17 +19,17 @@ static void transform_slice(PARAMETERS, __global const float *from, int row, __g
     {
         float lane[LANES];
         EACH(r, LANES) lane[r] = from[min(row + r, SIZE_M - 1) * (long)STRIDE_OUTPUT + t * WAY];
-        column[t % EXTENT][t / EXTENT] = CG_JOIN(vload, LANES)(0, lane);
+        column[t % EXTENT][t / EXTENT] = LOAD(0, lane);
     }
     EACH(j, EXTENT)
     {
-        transform_kernel(column[j], points);
+        transform_taps(column[j], points);
         EACH(i, POINTS) down[i][j] = points[i];
     }
     EACH(i, POINTS)
     {
-        transform_kernel(down[i], points);
-        EACH(j, POINTS) CG_JOIN(vstore, LANES)(points[j], 0, to + (i * POINTS + j) * KERNEL_PLANE);
+        transform_taps(down[i], points);
+        EACH(j, POINTS) STORE(points[j], 0, to + (i * POINTS + j) * KERNEL_PLANE);
     }
 }
 

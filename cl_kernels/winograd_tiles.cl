@@ -5,8 +5,8 @@
  * turned so that they lie side by side: vectors are then full however small the images are, and the products over
  * channels or tiles that follow read their operands as they lie.
  *
- * The text in front of this file is prelude.cl and what defines KERNEL_NAME, PARAMETERS, ARGUMENTS, LANES, EXTENT, EDGE
- * and, as run-time expressions,
+ * The text in front of this file is prelude.cl, winograd_points.cl with what that wants, and what defines PARAMETERS,
+ * ARGUMENTS and, as run-time expressions,
  *   IMAGE_START, IMAGE_ELEMENTS   the storage of the images, and its size
  *   IMAGE_FIRST(image)            the element where output 0, 0 of slice 0 would begin to read channel 0, if there were
  *                                 no border
@@ -19,7 +19,6 @@
  * slices further. Slices lie STRIDE_Z apart and have coordinates from FIRST_Z on, STEP_Z apart; outside [0, END_Z) they
  * are 0. Work is done by parts: IMAGES_AT_ONCE images, of each SLICES_AT_ONCE slices, of each TILES_HIGH x TILES_WIDE
  * tiles. Several images at once have all their slices in it, and these a step of 1. */
-#define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define transform_image OWN(_transform_image)
 #define transpose OWN(_transpose)
 #define turn OWN(_turn)
@@ -28,13 +27,7 @@
 #define part_at OWN(_part_at)
 #define transform_images OWN(_transform_images)
 
-#define VECTOR CG_JOIN(float, LANES)
-#define LOAD CG_JOIN(vload, LANES)
-#define STORE CG_JOIN(vstore, LANES)
-#define POINTS (EDGE + EXTENT - 1)
-#define PLANES (POINTS * POINTS)
 #define ONE_COPY __attribute__((noinline)) static
-#define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
 /* Of a part: tiles of outputs; slices and tiles of inputs; turned places, with what turning writes beyond them. */
 #define MOST_TILES (IMAGES_AT_ONCE * SLICES_AT_ONCE * TILES_HIGH * TILES_WIDE)
@@ -42,9 +35,6 @@
 #define MOST_IMAGE_TILES (IMAGES_AT_ONCE * SLICES_READ(SLICES_AT_ONCE) * TILES_HIGH * TILES_WIDE)
 #define MOST_PLACES ((TILES_HIGH * EDGE + EXTENT - 1) * (TILES_WIDE * EDGE + EXTENT - 1) + LANES)
 
-/* Along one axis, the transform for the points 0, 1, -1 and infinity; or 0, infinity, and the roots of 1/2 and 2 of
- * either sign, which round to a quarter of the error of 1 and 2: docs/decisions/0019-winograd-within-a-product.md. */
-#define ROOT_2 1.41421356f
 static void transform_image(const VECTOR *x, VECTOR *y)
 {
 #if POINTS == 4

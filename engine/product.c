@@ -253,6 +253,17 @@ static bool finish_product(cg_generator *g, product_text *text, const char *kern
     return ok;
 }
 
+/* The same for a step that leaves what the group stores to the next. */
+static bool finish_first_step(cg_generator *g, product_text *text, const char *kernel)
+{
+    const bool in_place = g->group->in_place;
+    g->group->in_place = false;
+    const bool ok = finish_product(g, text, kernel, 1);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
+    g->group->in_place = in_place;
+    return ok;
+}
+
 /* Which parts of the rows slide, along what. */
 static void print_slides(cg_generator *g, cg_text *out, const cg_operand *o, const struct gemm_slides *slides)
 {
@@ -420,9 +431,6 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     g->tensors[0] = l->tensors[l->operand_tensor[0]];
     g->tensor_count = 1;
     cg_add_scratch(g, CG_F32, 4 * elements);
-    /* What the group stores is left to the second step. */
-    const bool in_place = g->group->in_place;
-    g->group->in_place = false;
     cg_add_common_fields(g);
     cg_field_integer(g, 'i', "m", 0, images->outputs);
     cg_field_integer(g, 'l', "oa", 0, first->base);
@@ -430,23 +438,21 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     print_winograd_macros(g, &text.macros, images, launch, g->scratch_tensor);
     cg_text_add(&text.macros,
                 "#define KERNEL_NAME " CG_KERNEL_NAME "\n#define SIZE_M args.m0\n"
-                "#define OPERAND_A (b0 + args.o0 + args.oa0)\n#define CHANNELS_EACH %d\n",
+                "#define OPERAND_A (b0 + args.o0 + args.oa0)\n#define CHANNELS_EACH %d\n#define TAPS EXTENT\n",
                 launch->channels_each);
     print_number(g, &text.macros, "STRIDE_OUTPUT", images->kernels.stride_output);
     print_number(g, &text.macros, "STRIDE_CHANNEL", images->kernels.stride_channel);
     print_number(g, &text.macros, "WAY", images->kernels.way);
     print_parameter_macros(g, &text.macros);
+    cg_text_append(&text.macros, cg_source_winograd_points);
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)elements;
     g->bytes = 4 * elements;
-    const bool ok = finish_product(g, &text, cg_source_winograd_kernels, 1);
-    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
-    g->group->in_place = in_place;
-    return ok;
+    return finish_first_step(g, &text, cg_source_winograd_kernels);
 }
 
-/* How images lie, what of them is read, and how they are cut, as cl_kernels/winograd_tiles.cl wants it; and that text,
- * which follows the macros. */
+/* How images lie, what of them is read, and how they are cut, as cl_kernels/winograd_tiles.cl wants it; and that text
+ * behind winograd_points.cl, which follow the macros. */
 static void print_images(cg_generator *g, product_text *text, const struct winograd_images *images,
                          const struct winograd_parts *parts)
 {
@@ -473,6 +479,7 @@ static void print_images(cg_generator *g, product_text *text, const struct winog
                               {"TILES_HIGH", parts->high},
                               {"TILES_WIDE", parts->wide}};
     print_numbers(g, &text->macros, numbers, sizeof numbers / sizeof *numbers);
+    cg_text_append(&text->macros, cg_source_winograd_points);
     cg_text_append(&text->macros, cg_source_winograd_tiles);
 }
 
@@ -506,11 +513,12 @@ static bool generate_winograd(cg_generator *g, const struct gemm_shape *shape)
     const number numbers[] = {
         {"ROWS", launch.rows}, {"IMAGE_WIDTH", launch.image_width}, {"BLOCK_OUTPUTS", launch.block_outputs}};
     print_numbers(g, &text.macros, numbers, sizeof numbers / sizeof *numbers);
-    cg_text_add(&text.macros,
-                "#define TILE_ROWS %d\n#define MOST_TILES_AT_ONCE %d\n#define SCRATCH (b%d + args.o%d)\n"
-                "#define IMAGE_START START_B\n"
-                "#define IMAGE_ELEMENTS ELEMENTS_B\n#define IMAGE_FIRST(image) (OPERAND_B(image) - START_B)\n",
-                launch.tile_rows, launch.most_tiles, g->scratch_tensor, g->scratch_tensor);
+    cg_text_add(
+        &text.macros,
+        "#define RESULTS EDGE\n#define TILE_ROWS %d\n#define MOST_TILES_AT_ONCE %d\n#define SCRATCH (b%d + args.o%d)\n"
+        "#define IMAGE_START START_B\n"
+        "#define IMAGE_ELEMENTS ELEMENTS_B\n#define IMAGE_FIRST(image) (OPERAND_B(image) - START_B)\n",
+        launch.tile_rows, launch.most_tiles, g->scratch_tensor, g->scratch_tensor);
     print_images(g, &text, &images, &launch.parts);
     print_epilogues(g, shape, &text.epilogues);
     memcpy(g->global, launch.global, sizeof g->global);
@@ -536,9 +544,6 @@ static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *s
     cg_start_kernel(g);
     g->status = false;
     cg_add_scratch(g, CG_F32, 4 * launch->scratch_elements);
-    /* What the group stores is left to the second step. */
-    const bool in_place = g->group->in_place;
-    g->group->in_place = false;
     add_product_fields(g, shape);
     print_product_macros(g, &text.macros, shape);
     print_stretches(g, &text.macros);
@@ -552,7 +557,8 @@ static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *s
     print_numbers(g, &text.macros, numbers, sizeof numbers / sizeof *numbers);
     cg_text_add(&text.macros,
                 "#define EXTENT %d\n#define EDGE %d\n#define TILE_ROWS %d\n#define STRIP_VECTORS %d\n"
-                "#define SCRATCH (SUMS + args.sums0)\n#define IMAGE_START START_A\n#define IMAGE_ELEMENTS ELEMENTS_A\n"
+                "#define TAPS EDGE\n#define RESULTS EXTENT\n#define SCRATCH (SUMS + args.sums0)\n#define IMAGE_START "
+                "START_A\n#define IMAGE_ELEMENTS ELEMENTS_A\n"
                 "#define IMAGE_FIRST(image) (OPERAND_A(0) - START_A + (image) * (long)STRETCH_A)\n"
                 "#define COTANGENT_START START_B\n#define COTANGENT_ELEMENTS ELEMENTS_B\n"
                 "#define COTANGENT_FIRST(image) (OPERAND_B(0) - START_B + (image) * (long)STRETCH_B)\n",
@@ -560,10 +566,7 @@ static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *s
     print_images(g, &text, images, &launch->parts);
     memcpy(g->global, launch->global, sizeof g->global);
     count_product(g, shape);
-    const bool ok = finish_product(g, &text, cg_source_winograd_gradient, 1);
-    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
-    g->group->in_place = in_place;
-    return ok;
+    return finish_first_step(g, &text, cg_source_winograd_gradient);
 }
 
 static bool generate_winograd_gradient(cg_generator *g, const struct gemm_shape *shape)
@@ -691,9 +694,6 @@ static bool generate_folded_kernels(cg_generator *g, const struct gemm_shape *sh
     g->tensors[0] = l->tensors[l->operand_tensor[0]];
     g->tensor_count = 1;
     cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch->kernel_elements * (shape->f64 ? 8 : 4));
-    /* What the group stores is left to the second step. */
-    const bool in_place = g->group->in_place;
-    g->group->in_place = false;
     cg_add_common_fields(g);
     cg_field_integer(g, 'l', "oa", 0, a->first.base);
     if (a->first.count > 0) cg_patch_with_sum(g, &a->first);
@@ -709,10 +709,7 @@ static bool generate_folded_kernels(cg_generator *g, const struct gemm_shape *sh
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)launch->kernel_elements;
     g->bytes = launch->kernel_elements * (shape->f64 ? 16 : 8);
-    const bool ok = finish_product(g, &text, cg_source_gemm_folded, 1);
-    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
-    g->group->in_place = in_place;
-    return ok;
+    return finish_first_step(g, &text, cg_source_gemm_folded);
 }
 
 static bool generate_folded(cg_generator *g, const cg_node *node)

@@ -131,10 +131,11 @@ typedef struct cg_op {
      * index. Every element of every output must be written. */
     const char *source;
     bool (*launch)(const cg_call *call, cg_launch *launch);
-    bool
-        folds; /* it adds up windows of its output's last axes, its input: [.., extents.., counts..]. Its attributes are
-                * for each axis size, extent, count, stride, dilation, before: element k of window p is added to element
-                * p * stride + k * dilation - before. A product that only it reads may be computed along with it */
+    /* Adds up windows of its output's last axes, its input: [.., extents.., counts..]. Its attributes are for each axis
+     * size, extent, count, stride, dilation, before: element k of window p is added to element p * stride + k *
+     * dilation
+     * - before. A product that only it reads may be computed along with it. */
+    bool folds;
 
     /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. With
      * `deferred` it is called as late as with cg_defer, and what is said there holds; `infer` must then be there and
