@@ -83,7 +83,7 @@ void cg_choose_vectors(cg_generator *g)
     if (g->lanes == 1) g->vector_axis = -1;
     g->by_turning = l->group->kind == CG_GROUP_REDUCE && folds_short_rows(g);
     if (g->by_turning) g->vector_axis = outer;
-    g->grain = g->lanes;
+    g->grain = g->vector_axis == outer ? g->lanes : 1;
 }
 
 /* --- loops --- */

@@ -133,7 +133,6 @@ static void choose_vectors(cg_generator *g)
 {
     cg_choose_vectors(g);
     const bool across = g->lanes > 1 && g->vector_axis < g->lowered->outer_count;
-    if (!across) g->grain = 1;
     if (across || !is_short(g)) return;
     g->lanes = 1;
     g->vector_axis = -1;
