@@ -33,6 +33,9 @@
 
 /* A program may hold several of these kernels: each has its functions under names of its own. */
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
+#define coming_lines OWN(_coming_lines)
+#define coming_matrix OWN(_coming_matrix)
+#define coming_rows OWN(_coming_rows)
 #define transpose OWN(_transpose)
 #define pack_columns OWN(_pack_columns)
 #define pack_segments OWN(_pack_segments)
@@ -75,8 +78,10 @@
 #define PACKED_TILE_SIZE (TILE_ROWS * ((TRANSPOSED_A ? DEPTH : MOST_DEPTH) + LANES))
 /* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
 #define ROWS_WORTH_PACKING (2 * TILE_ROWS)
-/* So many steps of k ahead, memory answers in time. */
+/* So many steps of k ahead, memory and the second-level cache answer in time. */
 #define AHEAD 24
+/* The last so many tiles ask for what will be packed as the next panel. */
+#define TILES_AHEAD 24
 
 /* One copy in the program: inlining everything makes three under PoCL, and compiling takes three times as long. */
 #define ONE_COPY __attribute__((noinline)) static
@@ -84,24 +89,47 @@
 /* A loop to be unrolled, its bound a literal. */
 #define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
-/* Asks for what the next panel will be packed from while this one is multiplied. Only B stored [K,N] needs it: its rows
- * are too far apart for the processor to foresee. */
-#if TRANSPOSED_B || GATHERED_B || JOINED
-#define FETCH(p)
-#else
-#define FETCH(p) CG_FETCH(p)
-#endif
-
-/* What the epilogue of a tile of `rows` rows will load is asked for row by row, some steps of k apart: all at once
- * would be more requests than can be under way. */
+/* What is read only later is asked for a line now and then, some steps of k apart: all at once would be more requests
+ * than can be under way, and a tile's own would wait behind them. */
 #define FETCH_SPACING 4
+
+/* What the epilogue of a tile of `rows` rows will load. */
 #if FETCHING_EPILOGUE
 #define FETCH_FOR_EPILOGUE(rows)                                                                                       \
-    if (finish && k < FETCH_SPACING * (rows) && k % FETCH_SPACING == 0)                                                \
-        EACH(v, STRIP_VECTORS) epilogue_fetch(ARGUMENTS, batch, row + k / FETCH_SPACING, column + v * LANES)
+    if (finish && k < FETCH_SPACING * (rows))                                                                          \
+        EACH(v, STRIP_VECTORS) epilogue_fetch(ARGUMENTS, batch, row + k / FETCH_SPACING, column + v * LANES);
 #else
 #define FETCH_FOR_EPILOGUE(rows)
 #endif
+
+/* The lines that are left to be asked for of a matrix that will be packed. */
+typedef struct coming_lines {
+    __global const REAL *next, *end; /* in the first of the rows left */
+    long leading;
+    int width, rows;
+} coming_lines;
+#define CACHE_LINE (64 / (int)sizeof(REAL)) /* elements */
+#if SLIDING
+#define FETCH_COMING
+#define FETCH_STRIP
+#else
+#define FETCH_COMING                                                                                                   \
+    if (coming->rows > 0) {                                                                                            \
+        CG_FETCH(coming->next);                                                                                        \
+        coming->next += CACHE_LINE;                                                                                    \
+        if (coming->next >= coming->end) {                                                                             \
+            coming->end += coming->leading;                                                                            \
+            coming->next = coming->end - coming->width;                                                                \
+            coming->rows--;                                                                                            \
+        }                                                                                                              \
+    }
+#define FETCH_STRIP EACH(v, STRIP_VECTORS) CG_FETCH_NEAR(strip + AHEAD * (long)stride_b + v * LANES);
+#endif
+#define FETCH_SOME                                                                                                     \
+    if (k % FETCH_SPACING == 0) {                                                                                      \
+        FETCH_COMING                                                                                                   \
+        FETCH_FOR_EPILOGUE(TILE_ROWS)                                                                                  \
+    }
 
 #if JOINED
 /* packed[strip][k][j] = B[k][j] of the columns from `first` on. Pieces, which neither a strip nor a segment ends in,
@@ -195,10 +223,10 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #define TILE_PARAMETERS                                                                                                \
     PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
         __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
-        bool finish, __global const REAL *ahead, int stride_ahead, __global REAL *restrict copy, ROW_PLACES place_of_row
+        bool finish, coming_lines *restrict coming, __global REAL *restrict copy, ROW_PLACES place_of_row
 #define TILE_ARGUMENTS                                                                                                 \
-    ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, ahead, stride_ahead, \
-        copy, place_of_row
+    ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, coming, copy,        \
+        place_of_row
 /* Sliding rows of B lie wherever place_of_row says. */
 #if FOLDED
 #define ROW_PLACES __global const int *
@@ -222,8 +250,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
         EACH(r, TILE) EACH(v, STRIP_VECTORS) sum[r][v] = accumulate ? LOAD(v, sums + r * COLUMNS) : (VECTOR)0;         \
         for (int k = 0; k < depth; k++, strip += stride_b) {                                                           \
             EACH(v, STRIP_VECTORS) b[v] = LOAD(v, STRIP_ROW);                                                          \
-            EACH(v, STRIP_VECTORS) FETCH(ahead + v * LANES);                                                           \
-            ahead += stride_ahead;                                                                                     \
+            FETCH_STRIP                                                                                                \
             EXTRA;                                                                                                     \
             EACH(r, TILE)                                                                                              \
             {                                                                                                          \
@@ -239,7 +266,7 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
     }
 
 #define FULL_TILE_STRIDE (PACK_A ? PACKED_A_STRIDE : stride_a)
-DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, FETCH_FOR_EPILOGUE(TILE_ROWS))
+DEFINE_MULTIPLY_TILE(multiply_full_tile, TILE_ROWS, FULL_TILE_STRIDE, FETCH_SOME)
 #define COPIES_B (!TRANSPOSED_B && !GATHERED_B && !JOINED)
 #if COPIES_B
 /* Packs the strip on the way: waiting for B then costs nothing. */
@@ -377,7 +404,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
             for (int y = 0; y < spans; y++)
                 for (int j = 0; j < computed; j += STRIP)
                     multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + y * PITCH + j, 0, depth,
-                                  sums + y * SPAN + j, unit > 0, false, planes, 0, 0, place_of_row);
+                                  sums + y * SPAN + j, unit > 0, false, 0, 0, place_of_row);
             if (last) {
                 if (lines > 1 && places % LANES != 0) {
                     join_lines(ARGUMENTS, rows, lines, places, sums, joined);
@@ -392,6 +419,24 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
     }
 }
 #elif !FOLDED
+/* A matrix of `depth` steps of k times `size` rows or columns, stored along k or across. */
+static coming_lines coming_matrix(__global const REAL *from, int leading, bool along_k, int depth, int size)
+{
+    const int width = along_k ? depth : size;
+    coming_lines coming = {from, from + width, leading, width, along_k ? size : depth};
+    return coming;
+}
+
+/* What left_operand packs from row i on. */
+static coming_lines coming_rows(PARAMETERS, int batch, int stretch, int i, int bottom, int k, int depth)
+{
+    __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
+    const coming_lines none = {0, 0, 0, 0, 0};
+    if (i >= bottom) return none;
+    A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
+    return coming_matrix(A, LEADING_A, !TRANSPOSED_A, depth, min(PACKED_TILES * TILE_ROWS, bottom - i));
+}
+
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
 ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int first_column, int next_column,
                              __global REAL *packed_b)
@@ -409,7 +454,8 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
     for (int block = 0; block < blocks * STRETCHES; block++) {
         const int stretch = STRETCHES > 1 ? block / blocks : 0, k = (block - stretch * blocks) * block_depth;
         const int depth = min(block_depth, SIZE_K - k);
-        __global const REAL *B = OPERAND_B(batch) + stretch * STRETCH_B, *next = 0;
+        __global const REAL *B = OPERAND_B(batch) + stretch * STRETCH_B;
+        coming_lines none = {0, 0, 0, 0, 0}, coming_a = none, coming_b = none;
         const bool last = block == blocks * STRETCHES - 1;
 #if GATHERED_B
         for (int j = 0; j < columns; j += STRIP)
@@ -428,9 +474,11 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
             pack_columns(B + direct, LEADING_B, columns - direct, depth, size_b - offset - direct,
                          packed_b + direct * STRIP_DEPTH, STRIP_DEPTH);
         if (!last)
-            next = B + (long)block_depth * LEADING_B;
+            coming_b = coming_matrix(B + (TRANSPOSED_B ? block_depth : (long)block_depth * LEADING_B), LEADING_B,
+                                     TRANSPOSED_B, depth, columns);
         else if (next_column < SIZE_N)
-            next = OPERAND_B(batch) + next_column;
+            coming_b = coming_matrix(OPERAND_B(batch) + (TRANSPOSED_B ? (long)next_column * LEADING_B : next_column),
+                                     LEADING_B, TRANSPOSED_B, depth, min(COLUMNS, SIZE_N - next_column));
 #endif
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             rows = tile_rows(bottom - i);
@@ -438,8 +486,11 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
             __global const REAL *A =
                 left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
             __global REAL *sums = partial + (blocks * STRETCHES > 1 ? (long)(i - top) * COLUMNS : 0);
-            /* The last rows fetch the next panel; elsewhere some steps ahead helps where B is read in place. */
-            const bool fetch = next && bottom - i < 2 * TILE_ROWS;
+#if PACK_A && !GATHERED_A
+            if (tile % PACKED_TILES == 0)
+                coming_a = coming_rows(ARGUMENTS, batch, stretch, i + PACKED_TILES * TILE_ROWS, bottom, k, depth);
+#endif
+            coming_lines *const then = bottom - i < TILES_AHEAD * TILE_ROWS ? &coming_b : &none;
             for (int j = 0; j < columns; j += STRIP) {
                 __global REAL *packed = packed_b + j * STRIP_DEPTH;
                 const bool in_place = j < direct && (i == top || !packs);
@@ -447,8 +498,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 const int stride_b = in_place ? LEADING_B : STRIP;
                 multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, stride_a, strip, stride_b, depth,
                               sums + j, block > 0, last && j < full,
-                              fetch ? next + j : strip + AHEAD * (long)stride_b, fetch ? LEADING_B : stride_b,
-                              in_place && packs ? packed : 0, 0);
+                              coming_a.rows > 0 ? &coming_a : then, in_place && packs ? packed : 0, 0);
             }
             if (last && finished < columns)
                 store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished,

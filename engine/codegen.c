@@ -363,7 +363,8 @@ void cg_prelude(cg_context *cg, unsigned needs, cg_text *text)
     }
     cg_text_append(text, cg_source_entry);
     cg_text_append(text, cg_source_prelude);
-    if (!cg->fetches) cg_text_append(text, "#undef CG_FETCH\n#define CG_FETCH(p)\n");
+    if (!cg->fetches)
+        cg_text_append(text, "#undef CG_FETCH\n#undef CG_FETCH_NEAR\n#define CG_FETCH(p)\n#define CG_FETCH_NEAR(p)\n");
     /* GPUs run scalar code, and have instructions for what these functions are made of. */
     if (needs & CG_NEEDS_ELEMENTARY && cg->vector_width > 1)
         add_functions(text, cg_source_elementary, cg->vector_width);
