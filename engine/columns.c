@@ -38,7 +38,7 @@ static void print_fetches(cg_generator *g, cg_text *out, const char *indent)
     char variable[16];
     snprintf(variable, sizeof variable, "r%d", g->lowered->inner_count - 1);
     cg_text_add(out, "%sconst %s ahead = min((%s)(%s + away), last - 1);\n", indent, type, type, variable);
-    cg_print_fetches(g, out, variable, "ahead", indent);
+    cg_print_fetches(g, out, FETCHED_AHEAD, variable, "ahead", indent);
 }
 
 /* Adds some rows to the sums of their block. */

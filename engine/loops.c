@@ -310,7 +310,14 @@ void cg_print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const char
     else
         cg_text_add(out, "%sconst %s ahead = min((%s)(%s + %d), %s - %d);\n", indent, type, type, variable,
                     FETCHED_AHEAD, axis < outer ? "end" : "last", lanes);
-    cg_print_fetches(g, out, variable, "ahead", indent);
+    cg_print_fetches(g, out, FETCHED_AHEAD, variable, "ahead", indent);
+}
+
+/* Elements that the reduction folds into one. */
+static int64_t nominal_row(const cg_generator *g)
+{
+    const cg_node *node = reduction_of(g);
+    return cg_nominal_size(node->inputs[0]) / cg_larger(1, cg_nominal_size(node));
 }
 
 static void print_fetches(cg_generator *g, cg_text *out, int lanes, const char *indent)
@@ -320,7 +327,7 @@ static void print_fetches(cg_generator *g, cg_text *out, int lanes, const char *
     char variable[16];
     snprintf(variable, sizeof variable, "i%d", g->lowered->outer_count - 1);
     if (along && g->fetches == g->pass)
-        cg_print_fetches(g, out, variable, "next", indent);
+        cg_print_fetches(g, out, nominal_row(g), variable, "next", indent);
     else if (along && once && !g->by_turning)
         cg_print_fetches_ahead(g, out, lanes, indent);
 }

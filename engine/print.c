@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Elements that the nearest cache has room for beside what is being read. More are asked for into the next one, as are
+ * those that are only read and added up, which is as fast as memory. */
+enum { FETCHED_NEAR = 4096 };
 /* Where each kind of form keeps its fields. */
 enum { FORMS_OF_STORES = CG_MOST_TERMS, FORMS_OF_GUARDS = CG_MOST_TERMS + CG_MOST_STORES };
 
@@ -258,9 +261,10 @@ static void print_load(cg_generator *g, cg_text *out, int number, int lanes)
     cg_text_free(&loaded);
 }
 
-static void print_fetch(cg_generator *g, cg_text *out, int tensor, const cg_form *form, int slot, const char *indent)
+static void print_fetch(cg_generator *g, cg_text *out, const char *macro, int tensor, const cg_form *form, int slot,
+                        const char *indent)
 {
-    cg_text_add(out, "%sCG_FETCH(t%d + (", indent, tensor);
+    cg_text_add(out, "%s%s(t%d + (", indent, macro, tensor);
     cg_print_form(g, out, form, slot);
     cg_text_append(out, "));\n");
 }
@@ -268,13 +272,13 @@ static void print_fetch(cg_generator *g, cg_text *out, int tensor, const cg_form
 void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent)
 {
     const cg_term *t = &g->lowered->values[number];
-    print_fetch(g, out, t->tensor, &t->form, number, indent);
+    print_fetch(g, out, "CG_FETCH", t->tensor, &t->form, number, indent);
 }
 
 void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent)
 {
     const cg_store *s = &g->lowered->stores[number];
-    print_fetch(g, out, s->tensor, &s->form, FORMS_OF_STORES + number, indent);
+    print_fetch(g, out, "CG_FETCH", s->tensor, &s->form, FORMS_OF_STORES + number, indent);
 }
 
 static bool is_same_place(const cg_form *a, const cg_form *b)
@@ -300,13 +304,20 @@ static bool is_to_be_fetched(const cg_generator *g, int number)
     return true;
 }
 
-void cg_print_fetches(cg_generator *g, cg_text *out, const char *variable, const char *value, const char *indent)
+void cg_print_fetches(cg_generator *g, cg_text *out, int64_t ahead, const char *variable, const char *value,
+                      const char *indent)
 {
     char deeper[CG_INDENT + 16];
+    int loads = 0;
+    for (int i = 0; i < g->lowered->value_count; i++) loads += is_to_be_fetched(g, i);
+    const bool near = g->group->kind != CG_GROUP_REDUCE && ahead * loads <= FETCHED_NEAR;
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     cg_text_add(out, "%s{\n%sconst %s %s = %s;\n", indent, deeper, cg_index_type(g), variable, value);
     for (int i = 0; i < g->lowered->value_count; i++)
-        if (is_to_be_fetched(g, i)) cg_print_fetch_of_load(g, out, i, deeper);
+        if (is_to_be_fetched(g, i)) {
+            const cg_term *t = &g->lowered->values[i];
+            print_fetch(g, out, near ? "CG_FETCH_NEAR" : "CG_FETCH", t->tensor, &t->form, i, deeper);
+        }
     cg_text_add(out, "%s}\n", indent);
 }
 
