@@ -171,12 +171,19 @@ static int most_depth(const struct gemm_shape *shape)
     return shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
 }
 
+static bool packs_many_tiles(const struct gemm_shape *shape)
+{
+    return shape->transposed_a && !shape->gathered_a && shape->stretches <= 1 && shape->slides.unit == 0;
+}
+
 /* Kernels with slides are built for each depth: for less there is less, in few steps. */
 static int choose_depth(const struct gemm_shape *shape)
 {
     const int64_t k = cg_gemm_typical(shape).k / cg_larger(1, shape->stretches);
     int depth = most_depth(shape);
     if (shape->k_varies) return depth;
+    /* A stored [k,m] is packed several tiles at a time, which must leave room for the panel of B. */
+    if (packs_many_tiles(shape) && k > depth) return depth / 4;
     if (shape->slides.unit == 0) return (int)cg_larger(LEAST_DEPTH, cg_smaller(depth, k));
     while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH) depth /= 4;
     return depth;
