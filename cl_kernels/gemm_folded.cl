@@ -11,10 +11,12 @@
  * gemm_packed.cl as FOLDED leaves it, with gather_b; and as run-time expressions, of z, y and x in turn, EXTENT_,
  * DILATION_, STRIDE_, SIZE_ of the result, SHIFT_, by which a window's first element lies behind a multiple of the
  * stride, STEP_ from one of a phase's elements of windows to the next, and how many places more than it has a phase
- * reads, REACH_.
+ * reads, REACH_; FIRST_LINE, the line of an image that the first line of a phase reads, and how many LINES_B it has.
  *
  * With PACKING, it packs A for the other kernel: kernels[phase][tile of TILE_ROWS channels][k][channel], rows past the
- * last repeating it. A phase's k are images, then its windows' elements in their order. */
+ * last repeating it. A phase's k are its windows' elements along y, of each those along z, images, and those along x:
+ * elements along y that read nothing but what lies above or below an image are then the first or the last k, and are
+ * left out. */
 #if PACKING
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #endif
@@ -68,15 +70,21 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
     {
         const int count = count_z * count_y * count_x;
         __global REAL *to = KERNELS + ((long)ELEMENTS_BEFORE * CG_TURNS(0) + (long)tile * count) * SIZE_K * TILE_ROWS;
-        to += (long)first * count * TILE_ROWS;
-        for (int image = first; image < min(SIZE_K, first + IMAGES_EACH); image++)
-            EACH_ELEMENT(z) EACH_ELEMENT(y) EACH_ELEMENT(x)
-            {
-                const int element = (z * EXTENT_y + y) * EXTENT_x + x;
-                for (int r = 0; r < TILE_ROWS; r++, to++)
-                    *to = OPERAND_A[(min(tile * TILE_ROWS + r, CHANNELS - 1) * (long)ELEMENTS + element) * STRIDE_M +
-                                    (long)image * STRIDE_K];
-            }
+        to += (long)first * count_x * TILE_ROWS;
+        EACH_ELEMENT(y) EACH_ELEMENT(z)
+        {
+            __global REAL *next = to;
+            to += (long)SIZE_K * count_x * TILE_ROWS;
+            for (int image = first; image < min(SIZE_K, first + IMAGES_EACH); image++)
+                EACH_ELEMENT(x)
+                {
+                    const int element = (z * EXTENT_y + y) * EXTENT_x + x;
+                    for (int r = 0; r < TILE_ROWS; r++, next++)
+                        *next = OPERAND_A[(min(tile * TILE_ROWS + r, CHANNELS - 1) * (long)ELEMENTS + element) *
+                                              STRIDE_M +
+                                          (long)image * STRIDE_K];
+                }
+        }
     }
 }
 #else
@@ -151,13 +159,22 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
         {
             const int z = slice * STRIDE_z + phase_z;
             if (z >= SIZE_z) continue;
+            int beyond = 0, inside = 0;
+            EACH_ELEMENT(y)
+            {
+                const int from = FIRST_LINE + line + PLACES_BEFORE(y);
+                if (from >= LINES_B)
+                    beyond++;
+                else if (from + lines > 0)
+                    inside++;
+            }
             EACH_PHASE(x)
             {
-                const int depth = SIZE_K * count_z * count_y * count_x;
-                const long before = (long)ELEMENTS_BEFORE * SIZE_K;
-                multiply_lines(ARGUMENTS, tile_rows(rows), lines, places, depth,
-                               KERNELS + (before * tiles + (long)(i / TILE_ROWS) * depth) * TILE_ROWS,
-                               place_of_row + before, planes, sums + phase_x * SUMS_OF_PHASE);
+                const int of_line = SIZE_K * count_z * count_x, skipped = beyond * of_line;
+                const long before = (long)ELEMENTS_BEFORE * SIZE_K, tile = (long)(i / TILE_ROWS) * count_y * of_line;
+                multiply_lines(ARGUMENTS, tile_rows(rows), lines, places, inside * of_line,
+                               KERNELS + (before * tiles + tile + skipped) * TILE_ROWS,
+                               place_of_row + before + skipped, planes, sums + phase_x * SUMS_OF_PHASE);
             }
             for (int j = 0; j < lines; j++) {
                 const int y = (line + j) * STRIDE_y + phase_y;
@@ -181,8 +198,9 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
 
     if (IS_STOPPED) return;
     EACH_PHASE(z) EACH_PHASE(y) EACH_PHASE(x)
+    EACH_ELEMENT(y) EACH_ELEMENT(z)
     for (int image = 0; image < SIZE_K; image++)
-        EACH_ELEMENT(z) EACH_ELEMENT(y) EACH_ELEMENT(x)
+        EACH_ELEMENT(x)
         *next++ = (image * SLICES + PLACES_BEFORE(z)) * PLANE + PLACES_BEFORE(y) * PITCH + PLACES_BEFORE(x);
     for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))
         for (int panel = CG_TURN(1); panel < panels; panel += CG_TURNS(1))

@@ -735,6 +735,8 @@ static bool generate_folded(cg_generator *g, const cg_node *node)
     print_slides(g, &text.macros, &l->operands.of[1], &shape.slides);
     print_number(g, &text.macros, "OUTER", shape.slides.outer);
     print_number(g, &text.macros, "FIRST_B", folded.first);
+    print_number(g, &text.macros, "FIRST_LINE", folded.y.first);
+    print_number(g, &text.macros, "LINES_B", folded.y.count);
     print_number(g, &text.macros, "ROWS", launch.rows);
     print_number(g, &text.macros, "PANEL_PLACES", launch.places);
     print_number(g, &text.macros, "PANEL_LINES", launch.lines);
