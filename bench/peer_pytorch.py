@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
-"""PyTorch's side of the comparison, on the CPU: training steps, and ops with inputs that take turns and results that
-are kept as long as clgrad's are. Each case runs on one thread or on all, whichever is faster."""
+"""PyTorch's side of the comparison: training steps, and ops with inputs that take turns and results that are kept as
+long as clgrad's are. On the CPU, where each case runs on one thread or on all, whichever is faster; or on the device
+that is given as an argument."""
 import itertools
 import math
 import os
 import statistics
+import sys
 
 import peer_work
 import torch
 from torch.nn import functional
 
 SETS_BYTES = 256 << 20
+DEVICE = sys.argv[1] if len(sys.argv) > 1 else "cpu"
 
 CHAIN = [lambda x: x + 0.5, lambda x: x * 0.75, lambda x: x.clamp(min=0.125), torch.sqrt, lambda x: x - 0.25, torch.neg,
          lambda x: x.clamp(max=0.5), torch.abs, torch.square, lambda x: x * 0.5 + 0.25]
@@ -235,17 +238,26 @@ def prepare_step(name):
     return repeat, peer_work.STEPS
 
 
+def wait():
+    """Until the device has done what was asked of it."""
+    if DEVICE != "cpu":
+        torch.cuda.synchronize()  # AMD's devices are called so too
+
+
 def faster_threads(repeat):
     """Small work may be faster on one thread: the peer gets whichever number suits it better."""
     seconds = {}
     for threads in {1, os.cpu_count()}:
         torch.set_num_threads(threads)
-        seconds[threads] = statistics.median(peer_work.sample(repeat, lambda: None))
+        seconds[threads] = statistics.median(peer_work.sample(repeat, wait))
     return min(seconds, key=seconds.get)
 
 
 def main():
     threads = {}
+    if DEVICE != "cpu":
+        torch.set_default_device(DEVICE)
+        torch.backends.cudnn.allow_tf32 = False  # both sides compute in f32
 
     def measure(name, shape):
         if name in peer_work.TRAINING_STEPS:
@@ -256,10 +268,10 @@ def main():
             repeat, steps = prepare_training_norm(name, shape)
         else:
             repeat, steps = prepare_op(name, shape)
-        if (name, shape) not in threads:
+        if DEVICE == "cpu" and (name, shape) not in threads:
             threads[name, shape] = faster_threads(repeat)
-        torch.set_num_threads(threads[name, shape])
-        return peer_work.answer(peer_work.sample(repeat, lambda: None), steps)
+        torch.set_num_threads(threads.get((name, shape), 1))
+        return peer_work.answer(peer_work.sample(repeat, wait), steps)
     peer_work.serve(torch.__version__, measure)
 
 

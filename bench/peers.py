@@ -3,9 +3,11 @@
 several times in one run, on all cores. The ratio is theirs/ours: above 1 clgrad is faster; of the medians over all
 blocks, and of the best.
 
-Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--json] [--blocks N] [--output FOLDER] [FILTER...]
+Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--pytorch "PYTHON DEVICE"] [--json] [--blocks N]
+                [--output FOLDER] [FILTER...]
 
-PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's. A filter is a part of "CASE SHAPE" or of a peer's
+PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's, on the CPU, unless another is named, with its device
+where clgrad runs on a GPU: "python3 cuda". A filter is a part of "CASE SHAPE" or of a peer's
 name. A peer that is missing or fails is reported and left out; one that takes too long for a case, all blocks together,
 is started anew for the next. The results go to FOLDER, by default one in bench/results named after the processor:
 peers.json has all figures, peers.md a table, peers.svg a chart.
@@ -220,8 +222,9 @@ def roofline_of(blocks):
 def result_of(case, peer, ours, theirs):
     mine, other = (statistics.median(block["median_us"] for block in side) for side in (ours, theirs))
     mine_best, other_best = (min(block["best_us"] for block in side) for side in (ours, theirs))
-    result = {"case": case, "peer": peer, "ours_us": round(mine, 2), "theirs_us": round(other, 2),
-              "ratio": round(other / mine, 3), "ratio_best": round(other_best / mine_best, 3),
+    result = {"case": case, "peer": peer, "device": ours[0]["device"], "ours_us": round(mine, 2),
+              "theirs_us": round(other, 2), "ratio": round(other / mine, 3),
+              "ratio_best": round(other_best / mine_best, 3),
               "roofline": round(roofline_of(ours), 3), "multiply_adds": round(share_of_peak(ours), 3),
               "bandwidth": round(share_of_bandwidth(ours), 3), "blocks": len(theirs)}
     if "host_us" in ours[0]:
@@ -244,8 +247,9 @@ def table(record):
     """For people, of all cases."""
     versions = ", ".join(f"{name} {version.split()[0] if name != 'openblas' else version.split()[1]}"
                          for name, version in record["versions"].items())
-    lines = [f"{record['date']}, {record['cpu']}, {record['cores']} cores; {versions}; {record['blocks']} blocks of each "
-             "side in turns, fewer of what takes long.", "",
+    devices = "".join(f"{name}; " for name in sorted({result["device"] for result in record["results"]}))
+    lines = [f"{record['date']}, {record['cpu']}, {record['cores']} cores; {devices}{versions}; {record['blocks']} "
+             "blocks of each side in turns, fewer of what takes long.", "",
              "| case | clgrad, us | peer | peer, us | ratio | of the best | of the limit |",
              "| --- | --- | --- | --- | --- | --- | --- |"]
     lines += [f"| {r['case']} | {rounded(r['ours_us'])} | {r['peer']} | {rounded(r['theirs_us'])} | {r['ratio']:.2f} | "
@@ -261,9 +265,11 @@ def default_folder():
     return HERE / "results" / re.sub(r"[^a-z0-9]+", "-", f"{name} {os.cpu_count()} cores".lower()).strip("-")
 
 
-def write_results(folder, peers, results, blocks):
+def write_results(folder, peers, results, blocks, on_cpu):
     folder.mkdir(parents=True, exist_ok=True)
-    versions = {"pocl": package_version("pocl-opencl-icd")} | {p.name: p.version for p in peers if p.version}
+    versions = {p.name: p.version for p in peers if p.version}
+    if on_cpu:
+        versions = {"pocl": package_version("pocl-opencl-icd")} | versions
     record = {"date": datetime.date.today().isoformat(), "cpu": cpu_field("model name"), "cores": os.cpu_count(),
               "blocks": blocks, "versions": versions, "convolutions": summary_of_convolutions(results),
               "results": results}
@@ -306,8 +312,9 @@ def wanted(case, peer, filters):
 
 def start_peers(arguments):
     """Only those that some wanted case has."""
+    python, device = arguments.pytorch.split()
     offers = [("openblas", [arguments.openblas], PRODUCTS),
-              ("pytorch", ["/usr/bin/python3", str(HERE / "peer_pytorch.py")],
+              ("pytorch", [python, str(HERE / "peer_pytorch.py"), device],
                STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + OPS),
               ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS + IMAGE_STEPS),
               ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS + IMAGE_STEPS)]
@@ -324,6 +331,7 @@ def parse_arguments():
     parser.add_argument("--clgrad", required=True)
     parser.add_argument("--openblas", required=True)
     parser.add_argument("--python", required=True)
+    parser.add_argument("--pytorch", default="/usr/bin/python3 cpu", metavar='"PYTHON DEVICE"')
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--output", type=pathlib.Path, default=default_folder())
@@ -344,7 +352,7 @@ def main():
             results.append(result)
             print_result(result, arguments.json)
         if results:  # after each case: a run that is cut short has not been in vain
-            write_results(arguments.output, peers, results, arguments.blocks)
+            write_results(arguments.output, peers, results, arguments.blocks, arguments.pytorch.endswith(" cpu"))
     for peer in peers:
         peer.close()
     summary = summary_of_convolutions(results)

@@ -6,10 +6,15 @@
 #include <string.h>
 
 enum {
-    SPLIT_FROM = 1 << 15, /* elements from which a reduction to few results is cut into parts */
-    CACHED = 1 << 19,     /* elements that some cache holds, so that it does not matter how far apart they are */
-    WIDE = 2048,          /* columns that are read at the speed of memory, row by row */
-    KERNEL_OP_COST = 64   /* of an item of a kernel whose source is its own, in additions: a guess */
+    SPLIT_FROM = 1 << 15,  /* elements from which a reduction to few results is cut into parts */
+    CACHED = 1 << 19,      /* elements that some cache holds, so that it does not matter how far apart they are */
+    WIDE = 2048,           /* columns that are read at the speed of memory, row by row */
+    ITEMS_PER_UNIT = 2048, /* work-items of a GPU that wait for memory at a time, for each of its units */
+    LEAST_PIECE = 16,      /* elements that each of them should fold */
+    MOST_PIECES = 4096,
+    LEAST_SHARED = 32,   /* elements side by side that a work-group shares where there are few results, */
+    ALWAYS_SHARED = 256, /* and where there are many */
+    KERNEL_OP_COST = 64  /* of an item of a kernel whose source is its own, in additions: a guess */
 };
 
 /* A space without axes is one element: it gets an axis of size 1. */
@@ -67,6 +72,39 @@ static bool generate_map(cg_generator *g)
     return cg_finish_kernel(g);
 }
 
+/* Do the elements that are folded, and not the results, lie side by side, so that neighbours among work-items read
+ * neighbours if they share a result? */
+static bool folds_along(const cg_lowered *l)
+{
+    const int last = l->outer_count + l->inner_count - 1;
+    for (int i = 0; i < l->value_count; i++) {
+        const cg_term *t = &l->values[i];
+        if (t->kind == CG_TERM_LOAD && t->inner && t->form.stride[last] == 1) return true;
+    }
+    return false;
+}
+
+/* On a GPU the items of a work-group share a result if that makes them read side by side, and if there are enough
+ * elements for all, or too few results for each to have one. */
+static bool shares_results(const cg_generator *g, bool cut)
+{
+    const cg_lowered *l = g->lowered;
+    if (g->context->local_size == 1 || l->inner_count == 0 || cg_has_reports(l) || !folds_along(l)) return false;
+    const int64_t length = l->extent[l->outer_count + l->inner_count - 1];
+    return length >= (cut ? LEAST_SHARED : ALWAYS_SHARED);
+}
+
+/* Parts of a reduction on a GPU: enough for all the work-items that it can have at a time, but none too small. */
+static int64_t pieces_on_gpu(const cg_generator *g, bool shared)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t items = shared ? (int64_t)g->context->local_size : 1;
+    const int64_t results = cg_larger(1, cg_extent_product(l->extent, l->outer_count));
+    const int64_t folded = cg_extent_product(&l->extent[l->outer_count], l->inner_count);
+    const int64_t wanted = ITEMS_PER_UNIT * (int64_t)g->context->info.compute_units / (results * items);
+    return cg_larger(1, cg_smaller(cg_smaller(wanted, folded / (LEAST_PIECE * items)), MOST_PIECES));
+}
+
 /* Into how many parts a reduction is cut, 1 for not at all. Whether depends on nominal sizes only: it is structure. */
 static int64_t parts_of(const cg_generator *g, bool *cut)
 {
@@ -75,7 +113,7 @@ static int64_t parts_of(const cg_generator *g, bool *cut)
     const int64_t all = cg_nominal_size(node->inputs[0]), results = cg_nominal_size(node);
     const bool gpu = g->context->local_size > 1;
     const int units = g->context->info.compute_units;
-    const int64_t pieces = gpu ? 256 : 4 * (int64_t)units;
+    const int64_t pieces = gpu ? pieces_on_gpu(g, shares_results(g, true)) : 4 * (int64_t)units;
     const bool whole_rows = g->by_columns && l->outer_count == 1 && all >= CACHED;
     const int64_t tasks = cg_divide_up(results, whole_rows ? WIDE : g->by_columns ? g->lanes : 1);
     *cut = l->inner_count > 0 && all >= SPLIT_FROM && (gpu ? tasks < 64 * (int64_t)units : tasks < 2 * units);
@@ -95,6 +133,24 @@ static cg_dtype parts_dtype(const cg_generator *g)
 {
     const cg_dtype dtype = cg_reduction_dtype(g);
     return cg_is_floating(dtype) ? dtype : CG_I32;
+}
+
+/* The loops of a reduction, whose results each have a work-item, or the items of a work-group share them. */
+static void print_shared_loops(cg_generator *g, bool shared, cg_print_body body, int64_t cost)
+{
+    if (!shared) {
+        print_loops(g, body, cost);
+        return;
+    }
+    g->sharing = (int)g->context->local_size;
+    cg_print_turns_of_groups(g, body, cost);
+}
+
+static bool finish_shared_kernel(cg_generator *g)
+{
+    const bool ok = cg_finish_kernel(g);
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = g->sharing > 1;
+    return ok;
 }
 
 static bool generate_parts(cg_generator *g, int64_t parts)
@@ -120,12 +176,13 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
     if (l->fold_count > 1) cg_field_integer(g, 'i', "parts", 0, parts);
     cg_text_add(&g->body, "    const %s part_number = CG_TURN(2);\n", cg_index_type(g));
-    print_loops(g, g->by_columns ? cg_print_column_part : cg_print_partial,
-                cg_extent_product(&l->extent[l->outer_count + 1], l->inner_count - 1) * piece * cg_cost_of_terms(l));
+    print_shared_loops(g, shares_results(g, true), g->by_columns ? cg_print_column_part : cg_print_partial,
+                       cg_extent_product(&l->extent[l->outer_count + 1], l->inner_count - 1) * piece *
+                           cg_cost_of_terms(l));
     g->dimensions = 3;
     g->global[1] = g->global[1] ? g->global[1] : 1;
     g->global[2] = (size_t)parts;
-    const bool ok = cg_finish_kernel(g);
+    const bool ok = finish_shared_kernel(g);
     cg_step *step = &g->build->plan->steps[g->build->plan->step_count - 1];
     if (ok) step->output_count = 0;
     g->group->in_place = in_place;
@@ -145,8 +202,8 @@ static bool generate_join(cg_generator *g, int64_t parts)
     cg_add_axis_fields(g);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
     cg_field_integer(g, 'i', "parts", 0, parts);
-    print_loops(g, cg_print_join, parts);
-    return cg_finish_kernel(g);
+    print_shared_loops(g, g->context->local_size > 1 && parts >= LEAST_SHARED, cg_print_join, parts);
+    return finish_shared_kernel(g);
 }
 
 static bool generate_reduction(cg_generator *g)
@@ -177,10 +234,10 @@ static bool generate_reduction(cg_generator *g)
                   g, (double)cg_extent_product(g->lowered->extent, g->lowered->outer_count + g->lowered->inner_count));
     cg_add_common_fields(g);
     cg_add_axis_fields(g);
-    print_loops(g, g->by_columns ? cg_print_column_result : cg_print_reduction,
-                cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count) *
-                    cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1));
-    return cg_finish_kernel(g);
+    print_shared_loops(g, shares_results(g, false), g->by_columns ? cg_print_column_result : cg_print_reduction,
+                       cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count) *
+                           cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1));
+    return finish_shared_kernel(g);
 }
 
 /* --- kernels with a source of their own --- */
@@ -355,6 +412,8 @@ unsigned cg_needs_of(const char *source)
 void cg_prelude(cg_context *cg, unsigned needs, cg_text *text)
 {
     if (cg->info.has_f64) cg_text_append(text, "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n");
+    /* As written: what is fused then rounds as it does op by op. Scalar code would otherwise be contracted at will. */
+    if (cg->vector_width == 1) cg_text_append(text, "#pragma OPENCL FP_CONTRACT OFF\n");
     cg_text_add(text, "#define CG_LANES %d\n#define CG_HALF_LANES %d\n", cg->vector_width, cg->vector_width / 2);
     for (int lanes = 2; lanes <= 16; lanes *= 2) {
         cg_text_add(text, "#define CG_LANE_NUMBERS_%d ((int%d)(0", lanes, lanes);

@@ -192,7 +192,7 @@ static void check_environment(cg_context *cg)
     } variables[] = {{"CLGRAD_CHECK", "0, 1, nan"},
                      {"CLGRAD_EAGER", "0, 1"},
                      {"CLGRAD_LOG", "plan, kernels"},
-                     {"CLGRAD_DISABLE", "fp64, fp16, subgroups"},
+                     {"CLGRAD_DISABLE", "fp64, fp16, subgroups, vectors"},
                      {"CLGRAD_CONVOLUTION", "direct, winograd2, winograd4"},
                      {"CLGRAD_GEMM", "packed, tiled, clblast"},
                      {"CLGRAD_JOIN", "always, never"},

@@ -166,6 +166,7 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
     cl_ulong largest = 0, local = 0;
     size_t group = 0, items[3] = {0};
     cl_uint alignment_bits = 0, width = 1;
+    cl_device_fp_config single = 0;
     cg_faults *faults = &cg->faults;
     ask_text(faults, f->device, CL_DRIVER_VERSION, driver);
     if (!ask(faults, f->device, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof largest, &largest) ||
@@ -174,6 +175,7 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
         !ask_sizes(faults, f->device, items) ||
         !ask(faults, f->device, CL_DEVICE_MEM_BASE_ADDR_ALIGN, sizeof alignment_bits, &alignment_bits) ||
         !ask(faults, f->device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof width, &width) ||
+        !ask(faults, f->device, CL_DEVICE_SINGLE_FP_CONFIG, sizeof single, &single) ||
         !ask(faults, f->device, CL_DEVICE_EXTENSIONS, sizeof extensions, extensions))
         return cg_fail(cg, CG_ERROR_DEVICE, "clGetDeviceInfo failed for %s", f->name);
     const char *texts[3] = {f->name, f->platform_name, driver};
@@ -194,10 +196,13 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
                                 .largest_allocation = (int64_t)largest,
                                 .memory_limit = limit > 0 && limit < memory ? limit : memory};
     cg->memory_alignment = alignment_bits / 8 > 64 ? alignment_bits / 8 : 64;
-    const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0;
+    /* Without vectors a CPU is treated as GPUs are. */
+    const bool cpu = (f->type & CL_DEVICE_TYPE_CPU) != 0 && !is_disabled("vectors");
     cg->vector_width = !cpu ? 1 : width >= 16 ? 16 : width >= 8 ? 8 : 4;
     cg->fetches = cpu && !contains_ignoring_case(f->platform_name, "Oclgrind"); /* which has no such instruction */
     cg->local_size = cpu ? 1 : 64;
+    /* CPUs divide so in any case. */
+    cg->divides_exactly = !cpu && (single & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
     cg->local_memory = (int64_t)local;
     cg->largest_group = (int64_t)(items[0] < group ? items[0] : group);
     choose_gemm(cg, cpu);

@@ -22,7 +22,7 @@ struct gemm_shape {
     bool transposed_a, transposed_b; /* A is stored [k,m], B is stored [n,k] */
     bool f64;
     bool m_varies, n_varies, k_varies, batches_vary;
-    bool gathered_a;   /* A lies as engine/operand.h says */
+    bool gathered_a, gathered_b; /* they lie as engine/operand.h says */
     int64_t segment;   /* of the columns, that one of several products had which were joined; 0: there was one */
     int64_t stretches; /* equal ones, into which k is cut where an operand does not have it in one; 0 is 1 */
     struct gemm_slides slides;

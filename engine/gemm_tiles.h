@@ -21,12 +21,25 @@ struct gemm_tiles {
 /* The default for a product: as large as the shape fills and the device allows. */
 struct gemm_tiles cg_gemm_tiles(const struct gemm_shape *shape, const struct gemm_limits *limits);
 
-/* Whether the device can run these; what else there may be is refused too. */
+/* Whether the device can run these for plain operands; what else there may be is refused too. */
 bool cg_gemm_tiles_fit(const struct gemm_tiles *tiles, bool f64, const struct gemm_limits *limits);
 
-/* The launch: a one-dimensional work-group of `local` work-items, one for each tile in the first dimension and for each
- * product, or some of them, in the second. */
-void cg_gemm_tiles_launch(const struct gemm_tiles *tiles, const struct gemm_shape *shape, size_t *local,
-                          size_t global[3]);
+/* One-dimensional work-groups of `local` work-items: one for each tile in the first dimension, for each product, or
+ * some of them, in the second, and for each share of the depth in the third. With more than one share,
+ * cl_kernels/gemm_tiled_sums.cl finishes what `scratch_elements` then hold. */
+struct gemm_tiles_launch {
+    size_t local, global[3];
+    int64_t shares, share_depth, scratch_elements;
+};
+struct gemm_tiles_launch cg_gemm_tiles_launch(const struct gemm_tiles *tiles, const struct gemm_shape *shape,
+                                              const struct gemm_limits *limits);
+
+/* The launch of that second kernel: its work-groups have `columns` times `lanes` work-items, both constants of the
+ * kernel. */
+struct gemm_sums_launch {
+    int columns, lanes;
+    size_t global[3];
+};
+struct gemm_sums_launch cg_gemm_sums_launch(const struct gemm_shape *shape, const struct gemm_limits *limits);
 
 #endif

@@ -49,7 +49,7 @@ typedef struct cg_generator {
     bool by_turning; /* a reduction folds rows into vectors, which are turned to fold the lanes of many at a time */
     int tile_axis;   /* a map walks in tiles of this axis and the last one, or -1: see tiles.c */
     bool in_tile;    /* what a tile has loaded and turned is at hand */
-    int sharing;     /* work-items that take the elements of a row in turns: see rows.c */
+    int sharing;     /* work-items that take the elements of a row, or of what is folded, in turns */
     bool cut;        /* this kernel folds one part of the first folded axis */
     int64_t grain;   /* a work-item's share of the last axis is a multiple of this */
     bool wide;       /* indices need 64 bits */
@@ -118,6 +118,9 @@ void cg_print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, con
     more; \
     more = cg_next_fold(g, (g)->fold + 1)
 bool cg_next_fold(cg_generator *g, int fold);
+/* Where work-items share: each has folded its part into `core`, which becomes that of all. */
+void cg_print_joining(cg_generator *g, cg_text *out, const char *indent);
+int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost);
 void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent);
 void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent);
 int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT]);

@@ -9,6 +9,7 @@
 enum {
     ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
     FETCHED_AHEAD = 1024,     /* elements that memory is asked for before they are read */
+    GROUPS_PER_UNIT = 32,     /* work-groups of a GPU that take results in turns, for each of its units */
     MANY_VECTORS = 64         /* rows of so many, or more, take longer than folding the lanes of their vector */
 };
 
@@ -434,7 +435,8 @@ int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT])
             snprintf(from, sizeof from, "part_number * args.piece0");
             snprintf(to, sizeof to, "min((%s)(part_number * args.piece0 + args.piece0), args.n%d)", type, first + k);
         }
-        if (k == count - 1 && g->sharing > 1) snprintf(from, sizeof from, "(%s)get_local_id(0)", type);
+        if (k == count - 1 && g->sharing > 1)
+            snprintf(from + strlen(from), sizeof from - strlen(from), " + (%s)get_local_id(0)", type);
         if (k == count - 1) {
             cg_text_add(out, "%sconst %s last = %s;\n%s%s r%d = %s;\n", indent, type, to, indent, type, k, from);
         } else {
@@ -535,10 +537,85 @@ void cg_print_folding(cg_generator *g, cg_text *out, int lanes, const char *inde
     g->vector_axis = axis;
 }
 
+/* --- the work-items of a group --- */
+
+/* Each item has folded its share into `core`: half of the sums join the other half until one is left, for all. */
+void cg_print_joining(cg_generator *g, cg_text *out, const char *indent)
+{
+    char core[16], shared[16], deeper[CG_INDENT];
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s[item] = %s;\n", indent, cg_fold_name("shared", g->fold, shared),
+                    cg_fold_name("core", g->fold, core));
+    for (int half = g->sharing / 2; half > 0; half /= 2) {
+        cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n%sif (item < %d) {\n", indent, indent, half);
+        for (CG_EACH_FOLD(g)) {
+            cg_fold_name("shared", g->fold, shared);
+            cg_text_add(out, "%s%s = %s[item];\n", deeper, cg_fold_name("core", g->fold, core), shared);
+            cg_text_add(out, "%sconst %s other%d = %s[item + %d];\n", deeper, cg_register_type(cg_reduction_dtype(g)),
+                        g->fold, shared, half);
+            char other[16];
+            snprintf(other, sizeof other, "other%d", g->fold);
+            cg_print_combine(g, out, core, other, 1, deeper);
+            cg_text_add(out, "%s%s[item] = %s;\n", deeper, shared, core);
+        }
+        cg_text_add(out, "%s}\n", indent);
+    }
+    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
+    for (CG_EACH_FOLD(g))
+        cg_text_add(out, "%s%s = %s[0];\n", indent, cg_fold_name("core", g->fold, core),
+                    cg_fold_name("shared", g->fold, shared));
+}
+
+static void print_shared_memory(cg_generator *g, cg_text *out)
+{
+    char shared[16];
+    for (g->fold = 0; g->fold < g->lowered->fold_count; g->fold++)
+        cg_text_add(out, "    __local %s %s[%d];\n", cg_register_type(cg_reduction_dtype(g)),
+                    cg_fold_name("shared", g->fold, shared), g->sharing);
+    cg_text_append(out, "    const int item = get_local_id(0);\n");
+}
+
+/* The work-groups of a GPU take results, or rows, in turns. `cost` additions each. Returns how many groups there are.
+ */
+int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost)
+{
+    const cg_lowered *l = g->lowered;
+    const int64_t rows = cg_extent_product(l->extent, l->outer_count);
+    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units, groups = rows < most ? rows : most;
+    const char *type = cg_index_type(g);
+    g->work = (double)rows * (double)cost;
+    g->global[0] = (size_t)(groups * g->sharing);
+    cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
+    print_shared_memory(g, &g->body);
+    cg_text_add(&g->body, "    for (%s row = get_group_id(0); row < args.rows0; row += get_num_groups(0)) {\n", type);
+    cg_text_add(&g->body, "        %s rest = row;\n", type);
+    cg_print_decode(g, &g->body, l->outer_count, "        ");
+    body(g, &g->body, 1, "        ");
+    cg_text_append(&g->body, "    }\n");
+    return groups;
+}
+
+/* A line of the indent that is one deeper, in braces, for one of the work-items that share what was folded. */
+static void print_for_one(cg_generator *g, cg_text *out, cg_print_body body, int lanes, const char *indent)
+{
+    char deeper[CG_INDENT];
+    if (g->sharing == 1) {
+        body(g, out, lanes, indent);
+        return;
+    }
+    snprintf(deeper, sizeof deeper, "%s    ", indent);
+    cg_print_joining(g, out, indent);
+    cg_text_add(out, "%sif (item == 0) {\n", indent);
+    body(g, out, lanes, deeper);
+    cg_text_add(out, "%s}\n", indent);
+}
+
 void cg_print_reduction(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     cg_print_folding(g, out, lanes, indent);
-    cg_print_outer(g, out, lanes, indent);
+    print_for_one(g, out, cg_print_outer, lanes, indent);
 }
 
 /* The row-major number of the result at the outer coordinates, by Horner's rule. */
@@ -583,7 +660,7 @@ void cg_print_part(cg_generator *g, cg_text *out, int lanes, const char *indent)
 void cg_print_partial(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     cg_print_folding(g, out, lanes, indent);
-    cg_print_part(g, out, lanes, indent);
+    print_for_one(g, out, cg_print_part, lanes, indent);
 }
 
 /* The second step of a cut reduction: folds the parts, then everything that follows. */
@@ -593,7 +670,10 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     print_declarations(g, out, "core", lanes, indent);
     print_element(g, out, indent);
-    cg_text_add(out, "%sfor (int p = 0; p < args.parts0; p++) {\n", indent);
+    if (g->sharing > 1)
+        cg_text_add(out, "%sfor (int p = item; p < args.parts0; p += %d) {\n", indent, g->sharing);
+    else
+        cg_text_add(out, "%sfor (int p = 0; p < args.parts0; p++) {\n", indent);
     for (CG_EACH_FOLD(g)) {
         cg_fold_name("part", g->fold, part);
         if (lanes > 1)
@@ -607,5 +687,5 @@ void cg_print_join(cg_generator *g, cg_text *out, int lanes, const char *indent)
         cg_print_combine(g, out, cg_fold_name("core", g->fold, core), part, lanes, deeper);
     }
     cg_text_add(out, "%s}\n", indent);
-    cg_print_outer(g, out, lanes, indent);
+    print_for_one(g, out, cg_print_outer, lanes, indent);
 }

@@ -308,18 +308,23 @@ static int64_t reach_of(const cg_parts *a, const cg_parts *b, int coordinate)
     return reach;
 }
 
-/* Columns in 32 bits, and only one coordinate changes from one to the next. */
-static bool read_gathered(const layout *l, int rank, bool backwards, cg_operand *found)
+/* Are the columns segments for vectors to run along, on which only one coordinate changes? */
+static bool has_segments(const layout *l, int rank, bool backwards)
 {
     const cg_parts *r = &l->axis[rank - 2], *c = &l->axis[rank - 1];
     int changing = 0;
     if (r->count == 0 || c->count == 0 || c->of[0].extent < LEAST_SEGMENT) return false;
-    if (c->of[0].stride < (backwards ? -1 : 1)) return false;
-    for (int g = 0; g < l->coordinate_count; g++) {
-        changing += c->of[0].step[g] != 0;
+    for (int g = 0; g < l->coordinate_count; g++) changing += c->of[0].step[g] != 0;
+    return c->of[0].stride >= (backwards ? -1 : 1) && changing <= 1;
+}
+
+/* Addresses and coordinates in 32 bits. */
+static bool read_gathered(const layout *l, int rank, cg_gathering gathering, cg_operand *found)
+{
+    const cg_parts *r = &l->axis[rank - 2], *c = &l->axis[rank - 1];
+    if (gathering != CG_GATHERS_ANYTHING && !has_segments(l, rank, gathering == CG_GATHERS_KERNELS)) return false;
+    for (int g = -1; g < l->coordinate_count; g++)
         if (reach_of(r, c, g) > INT32_MAX / 2) return false;
-    }
-    if (changing > 1 || reach_of(r, c, -1) > INT32_MAX / 2) return false;
     found->gathered = true;
     found->rows = *r;
     found->columns = *c;
@@ -382,10 +387,9 @@ static int64_t stretches_of(const layout *l, int which, int rank)
 static cg_operand operand_of(const layout *l, const cg_node *operand, const cg_node *call, cg_gathering gathering)
 {
     const int rank = operand->shape.rank;
-    const bool backwards = gathering == CG_GATHERS_KERNELS;
     cg_operand found = operand_at(l);
     if (l->position >= 0 && read_batches(l, operand, call, &found) &&
-        (read_plain(l, rank, &found) || (gathering != CG_GATHERS_NOTHING && read_gathered(l, rank, backwards, &found))))
+        (read_plain(l, rank, &found) || (gathering != CG_GATHERS_NOTHING && read_gathered(l, rank, gathering, &found))))
         found.item = l->position;
     return found;
 }
@@ -407,18 +411,19 @@ static cg_operand find(const cg_schedule *s, const cg_node *call, int which, con
 {
     const cg_node *operand = call->inputs[which];
     const int rank = operand->shape.rank;
+    const bool anything = gathering == CG_GATHERS_ANYTHING;
     cg_operand found = {.item = -1};
+    if (which == 1 && !anything) gathering = cg_smaller(gathering, CG_GATHERS_FORWARDS);
     if (reshaped->position >= 0) {
         layout l = *reshaped;
         const bool fits = *stretches == 1 || has_stretches(&l, which, rank, *stretches);
         const int64_t stretch = fits && *stretches > 1 ? take_stretches(&l, which, rank, *stretches) : 0;
-        if (fits)
-            found = operand_of(&l, operand, call, which == 0 ? gathering : cg_smaller(gathering, CG_GATHERS_FORWARDS));
+        if (fits) found = operand_of(&l, operand, call, gathering);
         found.stretch = stretch;
         if (found.item >= 0) return found;
     }
     layout l = plain_layout(s, operand);
-    found = operand_of(&l, operand, call, CG_GATHERS_NOTHING);
+    found = operand_of(&l, operand, call, anything ? gathering : CG_GATHERS_NOTHING);
     if (found.item < 0) place_copy(&found, operand, call);
     const bool along = (which == 0) != found.transposed; /* do the storage's rows run along the depth? */
     const int64_t depth = operand->shape.size[rank - (which == 0 ? 1 : 2)] / *stretches;
@@ -448,18 +453,19 @@ static int64_t segment_stride(const cg_node *call, const cg_operands *found)
 
 cg_operands cg_operands_find(const cg_schedule *s, const cg_node *call, cg_gathering gathering)
 {
-    const bool gathers = gathering != CG_GATHERS_NOTHING;
+    const bool gathers = gathering != CG_GATHERS_NOTHING, anything = gathering == CG_GATHERS_ANYTHING;
     cg_operands found = {.stretches = 1};
     layout reshaped[2] = {{.position = -1}, {.position = -1}};
     for (int i = 0; gathers && i < 2; i++) {
         reshaped[i] = reshaped_layout(s, call->inputs[i]);
-        const int64_t stretches = stretches_of(&reshaped[i], i, call->inputs[i]->shape.rank);
-        if (found.stretches == 1) found.stretches = stretches;
+        if (!anything && found.stretches == 1)
+            found.stretches = stretches_of(&reshaped[i], i, call->inputs[i]->shape.rank);
     }
     for (int i = 0; i < 2; i++) found.of[i] = find(s, call, i, &reshaped[i], &found.stretches, gathering);
+    if (!gathers || anything) return found;
     if (found.of[1].gathered && !found.of[0].gathered && found.stretches == 1) find_slides(&found.of[1], LEAST_SLIDING);
     if (found.of[0].gathered && !found.of[1].gathered) find_slides(&found.of[0], 1);
-    if (gathers) found.segment_stride = segment_stride(call, &found);
+    found.segment_stride = segment_stride(call, &found);
     return found;
 }
 
@@ -522,6 +528,7 @@ struct gemm_shape cg_product_shape(const cg_node *node, const cg_operands *opera
                                .k_varies = varies(a, a->shape.rank - 1) || varies(b, b->shape.rank - 2),
                                .batches_vary = node->batch_axis >= 0 && node->batch_axis < rank - 2,
                                .gathered_a = operands->of[0].gathered,
+                               .gathered_b = operands->of[1].gathered,
                                .stretches = operands->stretches,
                                .slides = slides_of(&operands->of[1]),
                                .slides_of_a = slides_of(&operands->of[0])};

@@ -7,6 +7,7 @@
 #include "engine/winograd_gradient.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -254,11 +255,11 @@ static bool finish_product(cg_generator *g, product_text *text, const char *kern
 }
 
 /* The same for a step that leaves what the group stores to the next. */
-static bool finish_first_step(cg_generator *g, product_text *text, const char *kernel)
+static bool finish_first_step(cg_generator *g, product_text *text, const char *kernel, size_t local)
 {
     const bool in_place = g->group->in_place;
     g->group->in_place = false;
-    const bool ok = finish_product(g, text, kernel, 1);
+    const bool ok = finish_product(g, text, kernel, local);
     if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
     g->group->in_place = in_place;
     return ok;
@@ -285,6 +286,27 @@ static void print_slides(cg_generator *g, cg_text *out, const cg_operand *o, con
     cg_text_append(out, "\n");
 }
 
+/* A list of the numbers of a gathered operand: of each part of these two axes its extent, what the address and what the
+ * coordinates grow by; of each coordinate its range. Returns how many there are. */
+static int print_gather_numbers(cg_generator *g, cg_text *out, const cg_operand *o, const char *prefix,
+                                const cg_parts *const axes[2])
+{
+    int count = 0;
+    for (int axis = 0; axis < 2; axis++)
+        for (int i = 0; i < axes[axis]->count; i++) {
+            const cg_part *part = &axes[axis]->of[i];
+            cg_field_integer(g, 'i', prefix, count++, part->extent);
+            cg_field_integer(g, 'i', prefix, count++, part->stride);
+            for (int c = 0; c < o->coordinate_count; c++) cg_field_integer(g, 'i', prefix, count++, part->step[c]);
+        }
+    for (int c = 0; c < o->coordinate_count; c++) {
+        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].first);
+        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].extent);
+    }
+    for (int i = 0; i < count; i++) cg_text_add(out, "%sargs.%s%d", i > 0 ? ", " : "", prefix, i);
+    return count;
+}
+
 /* The numbers of an operand that is gathered, as cl_kernels/gather.cl wants them, and that text. */
 static void print_gather(cg_generator *g, cg_text *out, int which, int most, bool slides)
 {
@@ -292,7 +314,7 @@ static void print_gather(cg_generator *g, cg_text *out, int which, int most, boo
     const cg_operand *o = &l->operands.of[which];
     const char *prefix = which ? "gb" : "ga";
     const cg_part *inner = &o->columns.of[0];
-    int changing = -1, count = 0;
+    int changing = -1;
     for (int c = 0; c < o->coordinate_count; c++)
         if (inner->step[c] != 0) changing = c;
     const bool even = changing < 0 || inner->step[changing] == inner->stride;
@@ -302,20 +324,8 @@ static void print_gather(cg_generator *g, cg_text *out, int which, int most, boo
                 "#define GATHER_CHANGING %d\n#define GATHER_STRIDE %d\n#define GATHER_NUMBERS ",
                 "ab"[which], most, slides ? o->slide_count : 0, o->rows.count, o->columns.count, o->coordinate_count,
                 changing, even && inner->stride <= 2 ? (int)inner->stride : 0);
-    for (int axis = 0; axis < 2; axis++) {
-        const cg_parts *parts = axis ? &o->columns : &o->rows;
-        for (int i = 0; i < parts->count; i++) {
-            cg_field_integer(g, 'i', prefix, count++, parts->of[i].extent);
-            cg_field_integer(g, 'i', prefix, count++, parts->of[i].stride);
-            for (int c = 0; c < o->coordinate_count; c++)
-                cg_field_integer(g, 'i', prefix, count++, parts->of[i].step[c]);
-        }
-    }
-    for (int c = 0; c < o->coordinate_count; c++) {
-        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].first);
-        cg_field_integer(g, 'i', prefix, count++, o->coordinate[c].extent);
-    }
-    for (int i = 0; i < count; i++) cg_text_add(out, "%sargs.%s%d", i > 0 ? ", " : "", prefix, i);
+    const cg_parts *const axes[2] = {&o->rows, &o->columns};
+    const int count = print_gather_numbers(g, out, o, prefix, axes);
     const cg_entry *item = &l->schedule->items[l->tensors[l->operand_tensor[which]].item];
     cg_field_integer(g, 'l', prefix, count, cg_shape_size(item->node->shape));
     cg_text_add(out, "\n#define GATHER_START START_%c\n#define GATHER_ELEMENTS args.%s%d\n", "AB"[which], prefix,
@@ -448,7 +458,7 @@ static bool generate_winograd_kernels(cg_generator *g, const struct winograd_ima
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)elements;
     g->bytes = 4 * elements;
-    return finish_first_step(g, &text, cg_source_winograd_kernels);
+    return finish_first_step(g, &text, cg_source_winograd_kernels, 1);
 }
 
 /* How images lie, what of them is read, and how they are cut, as cl_kernels/winograd_tiles.cl wants it; and that text
@@ -566,7 +576,7 @@ static bool generate_winograd_shares(cg_generator *g, const struct gemm_shape *s
     print_images(g, &text, images, &launch->parts);
     memcpy(g->global, launch->global, sizeof g->global);
     count_product(g, shape);
-    return finish_first_step(g, &text, cg_source_winograd_gradient);
+    return finish_first_step(g, &text, cg_source_winograd_gradient, 1);
 }
 
 static bool generate_winograd_gradient(cg_generator *g, const struct gemm_shape *shape)
@@ -709,7 +719,7 @@ static bool generate_folded_kernels(cg_generator *g, const struct gemm_shape *sh
     memcpy(g->global, launch->kernels_global, sizeof g->global);
     g->work = (double)launch->kernel_elements;
     g->bytes = launch->kernel_elements * (shape->f64 ? 16 : 8);
-    return finish_first_step(g, &text, cg_source_gemm_folded);
+    return finish_first_step(g, &text, cg_source_gemm_folded, 1);
 }
 
 static bool generate_folded(cg_generator *g, const cg_node *node)
@@ -758,25 +768,92 @@ static bool generate_folded(cg_generator *g, const cg_node *node)
     return finish_product(g, &text, cg_source_gemm_folded, 1);
 }
 
+/* --- products on GPUs --- */
+
+/* Elements from one to the next along the innermost part of an axis. */
+static int64_t spacing_of(const cg_parts *parts)
+{
+    return parts->count == 0 ? INT64_MAX : llabs(parts->of[0].stride);
+}
+
+/* What the tiled kernel is told of an operand that it gathers. Lines are rows of A, columns of B. */
+static void print_tiled_operand(cg_generator *g, cg_text *out, int which)
+{
+    const cg_operand *o = &g->lowered->operands.of[which];
+    const char name = "AB"[which];
+    const cg_parts *const axes[2] = {which ? &o->columns : &o->rows, which ? &o->rows : &o->columns};
+    cg_text_add(out, "#define GATHERED_%c %d\n", name, o->gathered);
+    if (!o->gathered) return;
+    cg_text_add(out,
+                "#define LINE_PARTS_%c %d\n#define DEPTH_PARTS_%c %d\n#define COORDINATES_%c %d\n"
+                "#define ALONG_DEPTH_%c %d\n#define NUMBERS_%c ",
+                name, axes[0]->count, name, axes[1]->count, name, o->coordinate_count, name,
+                spacing_of(axes[1]) < spacing_of(axes[0]), name);
+    print_gather_numbers(g, out, o, which ? "gb" : "ga", axes);
+    cg_text_append(out, "\n");
+}
+
+/* A kernel whose work-items wait for each other. */
+static bool finish_together(cg_generator *g, bool ok)
+{
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = true;
+    return ok;
+}
+
+/* The step that adds up shares and runs the epilogue. */
+static bool generate_tiled_sums(cg_generator *g, const struct gemm_shape *shape, int64_t shares)
+{
+    const struct gemm_limits limits = cg_gemm_limits(g->context);
+    const struct gemm_sums_launch launch = cg_gemm_sums_launch(shape, &limits);
+    product_text text = product_text_new(g->context);
+    cg_start_kernel(g);
+    cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, 0); /* the same memory as the step before */
+    add_product_fields(g, shape);
+    g->lanes = 1;
+    print_product_macros(g, &text.macros, shape);
+    print_number(g, &text.macros, "SHARES", shares);
+    cg_text_add(&text.macros, "#define SUMS_COLUMNS %d\n#define SUMS_LANES %d\n#define SUMS (b%d + args.o%d)\n",
+                launch.columns, launch.lanes, g->scratch_tensor, g->scratch_tensor);
+    print_epilogue(g, &text.epilogues, 1);
+    memcpy(g->global, launch.global, sizeof g->global);
+    const double sums = (double)(shares * shape->batches * shape->m * shape->n);
+    g->work = sums;
+    g->bytes = (int64_t)sums * (shape->f64 ? 8 : 4);
+    const size_t local = (size_t)launch.columns * (size_t)launch.lanes;
+    return finish_together(g, finish_product(g, &text, cg_source_gemm_tiled_sums, local));
+}
+
 static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
 {
     const struct gemm_tiles tiles = g->group->product.tiles;
+    const struct gemm_limits limits = cg_gemm_limits(g->context);
+    const struct gemm_tiles_launch launch = cg_gemm_tiles_launch(&tiles, shape, &limits);
+    const bool shared = launch.shares > 1;
     product_text text = product_text_new(g->context);
-    size_t local;
     cg_start_kernel(g);
+    if (shared) {
+        g->status = false;
+        cg_add_scratch(g, shape->f64 ? CG_F64 : CG_F32, launch.scratch_elements * (shape->f64 ? 8 : 4));
+    }
     add_product_fields(g, shape);
     g->lanes = 1;
     print_product_macros(g, &text.macros, shape);
     cg_text_add(&text.macros,
                 "#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n"
-                "#define ITEM_COLUMNS %d\n",
-                tiles.rows, tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns);
-    print_epilogue(g, &text.epilogues, 1);
-    cg_gemm_tiles_launch(&tiles, shape, &local, g->global);
+                "#define ITEM_COLUMNS %d\n#define SHARED %d\n",
+                tiles.rows, tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns, shared);
+    for (int i = 0; i < 2; i++) print_tiled_operand(g, &text.macros, i);
+    if (shared) {
+        print_number(g, &text.macros, "SHARE_DEPTH", launch.share_depth);
+        cg_text_add(&text.macros, "#define SUMS (b%d + args.o%d)\n", g->scratch_tensor, g->scratch_tensor);
+    } else {
+        print_epilogue(g, &text.epilogues, 1);
+    }
+    memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
-    const bool ok = finish_product(g, &text, cg_source_gemm_tiled, local);
-    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = true;
-    return ok;
+    if (!shared) return finish_together(g, finish_product(g, &text, cg_source_gemm_tiled, launch.local));
+    return finish_together(g, finish_first_step(g, &text, cg_source_gemm_tiled, launch.local)) &&
+           generate_tiled_sums(g, shape, launch.shares);
 }
 
 /* CLBlast writes the product itself; the schedule gave it no epilogue. */

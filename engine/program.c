@@ -80,7 +80,10 @@ static void report_build(cg_context *cg, cl_program program, const char *ops, co
             ops, (int)status, log);
 }
 
-static const char OPTIONS[] = "-cl-std=CL1.2 -w";
+static const char *build_options(const cg_context *cg)
+{
+    return cg->divides_exactly ? "-cl-std=CL1.2 -w -cl-fp32-correctly-rounded-divide-sqrt" : "-cl-std=CL1.2 -w";
+}
 
 /* NULL after reporting. */
 static cl_program build_source(cg_context *cg, const cg_text *text, const cg_names *ops)
@@ -92,7 +95,7 @@ static cl_program build_source(cg_context *cg, const cg_text *text, const cg_nam
         cg_fail_cl(cg, "clCreateProgramWithSource", status);
         return NULL;
     }
-    status = CL(cg, clBuildProgram, program, 1, &cg->device, OPTIONS, NULL, NULL);
+    status = CL(cg, clBuildProgram, program, 1, &cg->device, build_options(cg), NULL, NULL);
     if (status == CL_SUCCESS) return program;
     report_build(cg, program, ops->text, data, status);
     clReleaseProgram(program);
@@ -109,10 +112,10 @@ static bool build_text(cg_context *cg, cg_text *text, const cg_names *ops, cg_ke
     if (cg->log_kernels) fprintf(stderr, "%s\n", text->data);
     const int64_t begin = cg_span_begin(cg);
     cl_program program;
-    bool ok = cg_binary_load(cg, text->data, OPTIONS, &program);
+    bool ok = cg_binary_load(cg, text->data, build_options(cg), &program);
     const bool loaded = ok && program;
     if (ok && !program)
-        ok = (program = build_source(cg, text, ops)) && cg_binary_store(cg, text->data, OPTIONS, program);
+        ok = (program = build_source(cg, text, ops)) && cg_binary_store(cg, text->data, build_options(cg), program);
     for (int i = 0; ok && i < count; i++) {
         const cl_int status = CL(cg, clRetainProgram, program);
         ok = status == CL_SUCCESS ? true : cg_fail_cl(cg, "clRetainProgram", status);

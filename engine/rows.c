@@ -6,49 +6,8 @@
 #include <stdio.h>
 
 enum {
-    GROUPS_PER_UNIT = 16,  /* work-groups of a GPU that take rows in turns, for each of its units */
     MOST_FETCHED = 1 << 15 /* elements of a row that is asked for before the one before it is done */
 };
-
-/* --- the work-items of a group --- */
-
-/* Each item has folded its share into `core`: half of the sums join the other half until one is left, for all. */
-static void print_joining(cg_generator *g, cg_text *out, const char *indent)
-{
-    char core[16], shared[16], deeper[CG_INDENT];
-    snprintf(deeper, sizeof deeper, "%s    ", indent);
-    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
-    for (CG_EACH_FOLD(g))
-        cg_text_add(out, "%s%s[item] = %s;\n", indent, cg_fold_name("shared", g->fold, shared),
-                    cg_fold_name("core", g->fold, core));
-    for (int half = g->sharing / 2; half > 0; half /= 2) {
-        cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n%sif (item < %d) {\n", indent, indent, half);
-        for (CG_EACH_FOLD(g)) {
-            cg_fold_name("shared", g->fold, shared);
-            cg_text_add(out, "%s%s = %s[item];\n", deeper, cg_fold_name("core", g->fold, core), shared);
-            cg_text_add(out, "%sconst %s other%d = %s[item + %d];\n", deeper, cg_register_type(cg_reduction_dtype(g)),
-                        g->fold, shared, half);
-            char other[16];
-            snprintf(other, sizeof other, "other%d", g->fold);
-            cg_print_combine(g, out, core, other, 1, deeper);
-            cg_text_add(out, "%s%s[item] = %s;\n", deeper, shared, core);
-        }
-        cg_text_add(out, "%s}\n", indent);
-    }
-    cg_text_add(out, "%sbarrier(CLK_LOCAL_MEM_FENCE);\n", indent);
-    for (CG_EACH_FOLD(g))
-        cg_text_add(out, "%s%s = %s[0];\n", indent, cg_fold_name("core", g->fold, core),
-                    cg_fold_name("shared", g->fold, shared));
-}
-
-static void print_shared_memory(cg_generator *g, cg_text *out)
-{
-    char shared[16];
-    for (g->fold = 0; g->fold < g->lowered->fold_count; g->fold++)
-        cg_text_add(out, "    __local %s %s[%d];\n", cg_register_type(cg_reduction_dtype(g)),
-                    cg_fold_name("shared", g->fold, shared), g->sharing);
-    cg_text_append(out, "    const int item = get_local_id(0);\n");
-}
 
 /* --- a row --- */
 
@@ -103,7 +62,7 @@ static void print_passes(cg_generator *g, cg_text *out, int lanes, const char *i
     print_numbers(g, out, lanes, indent);
     for (g->pass = 0; g->pass < g->group->passes; g->pass++) {
         cg_print_folding(g, out, lanes, indent);
-        if (g->sharing > 1 && cg_next_fold(g, 0)) print_joining(g, out, indent);
+        if (g->sharing > 1 && cg_next_fold(g, 0)) cg_print_joining(g, out, indent);
         print_numbers(g, out, lanes, indent);
     }
 }
@@ -138,30 +97,11 @@ static void choose_vectors(cg_generator *g)
     g->vector_axis = -1;
 }
 
-/* The work-groups of a GPU take rows in turns. Returns how many groups there are. */
-static int64_t print_turns_of_groups(cg_generator *g, int64_t cost)
-{
-    const cg_lowered *l = g->lowered;
-    const int64_t rows = cg_extent_product(l->extent, l->outer_count);
-    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units, groups = rows < most ? rows : most;
-    const char *type = cg_index_type(g);
-    g->work = (double)rows * (double)cost;
-    g->global[0] = (size_t)(groups * g->sharing);
-    cg_field_integer(g, cg_index_field(g), "rows", 0, rows);
-    print_shared_memory(g, &g->body);
-    cg_text_add(&g->body, "    for (%s row = get_group_id(0); row < args.rows0; row += get_num_groups(0)) {\n", type);
-    cg_text_add(&g->body, "        %s rest = row;\n", type);
-    cg_print_decode(g, &g->body, l->outer_count, "        ");
-    print_passes(g, &g->body, 1, "        ");
-    cg_text_append(&g->body, "    }\n");
-    return groups;
-}
-
 /* Returns how many take rows at the same time. */
 static int64_t print_rows(cg_generator *g)
 {
     const int64_t cost = row_length(g->lowered) * cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1);
-    if (g->sharing > 1) return print_turns_of_groups(g, cost);
+    if (g->sharing > 1) return cg_print_turns_of_groups(g, print_passes, cost);
     cg_print_blocks(g, print_passes, cost);
     return (int64_t)(g->global[0] * (g->global[1] ? g->global[1] : 1));
 }

@@ -590,6 +590,24 @@ static bool use_operands(cg_schedule *s, const cg_node *node, const cg_operands 
     return true;
 }
 
+/* Of the kernels that are not made for CPUs, ours gathers its operands wherever they lie; CLBlast's read plain
+ * matrices. */
+static cg_gathering choose_on_gpu(cg_schedule *s, const cg_node *node, cg_operands *operands, struct gemm_shape *shape,
+                                  cg_gemm_choice *choice)
+{
+    const bool gathers = (s->context->gemm_allowed & 1u << CG_GEMM_TILED) != 0;
+    const cg_gathering gathering = gathers ? CG_GATHERS_ANYTHING : CG_GATHERS_NOTHING;
+    *operands = cg_operands_find(s, node, gathering);
+    *shape = cg_product_shape(node, operands);
+    if (shape->gathered_a || shape->gathered_b) {
+        const struct gemm_limits limits = cg_gemm_limits(s->context);
+        *choice = (cg_gemm_choice){.kernel = CG_GEMM_TILED, .tiles = cg_gemm_tiles(shape, &limits)};
+    } else {
+        *choice = cg_gemm_choose(s->context, node->op, shape);
+    }
+    return gathering;
+}
+
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
@@ -597,11 +615,8 @@ static bool decide_contract(cg_schedule *s, int position)
     cg_operands operands = cg_operands_find(s, node, gathering);
     struct gemm_shape shape = cg_product_shape(node, &operands);
     cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
-    if (choice.kernel != CG_GEMM_PACKED) { /* the others read plain matrices */
-        gathering = CG_GATHERS_NOTHING;
-        operands = cg_operands_find(s, node, gathering);
-        shape = cg_product_shape(node, &operands);
-        choice = cg_gemm_choose(s->context, node->op, &shape);
+    if (choice.kernel != CG_GEMM_PACKED) {
+        gathering = choose_on_gpu(s, node, &operands, &shape, &choice);
     } else {
         const struct gemm_device device = cg_gemm_device(s->context);
         if (cg_gemm_has_places(&shape, &device)) choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};

@@ -63,7 +63,8 @@ typedef struct cg_use {
 typedef enum cg_gathering {
     CG_GATHERS_NOTHING,
     CG_GATHERS_FORWARDS, /* columns that go forwards */
-    CG_GATHERS_KERNELS   /* and as its first operand those of a convolution, whichever way they go */
+    CG_GATHERS_KERNELS,  /* and as its first operand those of a convolution, whichever way they go */
+    CG_GATHERS_ANYTHING  /* element by element, so however they lie */
 } cg_gathering;
 
 typedef enum cg_group_kind {

@@ -16,7 +16,8 @@ enum {
     MOST_REPETITIONS = 400,
     WORDS_BYTES = 96,
     MOST_NUMBER = 1 << 20,
-    MOST_PANEL_VECTORS = 16
+    MOST_PANEL_VECTORS = 16,
+    LARGE = 2048
 };
 
 /* A block of runs between two looks at the clock; from where on a run is slow; how much better a choice must be to
@@ -313,13 +314,23 @@ static void search_tiled(search *s)
     }
 }
 
+/* Products that CLBlast is fast at, where either may be used: large ones, which keep a GPU busy for so long that an
+ * epilogue's launch and pass do not matter. */
+static bool suits_clblast(const struct gemm_shape *shape)
+{
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    return typical.batches == 1 && typical.m >= LARGE && typical.n >= LARGE && typical.k >= LARGE;
+}
+
 static cg_gemm_choice default_choice(const cg_context *cg, const struct gemm_shape *shape)
 {
     const struct gemm_limits limits = cg_gemm_limits(cg);
     const struct gemm_device device = cg_gemm_device(cg);
     cg_gemm_choice choice = {.kernel = cg->gemm};
     if (cg->gemm == CG_GEMM_PACKED && cg_gemm_is_narrow(shape, &device)) choice.kernel = CG_GEMM_NARROW;
-    if (cg->gemm == CG_GEMM_TILED) choice.tiles = cg_gemm_tiles(shape, &limits);
+    if (cg->gemm == CG_GEMM_CLBLAST && cg->gemm_allowed & 1u << CG_GEMM_TILED && !suits_clblast(shape))
+        choice.kernel = CG_GEMM_TILED;
+    if (choice.kernel == CG_GEMM_TILED) choice.tiles = cg_gemm_tiles(shape, &limits);
     return choice;
 }
 

@@ -82,17 +82,24 @@ static void close_device(void)
     clReleaseContext(context);
 }
 
+static bool is_cpu(void)
+{
+    cl_device_type type = 0;
+    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
+    return (type & CL_DEVICE_TYPE_CPU) != 0;
+}
+
 /* `constants`: those that only this kernel knows, as definitions. */
 static cl_kernel build_kernel(const struct gemm_shape *shape, const char *constants, const char *kernel_source)
 {
     static char text[1 << 16];
     const int length = snprintf(
         text, sizeof text,
-        "%s#define CG_LANES 1\n%s%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
+        "%s#define CG_LANES 1\n%s%s%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
         "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n%s%s%s",
         shape->f64 ? "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n" : "", cg_source_entry, cg_source_prelude,
-        shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b, constants, parameters,
-        kernel_source);
+        is_cpu() ? "" : "#undef CG_FETCH\n#define CG_FETCH(p)\n", shape->f64 ? "double" : "float", shape->f64,
+        shape->transposed_a, shape->transposed_b, constants, parameters, kernel_source);
     ck_assert_int_lt(length, sizeof text);
     const char *source = text;
     cl_int status;
@@ -120,12 +127,24 @@ static cl_kernel build(const struct gemm_shape *shape, const struct gemm_launch 
     return build_kernel(shape, constants, cg_source_gemm_packed);
 }
 
+static struct gemm_limits limits_of_device(void)
+{
+    struct gemm_limits limits = {.compute_units = 1};
+    cl_ulong local = 0;
+    size_t group = 0;
+    clGetDeviceInfo(device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
+    limits.local_bytes = (int64_t)local;
+    limits.group_size = (int64_t)group;
+    return limits;
+}
+
 static cl_kernel build_tiled(const struct gemm_shape *shape, const struct gemm_tiles *tiles)
 {
     char constants[256];
     snprintf(constants, sizeof constants,
              "#define LANES 1\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
-             "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n",
+             "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n#define SHARED 0\n",
              tiles->rows, tiles->columns, tiles->depth, tiles->item_rows, tiles->item_columns);
     return build_kernel(shape, constants, cg_source_gemm_tiled);
 }
@@ -305,12 +324,14 @@ static void check_product(cl_kernel kernel, const struct gemm_shape *shape, cons
 
 static void check_tiled_product(cl_kernel kernel, const struct gemm_shape *shape, const struct gemm_tiles *tiles)
 {
+    const struct gemm_limits limits = {.compute_units = 0}; /* so nothing is shared */
+    const struct gemm_tiles_launch tiled = cg_gemm_tiles_launch(tiles, shape, &limits);
     struct gemm_launch launch = {.lanes = 1};
-    size_t local;
-    cg_gemm_tiles_launch(tiles, shape, &local, launch.global);
+    memcpy(launch.global, tiled.global, sizeof launch.global);
+    ck_assert_int_eq(tiled.shares, 1);
     for (int integers = 0; integers < 2; integers++) {
         struct product p = product_new(shape, &launch, integers);
-        run(&p, kernel, local);
+        run(&p, kernel, tiled.local);
         compare(&p, integers);
         product_free(&p);
     }
@@ -537,18 +558,6 @@ END_TEST
 
 /* ---- tiled ------------------------------------------------------------------------------------------------------- */
 
-static struct gemm_limits limits_of_device(void)
-{
-    struct gemm_limits limits = {.compute_units = 1};
-    cl_ulong local = 0;
-    size_t group = 0;
-    clGetDeviceInfo(device, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof group, &group, NULL);
-    limits.local_bytes = (int64_t)local;
-    limits.group_size = (int64_t)group;
-    return limits;
-}
-
 static void check_tiles(struct gemm_shape shape, struct gemm_tiles tiles)
 {
     const struct gemm_limits limits = limits_of_device();
@@ -563,7 +572,8 @@ static void check_tiles(struct gemm_shape shape, struct gemm_tiles tiles)
 
 /* Square and oblong tiles, one element and many to a work-item, strips deeper and less deep than a tile is wide. */
 static const struct gemm_tiles tile_sizes[] = {{64, 64, 16, 4, 4}, {16, 16, 16, 1, 1}, {32, 8, 3, 4, 2},
-                                               {8, 48, 20, 2, 3},  {1, 1, 1, 1, 1},    {128, 128, 8, 8, 8}};
+                                               {8, 48, 20, 2, 3},  {1, 1, 1, 1, 1},    {128, 128, 8, 8, 8},
+                                               {16, 128, 16, 1, 8}};
 
 START_TEST(every_tiled_form_in_f32)
 {
@@ -583,7 +593,7 @@ END_TEST
 /* Whatever a device allows, the default keeps to it; and it runs. */
 START_TEST(tiles_keep_to_the_limits)
 {
-    static const int64_t groups[] = {1, 2, 3, 16, 64, 100, 256, 1024}, bytes[] = {256, 1024, 16384, 32768, 65536};
+    static const int64_t groups[] = {1, 2, 3, 16, 64, 100, 256, 1024}, bytes[] = {1024, 2048, 16384, 32768, 65536};
     static const int64_t sizes[] = {1, 5, 16, 40, 128, 1000, 100000};
     for (int i = 0; i < 8 * 5; i++)
         for (int j = 0; j < 7 * 7 * 2 * 2; j++) {
@@ -617,6 +627,28 @@ START_TEST(tiles_do_not_depend_on_a_minibatch)
         const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
         ck_assert_mem_eq(&tiles, &full, sizeof full);
     }
+}
+END_TEST
+
+/* Shares of the depth cover it, none is empty, and they come only where there are few tiles and many steps. */
+START_TEST(shares_cover_the_depth)
+{
+    const struct gemm_limits limits = {132, 49152, 1024};
+    for (int64_t k = 1; k < 200000; k += k / 3 + 1)
+        for (int64_t m = 1; m < 3000; m *= 4) {
+            const struct gemm_shape shape = {.m = m, .n = 70, .k = k, .batches = 2};
+            const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
+            const struct gemm_tiles_launch launch = cg_gemm_tiles_launch(&tiles, &shape, &limits);
+            ck_assert_int_ge(launch.shares * launch.share_depth, k);
+            ck_assert_int_lt((launch.shares - 1) * launch.share_depth, k);
+            ck_assert_int_eq(launch.global[2], launch.shares);
+            ck_assert(launch.shares == 1 || (launch.share_depth >= 128 && launch.share_depth % tiles.depth == 0));
+            ck_assert_int_eq(launch.scratch_elements, launch.shares > 1 ? launch.shares * 2 * m * 70 : 0);
+            if (k < 512 || launch.global[0] / launch.local > 132) ck_assert_int_eq(launch.shares, 1);
+        }
+    const struct gemm_shape deep = {.m = 25, .n = 32, .k = 100352, .batches = 1};
+    const struct gemm_tiles tiles = cg_gemm_tiles(&deep, &limits);
+    ck_assert_int_ge(cg_gemm_tiles_launch(&tiles, &deep, &limits).shares, 100);
 }
 END_TEST
 
@@ -674,6 +706,7 @@ int main(void)
     tcase_add_test(plans, sums_along_places_are_dealt_out_whole);
     tcase_add_test(plans, tiles_keep_to_the_limits);
     tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
+    tcase_add_test(plans, shares_cover_the_depth);
     tcase_add_loop_test(plans, absurd_tiles_do_not_fit, 0, 10);
     suite_add_tcase(suite, plans);
     return run_suite(suite);

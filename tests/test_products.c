@@ -233,6 +233,32 @@ START_TEST(stacks_with_an_epilogue)
 }
 END_TEST
 
+/* Few results, each of so many products that GPUs cut the depth into shares, of which the last is shorter. */
+static void check_deep(cg_dtype dtype)
+{
+    enum { ROWS = 20, DEPTH = 1301, COLUMNS = 31 };
+    array a = array_random(dtype, CG_SHAPE(3, ROWS, DEPTH), -1, 1),
+          b = array_random(dtype, CG_SHAPE(DEPTH, COLUMNS), -1, 1);
+    array bias = array_random(dtype, CG_SHAPE(3, 1, COLUMNS), -1, 1), c = array_new(dtype, CG_SHAPE(3, ROWS, COLUMNS));
+    for (int64_t at = 0; at < c.count; at++) {
+        const int64_t j = at % COLUMNS, i = at / COLUMNS;
+        for (int64_t k = 0; k < DEPTH; k++) c.at[at] += a.at[i * DEPTH + k] * b.at[k * COLUMNS + j];
+        c.at[at] = (c.at[at] + bias.at[i / ROWS * COLUMNS + j]) / DEPTH;
+    }
+    const double least = dtype == CG_F32 ? 1e-5 : 1e-12;
+    cg_tensor sum = cg_add(cg_matmul(tensor_of(a), tensor_of(b)), tensor_of(bias));
+    expect_close(cg_div(sum, cg_scalar(cg, DEPTH)), c, least, least, "deep");
+}
+
+START_TEST(few_results_of_a_long_depth)
+{
+    open_with(_i);
+    check_deep(CG_F32);
+    if (has_f64()) check_deep(CG_F64);
+    close_context();
+}
+END_TEST
+
 /* Stacks of few columns with the same first operand, whose columns are joined: parts of larger matrices, and an
  * epilogue that knows the matrix, the row and the column. */
 static void check_joined(int64_t columns, bool turns, cg_dtype dtype)
@@ -419,6 +445,7 @@ static TCase *product_cases(void)
     tcase_add_loop_test(tests, matmul_errors, 0, KERNELS);
     tcase_add_test(tests, operands_of_long_rows_are_copied);
     tcase_add_loop_test(tests, a_layer_with_everything, 0, KERNELS);
+    tcase_add_loop_test(tests, few_results_of_a_long_depth, 0, KERNELS);
     tcase_add_loop_test(tests, stacks_with_an_epilogue, 0, KERNELS);
     tcase_add_loop_test(tests, a_weight_update, 0, KERNELS);
     tcase_add_loop_test(tests, few_columns_with_an_epilogue, 0, KERNELS);

@@ -244,6 +244,27 @@ START_TEST(each_folds_what_it_should)
 }
 END_TEST
 
+/* As on GPUs: a work-item for each result, or a work-group, and a second step for what is cut into parts. */
+START_TEST(values_are_the_same_without_vectors)
+{
+    static const struct {
+        cg_shape shape;
+        int mask;
+    } folded[] = {{{2, {3, 70001}}, 2},   {{2, {300, 500}}, 2},   {{2, {70001, 3}}, 1}, {{1, {100003}}, 1},
+                  {{3, {16, 40, 65}}, 5}, {{3, {2, 3, 9000}}, 6}, {{2, {5000, 7}}, 2}};
+    setenv("CLGRAD_DISABLE", "vectors", 1);
+    open_context();
+    unsetenv("CLGRAD_DISABLE");
+    for (size_t i = 0; i < sizeof folded / sizeof *folded; i++) {
+        array a = array_random(CG_F32, folded[i].shape, -2, 2);
+        for (int k = 0; k < REDUCTIONS; k++)
+            if (reductions[k].fold == fold_mean || reductions[k].fold == fold_max || reductions[k].fold == fold_argmin)
+                check_reduction(k, a, folded[i].mask, false);
+    }
+    close_context();
+}
+END_TEST
+
 /* Where factors are 0 the others' product remains, in the second derivative too. */
 START_TEST(products_with_zeros)
 {
@@ -533,7 +554,10 @@ static TCase *normalization_cases(void)
 int main(void)
 {
     Suite *suite = suite_create("reductions");
+    TCase *elsewhere = tcase_create("without vectors");
+    tcase_add_test(elsewhere, values_are_the_same_without_vectors);
     suite_add_tcase(suite, reduce_cases());
+    suite_add_tcase(suite, elsewhere);
     suite_add_tcase(suite, normalization_cases());
     return run_suite(suite);
 }
