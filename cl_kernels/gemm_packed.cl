@@ -125,7 +125,17 @@ typedef struct coming_lines {
     }
 #define FETCH_STRIP EACH(v, STRIP_VECTORS) CG_FETCH_NEAR(strip + AHEAD * (long)stride_b + v * LANES);
 #endif
+/* Of rows that slide the processor does not foresee where the next ones lie. Those of a product that is folded are near
+ * enough. */
+#if SLIDING && !FOLDED
+#define SLIDES_AHEAD 8
+#define FETCH_SLIDING                                                                                                  \
+    EACH(v, STRIP_VECTORS) CG_FETCH_NEAR(strip + place_of_row[min(k + SLIDES_AHEAD, depth - 1)] + v * LANES);
+#else
+#define FETCH_SLIDING
+#endif
 #define FETCH_SOME                                                                                                     \
+    FETCH_SLIDING                                                                                                      \
     if (k % FETCH_SPACING == 0) {                                                                                      \
         FETCH_COMING                                                                                                   \
         FETCH_FOR_EPILOGUE(TILE_ROWS)                                                                                  \
