@@ -7,7 +7,8 @@ Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--pytorch "
                 [--output FOLDER] [FILTER...]
 
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's, on the CPU, unless another is named, with its device
-where clgrad runs on a GPU: "python3 cuda". A filter is a part of "CASE SHAPE" or of a peer's
+where clgrad runs on a GPU: "python3 cuda"; then --output must be given, and it is the only peer. A filter is a part of
+"CASE SHAPE" or of a peer's
 name. A peer that is missing or fails is reported and left out; one that takes too long for a case, all blocks together,
 is started anew for the next. The results go to FOLDER, by default one in bench/results named after the processor:
 peers.json has all figures, peers.md a table, peers.svg a chart.
@@ -311,13 +312,14 @@ def wanted(case, peer, filters):
 
 
 def start_peers(arguments):
-    """Only those that some wanted case has."""
-    python, device = arguments.pytorch.split()
+    """Only those that some wanted case has; on a device other than the CPU PyTorch alone."""
     offers = [("openblas", [arguments.openblas], PRODUCTS),
-              ("pytorch", [python, str(HERE / "peer_pytorch.py"), device],
+              ("pytorch", [arguments.pytorch, str(HERE / "peer_pytorch.py"), arguments.device or "cpu"],
                STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + OPS),
               ("jax", [arguments.python, str(HERE / "peer_jax.py")], STEPS + IMAGE_STEPS),
               ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS + IMAGE_STEPS)]
+    if not arguments.on_cpu:
+        offers = [offer for offer in offers if offer[0] == "pytorch"]
     peers = []
     for name, command, cases in offers:
         asked = [case for case in cases if wanted(case, name, arguments.filters)]
@@ -334,9 +336,15 @@ def parse_arguments():
     parser.add_argument("--pytorch", default="/usr/bin/python3 cpu", metavar='"PYTHON DEVICE"')
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--output", type=pathlib.Path, default=default_folder())
+    parser.add_argument("--output", type=pathlib.Path)
     parser.add_argument("filters", nargs="*", metavar="FILTER")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    arguments.pytorch, _, arguments.device = arguments.pytorch.partition(" ")
+    arguments.on_cpu = arguments.device in ("", "cpu")
+    if not arguments.output and not arguments.on_cpu:
+        parser.error("--output names a folder for the results of that device")
+    arguments.output = arguments.output or default_folder()
+    return arguments
 
 
 def main():
@@ -352,7 +360,7 @@ def main():
             results.append(result)
             print_result(result, arguments.json)
         if results:  # after each case: a run that is cut short has not been in vain
-            write_results(arguments.output, peers, results, arguments.blocks, arguments.pytorch.endswith(" cpu"))
+            write_results(arguments.output, peers, results, arguments.blocks, arguments.on_cpu)
     for peer in peers:
         peer.close()
     summary = summary_of_convolutions(results)

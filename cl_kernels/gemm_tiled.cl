@@ -96,8 +96,9 @@ static void store_strip(const REAL *copied, bool along_depth, int tile, __local 
         const int *part = numbers + (along_depth ? LINE_PARTS_##X * (2 + COORDINATES_##X) : 0);                        \
         int address = 0, coordinate[3] = {0, 0, 0};                                                                    \
         for (int p = 0; p < parts; p++, part += 2 + COORDINATES_##X) {                                                 \
-            const int at = p < parts - 1 ? index % part[0] : index;                                                    \
-            index /= part[0];                                                                                          \
+            const bool last = p == parts - 1; /* whose extent may be 0 */                                              \
+            const int at = last ? index : index % part[0];                                                             \
+            index = last ? 0 : index / part[0];                                                                        \
             address += at * part[1];                                                                                   \
             EACH(c, COORDINATES_##X) coordinate[c] += at * part[2 + c];                                                \
         }                                                                                                              \

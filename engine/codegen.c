@@ -12,9 +12,10 @@ enum {
     ITEMS_PER_UNIT = 2048, /* work-items of a GPU that wait for memory at a time, for each of its units */
     LEAST_PIECE = 16,      /* elements that each of them should fold */
     MOST_PIECES = 4096,
-    LEAST_SHARED = 32,   /* elements side by side that a work-group shares where there are few results, */
-    ALWAYS_SHARED = 256, /* and where there are many */
-    KERNEL_OP_COST = 64  /* of an item of a kernel whose source is its own, in additions: a guess */
+    GROUPS_PER_UNIT = 32, /* work-groups of a GPU that share results, for each of its units */
+    LEAST_SHARED = 32,    /* elements side by side that a work-group shares where there are few results, */
+    ALWAYS_SHARED = 256,  /* and where there are many */
+    KERNEL_OP_COST = 64   /* of an item of a kernel whose source is its own, in additions: a guess */
 };
 
 /* A space without axes is one element: it gets an axis of size 1. */
@@ -72,25 +73,16 @@ static bool generate_map(cg_generator *g)
     return cg_finish_kernel(g);
 }
 
-/* Do the elements that are folded, and not the results, lie side by side, so that neighbours among work-items read
- * neighbours if they share a result? */
-static bool folds_along(const cg_lowered *l)
-{
-    const int last = l->outer_count + l->inner_count - 1;
-    for (int i = 0; i < l->value_count; i++) {
-        const cg_term *t = &l->values[i];
-        if (t->kind == CG_TERM_LOAD && t->inner && t->form.stride[last] == 1) return true;
-    }
-    return false;
-}
-
 /* On a GPU the items of a work-group share a result if that makes them read side by side, and if there are enough
  * elements for all, or too few results for each to have one. */
 static bool shares_results(const cg_generator *g, bool cut)
 {
     const cg_lowered *l = g->lowered;
-    if (g->context->local_size == 1 || l->inner_count == 0 || cg_has_reports(l) || !folds_along(l)) return false;
-    const int64_t length = l->extent[l->outer_count + l->inner_count - 1];
+    if (g->context->local_size == 1 || l->inner_count == 0 || cg_has_reports(l) || !cg_folds_along(l)) return false;
+    /* By nominal sizes: an axis that the minibatch is a part of is all that is folded, or the first of it. */
+    const cg_node *node = l->schedule->items[g->group->anchor].node;
+    const int64_t length = l->inner_count == 1 ? cg_nominal_size(node->inputs[0]) / cg_larger(1, cg_nominal_size(node))
+                                               : l->extent[l->outer_count + l->inner_count - 1];
     return length >= (cut ? LEAST_SHARED : ALWAYS_SHARED);
 }
 
@@ -143,7 +135,7 @@ static void print_shared_loops(cg_generator *g, bool shared, cg_print_body body,
         return;
     }
     g->sharing = (int)g->context->local_size;
-    cg_print_turns_of_groups(g, body, cost);
+    cg_print_turns_of_groups(g, body, cost, GROUPS_PER_UNIT);
 }
 
 static bool finish_shared_kernel(cg_generator *g)
@@ -202,7 +194,7 @@ static bool generate_join(cg_generator *g, int64_t parts)
     cg_add_axis_fields(g);
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
     cg_field_integer(g, 'i', "parts", 0, parts);
-    print_shared_loops(g, g->context->local_size > 1 && parts >= LEAST_SHARED, cg_print_join, parts);
+    print_shared_loops(g, g->context->local_size > 1, cg_print_join, parts);
     return finish_shared_kernel(g);
 }
 

@@ -300,6 +300,12 @@ cg_context *cg_open_trial(cg_context *parent)
     cg->join = CG_JOIN_NEVER;
     if (!open_device(cg, NULL, &given, left > 0 ? left : 1) || !(cg->tuning = cg_host_allocate(cg, sizeof *cg->tuning)))
         refuse_everything(cg);
+    /* What the environment said when the parent was opened. */
+    cg->info.has_f64 = parent->info.has_f64;
+    cg->vector_width = parent->vector_width;
+    cg->local_size = parent->local_size;
+    cg->fetches = parent->fetches;
+    cg->divides_exactly = parent->divides_exactly;
     return cg;
 }
 

@@ -110,7 +110,7 @@ struct cg_context {
     char *info_text[3];
     int vector_width;      /* lanes of f32 in generated CPU code; 1 on GPUs */
     bool fetches;          /* kernels may ask memory ahead */
-    bool divides_exactly;  /* if it is asked to */
+    bool divides_exactly;  /* kernels are built with correctly rounded division */
     size_t local_size;     /* work-group size of generated kernels */
     int64_t local_memory;  /* bytes for a work-group */
     int64_t largest_group; /* work-items in a work-group */

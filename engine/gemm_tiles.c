@@ -10,7 +10,7 @@ enum {
     GROUP_SIDE = 16, /* work-items along each side of a tile, where the device allows so many */
     DEPTH = 16,
     DEPTH_OF_SMALL = 32,
-    SMALL = 64 * 64, /* elements of a tile that work-groups are busy enough with to be few: a third of the units */
+    SMALL = 64 * 64,        /* elements of a tile; smaller ones pay only where two thirds of the units would be idle */
     MOST_SUMS_BYTES = 256,  /* of registers that a work-item keeps its sums in */
     GROUPS_PER_UNIT = 2,    /* so that one computes while another one waits for memory */
     MOST_BATCHES = 1 << 15, /* in the launch's second dimension, which is 16 bits wide on some devices */
@@ -68,8 +68,7 @@ static bool fits_local_memory(const struct gemm_tiles *tiles, const struct gemm_
     return local_bytes(tiles, shape) <= limits->local_bytes;
 }
 
-/* Into how many shares a depth may be cut, roughly: what tiles are large enough for must not change with every
- * minibatch. */
+/* Into how many shares a depth may be cut, at most: by steps, so that tiles stay the same for similar depths. */
 static int64_t rough_shares(int64_t k)
 {
     return k >= 32 * SHARED_DEPTH ? 64 : k >= 8 * SHARED_DEPTH ? 16 : k >= 2 * SHARED_DEPTH ? 4 : 1;
@@ -79,7 +78,7 @@ static int64_t rough_shares(int64_t k)
 static struct gemm_tiles wanted(const struct gemm_shape *shape, int64_t compute_units)
 {
     const struct gemm_shape typical = cg_gemm_typical(shape);
-    const int64_t m = typical.m, n = typical.n, stacked = cg_larger(1, typical.batches) * rough_shares(shape->k);
+    const int64_t m = typical.m, n = typical.n, stacked = cg_larger(1, typical.batches) * rough_shares(typical.k);
     struct gemm_tiles tiles = {.rows = MOST_ROWS, .columns = MOST_COLUMNS, 1, 1, 1};
     while (tiles.rows > SMALLEST_TILE && tiles.rows / 2 >= m) tiles.rows /= 2;
     while (tiles.columns > SMALLEST_TILE && tiles.columns / 2 >= n) tiles.columns /= 2;
@@ -97,45 +96,42 @@ static struct gemm_tiles wanted(const struct gemm_shape *shape, int64_t compute_
 struct gemm_tiles cg_gemm_tiles(const struct gemm_shape *shape, const struct gemm_limits *limits)
 {
     struct gemm_tiles tiles = wanted(shape, limits->compute_units);
-    while (sums_bytes(&tiles, shape->f64) > MOST_SUMS_BYTES) {
-        tiles.rows /= 2;
-        tiles.item_rows /= 2;
-    }
     while (group_size(&tiles) > limits->group_size && shrink(&tiles)) continue;
     while (!fits_local_memory(&tiles, shape, limits) && tiles.depth > 1) tiles.depth /= 2;
     while (!fits_local_memory(&tiles, shape, limits) && shrink(&tiles)) continue;
     return tiles;
 }
 
-bool cg_gemm_tiles_fit(const struct gemm_tiles *tiles, bool f64, const struct gemm_limits *limits)
+bool cg_gemm_tiles_fit(const struct gemm_tiles *tiles, const struct gemm_shape *shape, const struct gemm_limits *limits)
 {
-    const struct gemm_shape plain = {.f64 = f64};
     return tiles->rows >= 1 && tiles->rows <= MOST_TILE && tiles->columns >= 1 && tiles->columns <= MOST_TILE &&
            tiles->depth >= 1 && tiles->depth <= MOST_DEPTH && tiles->item_rows >= 1 && tiles->item_columns >= 1 &&
            tiles->rows % tiles->item_rows == 0 && tiles->columns % tiles->item_columns == 0 &&
-           sums_bytes(tiles, f64) <= 2 * MOST_SUMS_BYTES && group_size(tiles) <= limits->group_size &&
-           fits_local_memory(tiles, &plain, limits);
+           sums_bytes(tiles, shape->f64) <= 2 * MOST_SUMS_BYTES && group_size(tiles) <= limits->group_size &&
+           fits_local_memory(tiles, shape, limits);
 }
 
-/* As many as keep the device busy, each deep enough to be worth putting aside. */
+/* As many shares as keep the device busy, each deep enough to be worth putting aside. */
 static int64_t count_shares(const struct gemm_tiles *tiles, const struct gemm_shape *shape,
                             const struct gemm_limits *limits)
 {
     const int64_t groups = count_tiles(tiles, shape->m, shape->n) * shape->batches;
     const int64_t wanted = GROUPS_PER_UNIT * (int64_t)limits->compute_units;
-    if (shape->k < SHARED_DEPTH || groups == 0 || groups >= wanted) return 1;
-    return cg_smaller(cg_smaller(wanted / groups, shape->k / LEAST_SHARE), MOST_SHARES);
+    if (shape->k < SHARED_DEPTH || groups == 0) return 1;
+    return cg_larger(1, cg_smaller(cg_smaller(wanted / groups, shape->k / LEAST_SHARE), MOST_SHARES));
 }
 
 struct gemm_tiles_launch cg_gemm_tiles_launch(const struct gemm_tiles *tiles, const struct gemm_shape *shape,
                                               const struct gemm_limits *limits)
 {
-    const int64_t depth = cg_divide_up(shape->k, count_shares(tiles, shape, limits));
-    struct gemm_tiles_launch launch = {.local = (size_t)group_size(tiles), .shares = 1};
+    const struct gemm_shape typical = cg_gemm_typical(shape);
+    const bool shared = count_shares(tiles, &typical, limits) > 1;
+    const int64_t depth = cg_divide_up(shape->k, shared ? count_shares(tiles, shape, limits) : 1);
+    struct gemm_tiles_launch launch = {.local = (size_t)group_size(tiles), .shared = shared, .shares = 1};
     launch.share_depth = cg_divide_up(depth, tiles->depth) * tiles->depth;
     if (launch.share_depth > 0 && launch.share_depth < shape->k)
         launch.shares = cg_divide_up(shape->k, launch.share_depth);
-    if (launch.shares > 1) launch.scratch_elements = launch.shares * shape->batches * shape->m * shape->n;
+    if (shared) launch.scratch_elements = launch.shares * shape->batches * shape->m * shape->n;
     launch.global[0] = (size_t)count_tiles(tiles, shape->m, shape->n) * launch.local;
     launch.global[1] = (size_t)cg_smaller(shape->batches, MOST_BATCHES);
     launch.global[2] = (size_t)launch.shares;
@@ -145,7 +141,8 @@ struct gemm_tiles_launch cg_gemm_tiles_launch(const struct gemm_tiles *tiles, co
 struct gemm_sums_launch cg_gemm_sums_launch(const struct gemm_shape *shape, const struct gemm_limits *limits)
 {
     struct gemm_sums_launch launch = {.columns = (int)cg_smaller(SUMS_COLUMNS, limits->group_size), .lanes = 1};
-    if (launch.columns * SUMS_LANES <= limits->group_size) launch.lanes = SUMS_LANES;
+    const int64_t bytes = (int64_t)launch.columns * SUMS_LANES * (shape->f64 ? 8 : 4);
+    if (launch.columns * SUMS_LANES <= limits->group_size && bytes <= limits->local_bytes) launch.lanes = SUMS_LANES;
     const int64_t groups = cg_divide_up(shape->m * shape->n * shape->batches, launch.columns);
     launch.global[0] = (size_t)(cg_smaller(groups, MOST_SUMS_GROUPS) * launch.columns * launch.lanes);
     launch.global[1] = launch.global[2] = 1;

@@ -21,13 +21,16 @@ struct gemm_tiles {
 /* The default for a product: as large as the shape fills and the device allows. */
 struct gemm_tiles cg_gemm_tiles(const struct gemm_shape *shape, const struct gemm_limits *limits);
 
-/* Whether the device can run these for plain operands; what else there may be is refused too. */
-bool cg_gemm_tiles_fit(const struct gemm_tiles *tiles, bool f64, const struct gemm_limits *limits);
+/* Whether the device can run these for a product's dtype and the way its operands lie, whatever its extents; what else
+ * there may be is refused too. */
+bool cg_gemm_tiles_fit(const struct gemm_tiles *tiles, const struct gemm_shape *shape,
+                       const struct gemm_limits *limits);
 
 /* One-dimensional work-groups of `local` work-items: one for each tile in the first dimension, for each product, or
- * some of them, in the second, and for each share of the depth in the third. With more than one share,
- * cl_kernels/gemm_tiled_sums.cl finishes what `scratch_elements` then hold. */
+ * some of them, in the second, and for each share of the depth in the third. Whether it is `shared` does not depend on
+ * a minibatch, the number of shares does; cl_kernels/gemm_tiled_sums.cl finishes what `scratch_elements` then hold. */
 struct gemm_tiles_launch {
+    bool shared;
     size_t local, global[3];
     int64_t shares, share_depth, scratch_elements;
 };

@@ -101,6 +101,7 @@ void cg_print_outer(cg_generator *g, cg_text *out, int lanes, const char *indent
 bool cg_has_f64(const cg_lowered *l);
 bool cg_has_reports(const cg_lowered *l);
 bool cg_allows_vectors(const cg_lowered *l, int axis);
+bool cg_folds_along(const cg_lowered *l);
 void cg_choose_vectors(cg_generator *g);
 int64_t cg_extent_product(const int64_t *extent, int count);
 bool cg_needs_wide_index(const cg_lowered *l);
@@ -120,7 +121,7 @@ void cg_print_vector_loop(cg_generator *g, cg_text *out, cg_print_body body, con
 bool cg_next_fold(cg_generator *g, int fold);
 /* Where work-items share: each has folded its part into `core`, which becomes that of all. */
 void cg_print_joining(cg_generator *g, cg_text *out, const char *indent);
-int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost);
+int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost, int per_unit);
 void cg_print_identity(cg_generator *g, cg_text *out, const char *name, int lanes, const char *indent);
 void cg_print_combine(cg_generator *g, cg_text *out, const char *into, const char *what, int lanes, const char *indent);
 int cg_print_folded_axes(cg_generator *g, cg_text *out, char indent[CG_INDENT]);

@@ -9,7 +9,6 @@
 enum {
     ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
     FETCHED_AHEAD = 1024,     /* elements that memory is asked for before they are read */
-    GROUPS_PER_UNIT = 32,     /* work-groups of a GPU that take results in turns, for each of its units */
     MANY_VECTORS = 64         /* rows of so many, or more, take longer than folding the lanes of their vector */
 };
 
@@ -49,6 +48,13 @@ static int contiguity(const cg_lowered *l, int axis, bool inner_only)
         score += t->form.stride[axis] == 1 ? 2 : t->form.stride[axis] == 0 ? 0 : -2;
     }
     return score;
+}
+
+/* Do the elements that are folded lie side by side, and not the results? */
+bool cg_folds_along(const cg_lowered *l)
+{
+    const int outer = l->outer_count - 1, inner = outer + l->inner_count;
+    return contiguity(l, inner, true) > 0 && (outer < 0 || contiguity(l, inner, true) >= contiguity(l, outer, true));
 }
 
 /* Whether each of the short rows that a reduction folds would leave a vector whose lanes take longer to fold than the
@@ -579,11 +585,11 @@ static void print_shared_memory(cg_generator *g, cg_text *out)
 
 /* The work-groups of a GPU take results, or rows, in turns. `cost` additions each. Returns how many groups there are.
  */
-int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost)
+int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t cost, int per_unit)
 {
     const cg_lowered *l = g->lowered;
     const int64_t rows = cg_extent_product(l->extent, l->outer_count);
-    const int64_t most = GROUPS_PER_UNIT * (int64_t)g->context->info.compute_units, groups = rows < most ? rows : most;
+    const int64_t most = per_unit * (int64_t)g->context->info.compute_units, groups = rows < most ? rows : most;
     const char *type = cg_index_type(g);
     g->work = (double)rows * (double)cost;
     g->global[0] = (size_t)(groups * g->sharing);
@@ -597,7 +603,7 @@ int64_t cg_print_turns_of_groups(cg_generator *g, cg_print_body body, int64_t co
     return groups;
 }
 
-/* A line of the indent that is one deeper, in braces, for one of the work-items that share what was folded. */
+/* What `body` prints; where work-items share what was folded, for one of them, in braces and one indent deeper. */
 static void print_for_one(cg_generator *g, cg_text *out, cg_print_body body, int lanes, const char *indent)
 {
     char deeper[CG_INDENT];

@@ -57,9 +57,8 @@ typedef struct cg_operands {
     int64_t segment_stride; /* elements from one batch of joined columns to the next; 0: they are not joined */
 } cg_operands;
 
-/* Unless `gathering` says nothing, operands may be gathered, and the depth be in stretches; else they are plain or
- * copied.
- */
+/* Operands are plain, or gathered as `gathering` allows, or copied. For what gathers with vectors the depth may be in
+ * stretches. */
 cg_operands cg_operands_find(const cg_schedule *schedule, const cg_node *call, cg_gathering gathering);
 
 /* The product of a CONTRACT node with these operands. */

@@ -136,11 +136,11 @@ typedef struct cg_step {
     int patch_count;
     cg_shift_sum *sums;
     cg_blas_call *blas;
-    bool together;         /* a work-group's items work together: it cannot be a stage of a joined kernel */
-    int launch;            /* number of the first step of its launch */
-    int share;             /* number of its share, from 1; 0: it has a launch to itself */
-    bool commits;          /* writes a variable's buffer in place */
-    int *outputs;          /* positions of the values that it stores, for the NaN check... */
+    bool together; /* a work-group's items work together: it is no stage of a joined kernel, and shares no launch */
+    int launch;    /* number of the first step of its launch */
+    int share;     /* number of its share, from 1; 0: it has a launch to itself */
+    bool commits;  /* writes a variable's buffer in place */
+    int *outputs;  /* positions of the values that it stores, for the NaN check... */
     int *output_arguments; /* ...and the numbers of their arguments */
     int output_count;
     char *label;   /* the ops in it, for logs and messages */

@@ -816,9 +816,10 @@ static bool generate_tiled_sums(cg_generator *g, const struct gemm_shape *shape,
                 launch.columns, launch.lanes, g->scratch_tensor, g->scratch_tensor);
     print_epilogue(g, &text.epilogues, 1);
     memcpy(g->global, launch.global, sizeof g->global);
-    const double sums = (double)(shares * shape->batches * shape->m * shape->n);
-    g->work = sums;
-    g->bytes = (int64_t)sums * (shape->f64 ? 8 : 4);
+    const int64_t sums = shares * shape->batches * shape->m * shape->n;
+    g->work = (double)sums;
+    g->flop = (double)sums + cg_flop_of_terms(g->lowered, false, true);
+    g->bytes = cg_tensor_bytes(g, false, true) + sums * (shape->f64 ? 8 : 4);
     const size_t local = (size_t)launch.columns * (size_t)launch.lanes;
     return finish_together(g, finish_product(g, &text, cg_source_gemm_tiled_sums, local));
 }
@@ -828,7 +829,7 @@ static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
     const struct gemm_tiles tiles = g->group->product.tiles;
     const struct gemm_limits limits = cg_gemm_limits(g->context);
     const struct gemm_tiles_launch launch = cg_gemm_tiles_launch(&tiles, shape, &limits);
-    const bool shared = launch.shares > 1;
+    const bool shared = launch.shared;
     product_text text = product_text_new(g->context);
     cg_start_kernel(g);
     if (shared) {
@@ -851,6 +852,10 @@ static bool generate_tiled(cg_generator *g, const struct gemm_shape *shape)
     }
     memcpy(g->global, launch.global, sizeof g->global);
     count_product(g, shape);
+    if (shared) {
+        g->flop = flop_of_product(shape);
+        g->bytes += launch.scratch_elements * (shape->f64 ? 8 : 4) - cg_tensor_bytes(g, false, true);
+    }
     if (!shared) return finish_together(g, finish_product(g, &text, cg_source_gemm_tiled, launch.local));
     return finish_together(g, finish_first_step(g, &text, cg_source_gemm_tiled, launch.local)) &&
            generate_tiled_sums(g, shape, launch.shares);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 enum {
+    GROUPS_PER_UNIT = 16,  /* work-groups of a GPU, each of which keeps a row, for each of its units */
     MOST_FETCHED = 1 << 15 /* elements of a row that is asked for before the one before it is done */
 };
 
@@ -101,7 +102,7 @@ static void choose_vectors(cg_generator *g)
 static int64_t print_rows(cg_generator *g)
 {
     const int64_t cost = row_length(g->lowered) * cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1);
-    if (g->sharing > 1) return cg_print_turns_of_groups(g, print_passes, cost);
+    if (g->sharing > 1) return cg_print_turns_of_groups(g, print_passes, cost, GROUPS_PER_UNIT);
     cg_print_blocks(g, print_passes, cost);
     return (int64_t)(g->global[0] * (g->global[1] ? g->global[1] : 1));
 }

@@ -590,10 +590,10 @@ static bool use_operands(cg_schedule *s, const cg_node *node, const cg_operands 
     return true;
 }
 
-/* Of the kernels that are not made for CPUs, ours gathers its operands wherever they lie; CLBlast's read plain
- * matrices. */
-static cg_gathering choose_on_gpu(cg_schedule *s, const cg_node *node, cg_operands *operands, struct gemm_shape *shape,
-                                  cg_gemm_choice *choice)
+/* Where the packed kernel is not among those to choose from: the tiled one gathers its operands wherever they lie,
+ * CLBlast's read plain matrices. */
+static cg_gathering choose_unpacked(cg_schedule *s, const cg_node *node, cg_operands *operands,
+                                    struct gemm_shape *shape, cg_gemm_choice *choice)
 {
     const bool gathers = (s->context->gemm_allowed & 1u << CG_GEMM_TILED) != 0;
     const cg_gathering gathering = gathers ? CG_GATHERS_ANYTHING : CG_GATHERS_NOTHING;
@@ -608,25 +608,40 @@ static cg_gathering choose_on_gpu(cg_schedule *s, const cg_node *node, cg_operan
     return gathering;
 }
 
+/* Where it is among them, which is so on CPUs: it gathers what vectors can be gathered from, and what is gathered may
+ * suit a kernel made for that; the others read plain matrices. */
+static cg_gathering choose_packed(cg_schedule *s, const cg_node *node, cg_operands *operands, struct gemm_shape *shape,
+                                  cg_gemm_choice *choice)
+{
+    const struct gemm_device device = cg_gemm_device(s->context);
+    cg_gathering gathering = CG_GATHERS_FORWARDS;
+    *operands = cg_operands_find(s, node, gathering);
+    *shape = cg_product_shape(node, operands);
+    *choice = cg_gemm_choose(s->context, node->op, shape);
+    if (choice->kernel != CG_GEMM_PACKED) {
+        gathering = CG_GATHERS_NOTHING;
+        *operands = cg_operands_find(s, node, gathering);
+        *shape = cg_product_shape(node, operands);
+        *choice = cg_gemm_choose(s->context, node->op, shape);
+        return gathering;
+    }
+    if (cg_gemm_has_places(shape, &device)) *choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};
+    consider_winograd_gradient(s, operands, shape, choice);
+    const cg_operands convolution = cg_operands_find(s, node, CG_GATHERS_KERNELS);
+    if (!consider_winograd(s, &convolution, shape, choice)) return gathering;
+    *operands = convolution;
+    return CG_GATHERS_KERNELS;
+}
+
 static bool decide_contract(cg_schedule *s, int position)
 {
     const cg_node *node = s->items[position].node;
-    cg_gathering gathering = CG_GATHERS_FORWARDS;
-    cg_operands operands = cg_operands_find(s, node, gathering);
-    struct gemm_shape shape = cg_product_shape(node, &operands);
-    cg_gemm_choice choice = cg_gemm_choose(s->context, node->op, &shape);
-    if (choice.kernel != CG_GEMM_PACKED) {
-        gathering = choose_on_gpu(s, node, &operands, &shape, &choice);
-    } else {
-        const struct gemm_device device = cg_gemm_device(s->context);
-        if (cg_gemm_has_places(&shape, &device)) choice = (cg_gemm_choice){.kernel = CG_GEMM_PLACES};
-        consider_winograd_gradient(s, &operands, &shape, &choice);
-        const cg_operands convolution = cg_operands_find(s, node, CG_GATHERS_KERNELS);
-        if (consider_winograd(s, &convolution, &shape, &choice)) {
-            gathering = CG_GATHERS_KERNELS;
-            operands = convolution;
-        }
-    }
+    const bool packs = (s->context->gemm_allowed & 1u << CG_GEMM_PACKED) != 0;
+    cg_operands operands;
+    struct gemm_shape shape;
+    cg_gemm_choice choice;
+    cg_gathering gathering = packs ? choose_packed(s, node, &operands, &shape, &choice)
+                                   : choose_unpacked(s, node, &operands, &shape, &choice);
     int group;
     if (choice.kernel == CG_GEMM_PACKED && fold_product(s, position, &group)) {
         choice = (cg_gemm_choice){.kernel = CG_GEMM_FOLDED};

@@ -105,7 +105,7 @@ static bool read_choice(const cg_context *cg, const struct gemm_shape *shape, co
         known = cg_gemm_division_fits(&choice->division, shape->f64, &device);
     } else if (read_numbers(words, kernel_names[CG_GEMM_TILED], n, 5)) {
         *choice = (cg_gemm_choice){.kernel = CG_GEMM_TILED, .tiles = {n[0], n[1], n[2], n[3], n[4]}};
-        known = cg_gemm_tiles_fit(&choice->tiles, shape->f64, &limits);
+        known = cg_gemm_tiles_fit(&choice->tiles, shape, &limits);
     }
     return known && cg->gemm_allowed & 1u << choice->kernel;
 }
@@ -310,7 +310,7 @@ static void search_tiled(search *s)
     challenge(s, &choice);
     for (size_t i = 0; i < sizeof tried / sizeof *tried; i++) {
         choice.tiles = tried[i];
-        if (cg_gemm_tiles_fit(&choice.tiles, s->shape->f64, &limits)) challenge(s, &choice);
+        if (cg_gemm_tiles_fit(&choice.tiles, s->shape, &limits)) challenge(s, &choice);
     }
 }
 

@@ -98,8 +98,9 @@ static cl_kernel build_kernel(const struct gemm_shape *shape, const char *consta
         "%s#define CG_LANES 1\n%s%s%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
         "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n%s%s%s",
         shape->f64 ? "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n" : "", cg_source_entry, cg_source_prelude,
-        is_cpu() ? "" : "#undef CG_FETCH\n#define CG_FETCH(p)\n", shape->f64 ? "double" : "float", shape->f64,
-        shape->transposed_a, shape->transposed_b, constants, parameters, kernel_source);
+        is_cpu() ? "" : "#undef CG_FETCH\n#define CG_FETCH(p)\n#undef CG_FETCH_NEAR\n#define CG_FETCH_NEAR(p)\n",
+        shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b, constants, parameters,
+        kernel_source);
     ck_assert_int_lt(length, sizeof text);
     const char *source = text;
     cl_int status;
@@ -139,14 +140,25 @@ static struct gemm_limits limits_of_device(void)
     return limits;
 }
 
-static cl_kernel build_tiled(const struct gemm_shape *shape, const struct gemm_tiles *tiles)
+static cl_kernel build_tiled(const struct gemm_shape *shape, const struct gemm_tiles *tiles, bool shared)
+{
+    char constants[512];
+    snprintf(constants, sizeof constants,
+             "#define LANES 1\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
+             "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n#define SHARED %d\n"
+             "#define SHARE_DEPTH given_depth\n#define SUMS given_scratch\n",
+             tiles->rows, tiles->columns, tiles->depth, tiles->item_rows, tiles->item_columns, shared);
+    return build_kernel(shape, constants, cg_source_gemm_tiled);
+}
+
+static cl_kernel build_sums(const struct gemm_shape *shape, const struct gemm_sums_launch *launch)
 {
     char constants[256];
     snprintf(constants, sizeof constants,
-             "#define LANES 1\n#define TILE_ROWS %d\n#define TILE_COLUMNS %d\n"
-             "#define TILE_DEPTH %d\n#define ITEM_ROWS %d\n#define ITEM_COLUMNS %d\n#define SHARED 0\n",
-             tiles->rows, tiles->columns, tiles->depth, tiles->item_rows, tiles->item_columns);
-    return build_kernel(shape, constants, cg_source_gemm_tiled);
+             "#define LANES 1\n#define SUMS_COLUMNS %d\n#define SUMS_LANES %d\n#define SHARES given_rows\n"
+             "#define SUMS given_scratch\n",
+             launch->columns, launch->lanes);
+    return build_kernel(shape, constants, cg_source_gemm_tiled_sums);
 }
 
 static struct guarded guarded_new(size_t bytes)
@@ -236,14 +248,9 @@ static void product_free(struct product *p)
     guarded_free(&p->c);
 }
 
-static void run(struct product *p, cl_kernel kernel, size_t group)
+static void enqueue(struct product *p, cl_kernel kernel, size_t group, cl_mem scratch)
 {
-    if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
     const struct gemm_shape *s = &p->shape;
-    const size_t real = s->f64 ? sizeof(double) : sizeof(float);
-    cl_int status;
-    cl_mem scratch = clCreateBuffer(context, 0, (size_t)(p->launch.scratch_elements + 1) * real, NULL, &status);
-    ck_assert_int_eq(status, CL_SUCCESS);
     const cl_int m = (cl_int)s->m, n = (cl_int)s->n, k = (cl_int)s->k, batches = (cl_int)s->batches;
     const cl_long size_a = (cl_long)p->leading_a * (s->transposed_a ? k : m);
     const cl_long size_b = (cl_long)p->leading_b * (s->transposed_b ? n : k);
@@ -270,12 +277,34 @@ static void run(struct product *p, cl_kernel kernel, size_t group)
     const size_t local[3] = {group, 1, 1};
     ck_assert_int_eq(clEnqueueNDRangeKernel(queue, kernel, 3, NULL, p->launch.global, local, 0, NULL, NULL),
                      CL_SUCCESS);
-    /* Mapping makes the host's memory hold the result. */
+}
+
+static cl_mem scratch_new(const struct product *p)
+{
+    const size_t real = p->shape.f64 ? sizeof(double) : sizeof(float);
+    cl_int status;
+    cl_mem scratch = clCreateBuffer(context, 0, (size_t)(p->launch.scratch_elements + 1) * real, NULL, &status);
+    ck_assert_int_eq(status, CL_SUCCESS);
+    return scratch;
+}
+
+/* Mapping makes the host's memory hold the result. */
+static void finish(struct product *p, cl_mem scratch)
+{
+    cl_int status;
     void *mapped = clEnqueueMapBuffer(queue, p->c.buffer, CL_TRUE, CL_MAP_READ, 0, p->c.bytes, 0, NULL, NULL, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
     clEnqueueUnmapMemObject(queue, p->c.buffer, mapped, 0, NULL, NULL);
     clFinish(queue);
     clReleaseMemObject(scratch);
+}
+
+static void run(struct product *p, cl_kernel kernel, size_t group)
+{
+    if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
+    cl_mem scratch = scratch_new(p);
+    enqueue(p, kernel, group, scratch);
+    finish(p, scratch);
 }
 
 /* sum of a[i,:] b[:,j], and of the magnitudes: what the rounding error is proportional to. */
@@ -561,8 +590,8 @@ END_TEST
 static void check_tiles(struct gemm_shape shape, struct gemm_tiles tiles)
 {
     const struct gemm_limits limits = limits_of_device();
-    if (!cg_gemm_tiles_fit(&tiles, shape.f64, &limits)) return;
-    cl_kernel kernel = build_tiled(&shape, &tiles);
+    if (!cg_gemm_tiles_fit(&tiles, &shape, &limits)) return;
+    cl_kernel kernel = build_tiled(&shape, &tiles, false);
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
         shape.m = extents[i][0], shape.n = extents[i][1], shape.k = extents[i][2], shape.batches = extents[i][3];
         check_tiled_product(kernel, &shape, &tiles);
@@ -596,6 +625,39 @@ START_TEST(every_tiled_form_in_f64)
 }
 END_TEST
 
+/* As on a GPU with many units: more shares than work-items that add them up, in stacks, the last share shorter. */
+static void check_shares(bool f64)
+{
+    const struct gemm_limits limits = {.compute_units = 132, .local_bytes = 32768, .group_size = 256};
+    const struct gemm_shape shape = {.m = 21, .n = 45, .k = 3001, .batches = 3, .transposed_a = true, .f64 = f64};
+    const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
+    const struct gemm_tiles_launch tiled = cg_gemm_tiles_launch(&tiles, &shape, &limits);
+    const struct gemm_sums_launch sums = cg_gemm_sums_launch(&shape, &limits);
+    ck_assert_int_gt(tiled.shares, 2 * sums.lanes);
+    cl_kernel first = build_tiled(&shape, &tiles, true), second = build_sums(&shape, &sums);
+    struct gemm_launch launch = {.lanes = 1, .rows = (int)tiled.shares, .depth = (int)tiled.share_depth};
+    launch.scratch_elements = tiled.scratch_elements;
+    for (int integers = 0; integers < 2; integers++) {
+        struct product p = product_new(&shape, &launch, integers);
+        cl_mem scratch = scratch_new(&p);
+        memcpy(p.launch.global, tiled.global, sizeof tiled.global);
+        enqueue(&p, first, tiled.local, scratch);
+        memcpy(p.launch.global, sums.global, sizeof sums.global);
+        enqueue(&p, second, (size_t)sums.columns * (size_t)sums.lanes, scratch);
+        finish(&p, scratch);
+        compare(&p, integers);
+        product_free(&p);
+    }
+    clReleaseKernel(first);
+    clReleaseKernel(second);
+}
+
+START_TEST(shares_are_added_up)
+{
+    if (!_i || has_doubles()) check_shares(_i);
+}
+END_TEST
+
 /* Whatever a device allows, the default keeps to it; and it runs. */
 START_TEST(tiles_keep_to_the_limits)
 {
@@ -604,10 +666,15 @@ START_TEST(tiles_keep_to_the_limits)
     for (int i = 0; i < 8 * 5; i++)
         for (int j = 0; j < 7 * 7 * 2 * 2; j++) {
             const struct gemm_limits limits = {j / 98 ? 100 : 1, bytes[i / 8], groups[i % 8]};
-            const struct gemm_shape shape = {
-                .m = sizes[j % 7], .n = sizes[j / 7 % 7], .k = 10, .batches = 1, .f64 = j / 49 % 2};
+            const struct gemm_shape shape = {.m = sizes[j % 7],
+                                             .n = sizes[j / 7 % 7],
+                                             .k = 10,
+                                             .batches = 1,
+                                             .f64 = j / 49 % 2,
+                                             .gathered_a = i % 3 == 1,
+                                             .gathered_b = i % 3 != 0};
             const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
-            ck_assert_msg(cg_gemm_tiles_fit(&tiles, shape.f64, &limits), "%d x %d x %d, %d x %d each", tiles.rows,
+            ck_assert_msg(cg_gemm_tiles_fit(&tiles, &shape, &limits), "%d x %d x %d, %d x %d each", tiles.rows,
                           tiles.columns, tiles.depth, tiles.item_rows, tiles.item_columns);
         }
 }
@@ -618,7 +685,7 @@ START_TEST(tiles_of_narrow_devices_compute)
     const struct gemm_limits narrow[] = {{1, 2048, 1}, {4, 16384, 32}, {2, 4096, 100}};
     const struct gemm_shape shape = {.m = 130, .n = 70, .k = 33, .batches = 2, .transposed_a = true};
     const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &narrow[_i]);
-    cl_kernel kernel = build_tiled(&shape, &tiles);
+    cl_kernel kernel = build_tiled(&shape, &tiles, false);
     check_tiled_product(kernel, &shape, &tiles);
     clReleaseKernel(kernel);
 }
@@ -629,9 +696,11 @@ START_TEST(tiles_do_not_depend_on_a_minibatch)
     const struct gemm_limits limits = {20, 32768, 256};
     struct gemm_shape shape = {.m = 128, .n = 512, .k = 784, .batches = 1, .m_varies = true};
     const struct gemm_tiles full = cg_gemm_tiles(&shape, &limits);
-    for (shape.m = 1; shape.m < 300; shape.m++) {
+    const bool shared = cg_gemm_tiles_launch(&full, &shape, &limits).shared;
+    for (shape.m = 1; shape.m < 2000; shape.m += 7) {
         const struct gemm_tiles tiles = cg_gemm_tiles(&shape, &limits);
         ck_assert_mem_eq(&tiles, &full, sizeof full);
+        ck_assert(cg_gemm_tiles_launch(&tiles, &shape, &limits).shared == shared);
     }
 }
 END_TEST
@@ -664,7 +733,8 @@ START_TEST(absurd_tiles_do_not_fit)
         {0, 16, 16, 1, 1},    {16, 16, 0, 1, 1},    {16, 16, 16, 0, 1}, {16, 16, 16, 3, 1},   {16, 16, 16, 1, 32},
         {-16, 16, 16, -1, 1}, {16, 16, 1000, 1, 1}, {64, 64, 16, 1, 1}, {128, 128, 64, 8, 8}, {256, 256, 8, 16, 16}};
     const struct gemm_limits limits = {20, 32768, 256};
-    ck_assert(!cg_gemm_tiles_fit(&absurd[_i], false, &limits));
+    const struct gemm_shape plain = {0};
+    ck_assert(!cg_gemm_tiles_fit(&absurd[_i], &plain, &limits));
 }
 END_TEST
 
@@ -699,6 +769,7 @@ int main(void)
     tcase_add_checked_fixture(tiled, open_device, close_device);
     tcase_add_loop_test(tiled, every_tiled_form_in_f32, 0, 4);
     tcase_add_loop_test(tiled, every_tiled_form_in_f64, 0, 4);
+    tcase_add_loop_test(tiled, shares_are_added_up, 0, 2);
     suite_add_tcase(suite, tiled);
     /* Few of them, so that a simulator of devices gets through. */
     TCase *few = tcase_create("few");

@@ -119,6 +119,10 @@ START_TEST(matmul_of_nothing_and_of_integers)
                  array_new(CG_F32, CG_SHAPE(0, 3)));
     expect_array(cg_matmul(cg_ones(cg, CG_SHAPE(0, 2, 2)), cg_ones(cg, CG_SHAPE(2, 3))),
                  array_new(CG_F32, CG_SHAPE(0, 2, 3)));
+    /* An operand that is no plain matrix. */
+    expect_array(cg_matmul(cg_transpose(cg_flip(cg_ones(cg, CG_SHAPE(0, 4)), .axes = CG_AXES(0, 1))),
+                           cg_ones(cg, CG_SHAPE(0, 3))),
+                 array_new(CG_F32, CG_SHAPE(4, 3)));
     cg_tensor whole = tensor_of(ARRAY(CG_I32, CG_SHAPE(1, 2), 3, 4)),
               bytes = tensor_of(ARRAY(CG_U8, CG_SHAPE(2, 1), 5, 200));
     expect_array(cg_matmul(whole, bytes), ARRAY(CG_F32, CG_SHAPE(1, 1), 815));
@@ -344,9 +348,10 @@ START_TEST(few_columns_with_an_epilogue)
 END_TEST
 
 /* w := w - 0.1 d / (|d| + 1) with d = x^T g, where the product's kernel may write the variable in place. */
-static void check_weight_update(int64_t columns)
+static void check_weight_update(int64_t examples, int64_t columns)
 {
-    array x = array_random(CG_F32, CG_SHAPE(M, K), -1, 1), g = array_random(CG_F32, CG_SHAPE(M, columns), -1, 1);
+    array x = array_random(CG_F32, CG_SHAPE(examples, K), -1, 1),
+          g = array_random(CG_F32, CG_SHAPE(examples, columns), -1, 1);
     array w = array_random(CG_F32, CG_SHAPE(K, columns), -1, 1), d = array_new(CG_F32, w.shape);
     cg_variable *variable = cg_variable_new(cg, "w", CG_F32, w.shape);
     cg_assign(variable, tensor_of(w));
@@ -359,7 +364,8 @@ static void check_weight_update(int64_t columns)
         cg_scope_end(scope);
     }
     for (int64_t at = 0; at < w.count; at++) {
-        for (int64_t i = 0; i < M; i++) d.at[at] += x.at[i * K + at / columns] * g.at[i * columns + at % columns];
+        for (int64_t i = 0; i < examples; i++)
+            d.at[at] += x.at[i * K + at / columns] * g.at[i * columns + at % columns];
         w.at[at] -= 0.3 * d.at[at] / (fabs(d.at[at]) + 1);
     }
     expect_close(cg_value(variable), w, 1e-5, 1e-5, "w");
@@ -369,8 +375,9 @@ static void check_weight_update(int64_t columns)
 START_TEST(a_weight_update)
 {
     open_with(_i);
-    check_weight_update(N);
-    check_weight_update(10);
+    check_weight_update(M, N);
+    check_weight_update(M, 10);
+    check_weight_update(1100, 30); /* which GPUs cut into shares */
     close_context();
 }
 END_TEST
@@ -386,29 +393,35 @@ START_TEST(few_columns_with_vectors_of_each_width)
         check_few_columns(form, 2, CG_F32);
         if (has_f64()) check_few_columns(form, lanes / 2 - 1, CG_F64);
     }
-    check_weight_update(lanes - 1);
+    check_weight_update(M, lanes - 1);
     close_context();
 }
 END_TEST
 
 /* A run that reports a bad index leaves the variable as it was, whatever computes the product. */
-START_TEST(a_reported_index_keeps_the_weights)
+static void check_reported_index(int64_t depth)
 {
-    open_with(_i);
-    array w = array_random(CG_F32, CG_SHAPE(N, N), -1, 1);
+    array w = array_random(CG_F32, CG_SHAPE(N, N), -1, 1), x = array_random(CG_F32, CG_SHAPE(N, depth), -1, 1);
     cg_variable *variable = cg_variable_new(cg, "w", CG_F32, CG_SHAPE(N, N));
     cg_assign(variable, tensor_of(w));
     ck_assert(cg_flush(cg));
     cg_scope scope = cg_scope_begin(cg);
     cg_tensor rows = cg_gather(tensor_of(w), tensor_of(ARRAY(CG_I32, CG_SHAPE(2), 1, 2 * N)), 0);
-    cg_tensor square = cg_matmul(cg_value(variable), cg_value(variable));
-    cg_assign(variable, cg_add(square, cg_sum(rows)));
+    cg_tensor product = cg_matmul(tensor_of(x), cg_transpose(tensor_of(x)));
+    cg_assign(variable, cg_add(cg_add(product, cg_value(variable)), cg_sum(rows)));
     cg_scope_end(scope);
     ck_assert(!cg_wait(cg));
     ck_assert_msg(strstr(cg_message(cg), "index 90 is out of range"), "%s", cg_message(cg));
     cg_clear_error(cg);
     expect_array(cg_value(variable), w);
     cg_variable_free(variable);
+}
+
+START_TEST(a_reported_index_keeps_the_weights)
+{
+    open_with(_i);
+    check_reported_index(N);
+    check_reported_index(1100); /* which GPUs cut into shares */
     close_context();
 }
 END_TEST
