@@ -8,10 +8,9 @@ Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--pytorch "
 
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's, on the CPU, unless another is named, with its device
 where clgrad runs on a GPU: "python3 cuda"; then --output must be given, and it is the only peer. A filter is a part of
-"CASE SHAPE" or of a peer's
-name. A peer that is missing or fails is reported and left out; one that takes too long for a case, all blocks together,
-is started anew for the next. The results go to FOLDER, by default one in bench/results named after the processor:
-peers.json has all figures, peers.md a table, peers.svg a chart.
+"CASE SHAPE" or of a peer's name. A peer that is missing or fails is reported and left out; one that takes too long for
+a case, all blocks together, is started anew for the next. The results go to FOLDER, by default one in bench/results
+named after the processor: peers.json has all figures, peers.md a table, peers.svg a chart.
 
 All of it takes about 40 minutes on two cores; the ratios of convolutions are summed up at the end.
 """

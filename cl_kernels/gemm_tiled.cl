@@ -65,7 +65,7 @@
 #define COPIED_LINE(c, tile, along_depth) ((along_depth) ? COPIED_AT(c) / TILE_DEPTH : COPIED_AT(c) % (tile))
 
 /* The operand's elements of a tile's lines, which are rows of A or columns of B, from `first` on, and of steps from k0
- * on; `end` is where lines and steps end. */
+ * on; zeros from `line_end` and `step_end` on. */
 static void load_strip(__global const REAL *operand, int leading, bool along_depth, int first, int line_end, int k0,
                        int step_end, int tile, REAL *copied)
 {
@@ -87,8 +87,7 @@ static void store_strip(const REAL *copied, bool along_depth, int tile, __local 
 }
 
 /* Of a gathered operand X, whose tiles have so many lines: `find`, what line or step `index` adds to the address and to
- * the coordinates, at to[0] and what follows, `stride` apart; and `load`, as above, where lines and steps were found.
- * */
+ * the coordinates, at to[0] and what follows, `stride` apart; and `load`, as above, where these were found. */
 #define DEFINE_GATHER(X, tile, find, load)                                                                             \
     static void find(PARAMETERS, int index, bool along_depth, __local int *to, int stride)                             \
     {                                                                                                                  \

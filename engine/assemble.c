@@ -158,6 +158,7 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
         step->local[i] = i == 0 ? cg->local_size : 1;
     }
     step->dimensions = g->dimensions ? g->dimensions : 1;
+    step->together = g->sharing > 1;
     fill_block(g, step);
     return true;
 }

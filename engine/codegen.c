@@ -138,13 +138,6 @@ static void print_shared_loops(cg_generator *g, bool shared, cg_print_body body,
     cg_print_turns_of_groups(g, body, cost, GROUPS_PER_UNIT);
 }
 
-static bool finish_shared_kernel(cg_generator *g)
-{
-    const bool ok = cg_finish_kernel(g);
-    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].together = g->sharing > 1;
-    return ok;
-}
-
 static bool generate_parts(cg_generator *g, int64_t parts)
 {
     cg_lowered *l = g->lowered;
@@ -174,7 +167,7 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     g->dimensions = 3;
     g->global[1] = g->global[1] ? g->global[1] : 1;
     g->global[2] = (size_t)parts;
-    const bool ok = finish_shared_kernel(g);
+    const bool ok = cg_finish_kernel(g);
     cg_step *step = &g->build->plan->steps[g->build->plan->step_count - 1];
     if (ok) step->output_count = 0;
     g->group->in_place = in_place;
@@ -195,7 +188,7 @@ static bool generate_join(cg_generator *g, int64_t parts)
     cg_field_integer(g, cg_index_field(g), "elements", 0, elements);
     cg_field_integer(g, 'i', "parts", 0, parts);
     print_shared_loops(g, g->context->local_size > 1, cg_print_join, parts);
-    return finish_shared_kernel(g);
+    return cg_finish_kernel(g);
 }
 
 static bool generate_reduction(cg_generator *g)
@@ -229,7 +222,7 @@ static bool generate_reduction(cg_generator *g)
     print_shared_loops(g, shares_results(g, false), g->by_columns ? cg_print_column_result : cg_print_reduction,
                        cg_extent_product(&g->lowered->extent[g->lowered->outer_count], g->lowered->inner_count) *
                            cg_cost_of_terms(g->lowered) / (g->lanes > 1 ? 2 : 1));
-    return finish_shared_kernel(g);
+    return cg_finish_kernel(g);
 }
 
 /* --- kernels with a source of their own --- */

@@ -164,6 +164,5 @@ bool cg_generate_rows(cg_generator *g)
     if (!cg_finish_kernel(g)) return false;
     cg_step *step = &g->build->plan->steps[g->build->plan->step_count - 1];
     step->passes = g->group->passes;
-    step->together = g->sharing > 1;
     return true;
 }

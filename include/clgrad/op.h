@@ -132,9 +132,8 @@ typedef struct cg_op {
     const char *source;
     bool (*launch)(const cg_call *call, cg_launch *launch);
     /* Adds up windows of its output's last axes, its input: [.., extents.., counts..]. Its attributes are for each axis
-     * size, extent, count, stride, dilation, before: element k of window p is added to element p * stride + k *
-     * dilation
-     * - before. A product that only it reads may be computed along with it. */
+     * size, extent, count, stride, dilation, before: element k of window p is added to element
+     * p * stride + k * dilation - before. A product that only it reads may be computed along with it. */
     bool folds;
 
     /* COMPOSED: outputs from inputs by other ops. Must be a pure function of shapes, dtypes and attributes. With
