@@ -4,6 +4,7 @@
 #define CLGRAD_TESTS_OP_SUPPORT_H
 
 #include "program.h"
+#include "shared_device.h"
 
 #include <clgrad/autodiff.h>
 #include <clgrad/ops.h>
@@ -20,8 +21,7 @@ static cg_context *cg;
 
 static inline void open_context(void)
 {
-    cg = cg_open(NULL);
-    ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg ? cg_message(cg) : "no context");
+    cg = open_on_shared_device();
 }
 
 /* Host memory that lives until the end of the test. */

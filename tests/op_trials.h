@@ -18,7 +18,7 @@ typedef struct comparison {
     char name[96];
 } comparison;
 
-enum { MOST_COMPARISONS = 256 };
+enum { MOST_COMPARISONS = 1024 };
 static comparison comparisons[MOST_COMPARISONS];
 static int comparison_count;
 
@@ -88,14 +88,23 @@ static inline int group_count(void)
     return (op_count() + OPS_TOGETHER - 1) / OPS_TOGETHER;
 }
 
-/* What one op leaves is nothing to the next. */
+static inline int first_of_group(int group)
+{
+    return group * OPS_TOGETHER;
+}
+
+static inline int end_of_group(int group)
+{
+    return first_of_group(group + 1) < op_count() ? first_of_group(group + 1) : op_count();
+}
+
+/* What the checks leave to be compared is compared at the end. */
 static inline void each_op_of_group(int group, void (*check)(const cg_op *))
 {
-    for (int i = group * OPS_TOGETHER; i < op_count() && i < (group + 1) * OPS_TOGETHER; i++) {
-        const cg_scope scope = cg_scope_begin(cg);
-        check(op_at(i));
-        cg_scope_end(scope);
-    }
+    const cg_scope scope = cg_scope_begin(cg);
+    for (int i = first_of_group(group); i < end_of_group(group); i++) check(op_at(i));
+    compare_now();
+    cg_scope_end(scope);
 }
 
 /* ---- Calls described by samples ---------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "engine/context.h"
 #include "engine/plan.h"
 #include "program.h"
+#include "shared_device.h"
 
 #include <clgrad/clgrad.h>
 #include <math.h>
@@ -21,17 +22,10 @@ static cg_scope home; /* frees what a test makes outside any scope of its own */
 
 /* ---- One context, a scope per test ------------------------------------------------------------------------------- */
 
-static inline cg_context *open_quietly(void)
-{
-    cg_context *opened = cg_open(NULL);
-    ck_assert_msg(opened && cg_status(opened) == CG_OK, "%s", cg_message(opened));
-    return opened;
-}
-
 /* A test that failed may have left scopes open and an error behind. */
 static inline void begin_test(void)
 {
-    if (!shared) shared = open_quietly();
+    if (!shared) shared = open_on_shared_device();
     cg = shared;
     while (cg->scope_count > 1) cg_scope_end((cg_scope){cg, cg->scopes[1].serial});
     while (cg->variables) cg_variable_free(cg->variables);
@@ -59,7 +53,7 @@ static inline void end_test(void)
 static inline void open_own(const char *variable, const char *value)
 {
     if (variable) setenv(variable, value, 1);
-    cg = open_quietly();
+    cg = open_on_shared_device();
     if (variable) unsetenv(variable);
 }
 

@@ -1,6 +1,7 @@
 /* Tests of differentiation: gradients of graphs of every form, products with Jacobians and Hessians, rules of the
  * user's own, the gradient checker and every error that these report. Uses the public interface only. */
 #include "program.h"
+#include "shared_device.h"
 #include <clgrad/autodiff.h>
 #include <clgrad/ops.h>
 #include <clgrad/variable.h>
@@ -12,8 +13,7 @@ static cg_context *cg;
 
 static void open_context(void)
 {
-    cg = cg_open(NULL);
-    ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
+    cg = open_on_shared_device();
 }
 
 static void close_context(void)

@@ -4,11 +4,13 @@
 
 /* ---- Derivatives ------------------------------------------------------------------------------------------------- */
 
-/* Different numbers for different positions, so that no two outputs' derivatives can cancel. */
+/* Different numbers for different positions, so that no two outputs' derivatives can cancel. From the host: computed on
+ * the device they would be most of what there is to compile. */
 static cg_tensor weights(cg_shape shape, cg_dtype dtype)
 {
-    cg_tensor position = cg_cast(cg_index(cg, shape), dtype);
-    return cg_sin(cg_add(cg_mul(position, cg_constant(cg, dtype, 0.7)), cg_constant(cg, dtype, 0.3)));
+    array a = array_new(dtype, shape);
+    for (int64_t i = 0; i < a.count; i++) a.at[i] = rounded(sin(0.7 * (double)i + 0.3), CG_F32);
+    return tensor_of(a);
 }
 
 /* The call as a function of its floating inputs to a number: a weighted sum of all its outputs. */
@@ -68,28 +70,83 @@ static void check_f32_against_f64(const cg_op *op)
         ck_assert_msg(cg_grad(&output, 1, floating, count, gradients[twice]), "%s: %s", t.name, cg_message(cg));
     }
     for (int k = 0; k < count; k++) compare_later(gradients[0][k], gradients[1][k], (array){0}, 5e-5, op->name);
-    compare_now();
 }
 
-static void check_op(const cg_op *op)
+/* ---- One program for a group's kernels --------------------------------------------------------------------------- */
+
+enum { MOST_RECORDED = 2048 };
+static cg_tensor recorded[MOST_RECORDED];
+static int recorded_count;
+
+static void record(const cg_tensor *tensors, int count)
+{
+    ck_assert_int_le(recorded_count + count, MOST_RECORDED);
+    for (int i = 0; i < count; i++) recorded[recorded_count++] = tensors[i];
+}
+
+/* What cg_gradient_error evaluates: the weighted call and, up to the order, its derivatives with random cotangents. */
+static void record_derivatives(trial *t, int order)
+{
+    cg_tensor floating[MOST_INPUTS], projected[MOST_INPUTS], cotangents[MOST_INPUTS], gradients[MOST_INPUTS];
+    const int count = floating_inputs(t, floating);
+    projected[0] = weighted_call(t, floating);
+    record(projected, 1);
+    for (int k = 0, outputs = 1; k < order; k++, outputs = count) {
+        for (int i = 0; i < outputs; i++)
+            cotangents[i] = tensor_of(array_random(CG_F64, cg_shape_of(projected[i]), -1, 1));
+        ck_assert_msg(cg_grad(projected, outputs, floating, count, gradients, .cotangents = cotangents), "%s: %s",
+                      t->name, cg_message(cg));
+        record(gradients, count);
+        memcpy(projected, gradients, sizeof projected);
+    }
+}
+
+static void build_together(int group, int order)
+{
+    const cg_scope scope = cg_scope_begin(cg);
+    recorded_count = 0;
+    for (int index = first_of_group(group); index < end_of_group(group); index++) {
+        const cg_op *op = op_at(index);
+        for (int i = 0; i < op->sample_count; i++) {
+            if (!op->samples[i].smooth) continue;
+            trial t = trial_new(op, i, CG_F64, CG_F64);
+            record_derivatives(&t, order);
+        }
+    }
+    ck_assert_msg(cg_eval(recorded, recorded_count), "%s", cg_message(cg));
+    cg_scope_end(scope);
+}
+
+/* ---- All of it --------------------------------------------------------------------------------------------------- */
+
+static void check_both_orders(const cg_op *op)
 {
     check_derivatives(op, 1);
     check_derivatives(op, 2);
-    check_f32_against_f64(op);
 }
 
 START_TEST(ops_have_their_derivatives)
 {
-    each_op_of_group(_i, check_op);
+    for (int order = 0; has_f64() && order <= 2; order++) build_together(_i, order);
+    each_op_of_group(_i, check_both_orders);
+    each_op_of_group(_i, check_f32_against_f64);
 }
 END_TEST
 
 /* ---- The suite --------------------------------------------------------------------------------------------------- */
 
+/* Plans that are joined are tested by random programs. */
+static void open_without_joining(void)
+{
+    setenv("CLGRAD_JOIN", "never", 1);
+    open_context();
+    unsetenv("CLGRAD_JOIN");
+}
+
 static TCase *table_case(void)
 {
     TCase *tests = tcase_create("each op of the table");
-    tcase_add_checked_fixture(tests, open_context, close_context);
+    tcase_add_checked_fixture(tests, open_without_joining, close_context);
     tcase_set_timeout(tests, SECONDS_TOGETHER);
     tcase_add_loop_test(tests, ops_have_their_derivatives, 0, group_count());
     return tests;

@@ -6,7 +6,7 @@
 static cg_context *open_joining(const char *how)
 {
     setenv("CLGRAD_JOIN", how, 1);
-    cg_context *opened = open_quietly();
+    cg_context *opened = open_on_shared_device();
     unsetenv("CLGRAD_JOIN");
     return opened;
 }

@@ -1,6 +1,7 @@
 /* Tests of models, layers, initializers, losses, penalties, optimizers and the display of a training loop. Expected
  * values are worked out here, in double, by loops that share nothing with the library. */
 #include "program.h"
+#include "shared_device.h"
 #include <clgrad/clgrad.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,8 +13,7 @@ static cg_model *model;
 
 static void open_context(void)
 {
-    cg = cg_open(NULL);
-    ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
+    cg = open_on_shared_device();
     model = cg_model_new(cg);
     ck_assert_ptr_nonnull(model);
 }

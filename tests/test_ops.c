@@ -95,7 +95,6 @@ static void check_map(trial *t)
 static void check_values(const cg_op *op)
 {
     if (op->host) each_trial(op, check_map);
-    compare_now();
 }
 
 /* Every combination of the edge values, one operand each. */
@@ -124,7 +123,6 @@ static void check_edge_values(const cg_op *op)
             trial t = edge_trial(op, &op->samples[i], (cg_dtype)dtype);
             check_map(&t);
         }
-    compare_now();
 }
 
 /* ---- f32 against f64 --------------------------------------------------------------------------------------------- */
@@ -138,7 +136,6 @@ static void check_f32_against_f64(const cg_op *op)
         call_plain(&twice, wanted);
         for (int k = 0; k < output_count(op); k++) compare_later(found[k], wanted[k], (array){0}, 1e-5, single.name);
     }
-    compare_now();
 }
 
 /* ---- f16 and bf16 against f32 ------------------------------------------------------------------------------------ */
@@ -156,7 +153,6 @@ static void check_narrow_against_f32(const cg_op *op)
             for (int k = 0; k < output_count(op); k++)
                 compare_later(found[k], wanted[k], (array){0}, tolerance_of(dtypes[n]), narrow.name);
         }
-    compare_now();
 }
 
 /* ---- Views as inputs --------------------------------------------------------------------------------------------- */
@@ -224,7 +220,6 @@ static void check_views(const cg_op *op)
         for (int k = 0; k < t.count; k++) repeat_first_row(&t.inputs[k]);
         check_view(&t, as_broadcast, "broadcast");
     }
-    compare_now();
 }
 
 static void check_op(const cg_op *op)
@@ -234,6 +229,7 @@ static void check_op(const cg_op *op)
     check_f32_against_f64(op);
     check_narrow_against_f32(op);
     check_views(op);
+    compare_now();
 }
 
 START_TEST(ops_compute_what_they_should)

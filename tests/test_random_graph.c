@@ -5,6 +5,7 @@
 #include "engine/context.h"
 #include "program.h"
 #include "random_program.h"
+#include "shared_device.h"
 
 #include <clgrad/ops.h>
 #include <math.h>
@@ -240,13 +241,6 @@ static void run_rounds(cg_context *cg, unsigned seed)
     ck_assert_msg(cg_counters_get(cg).plans_made == plans, "program %u: other numbers make new plans", seed);
 }
 
-static cg_context *open_context(void)
-{
-    cg_context *cg = cg_open(NULL);
-    ck_assert_msg(cg && cg_status(cg) == CG_OK, "%s", cg_message(cg));
-    return cg;
-}
-
 static void run_block(cg_context *cg, int block)
 {
     const char *only = getenv("CLGRAD_RANDOM_SEED"), *more = getenv("CLGRAD_RANDOM_PROGRAMS");
@@ -261,14 +255,14 @@ static void run_block(cg_context *cg, int block)
 
 START_TEST(fused)
 {
-    run_block(open_context(), _i);
+    run_block(open_on_shared_device(), _i);
 }
 END_TEST
 
 START_TEST(one_by_one)
 {
     setenv("CLGRAD_EAGER", "1", 1);
-    run_block(open_context(), _i);
+    run_block(open_on_shared_device(), _i);
     unsetenv("CLGRAD_EAGER");
 }
 END_TEST
@@ -276,7 +270,7 @@ END_TEST
 START_TEST(joined)
 {
     setenv("CLGRAD_JOIN", "always", 1);
-    run_block(open_context(), _i);
+    run_block(open_on_shared_device(), _i);
     unsetenv("CLGRAD_JOIN");
 }
 END_TEST
@@ -285,7 +279,7 @@ END_TEST
 START_TEST(as_gpus_run_them)
 {
     setenv("CLGRAD_GEMM", "tiled", 1);
-    cg_context *cg = open_context();
+    cg_context *cg = open_on_shared_device();
     unsetenv("CLGRAD_GEMM");
     cg->local_size = 64;
     cg->vector_width = 1;

@@ -273,7 +273,7 @@ END_TEST
 /* Training mode is off unless it is set. */
 START_TEST(training_mode_is_off_by_default)
 {
-    cg_context *fresh = open_quietly();
+    cg_context *fresh = open_on_shared_device();
     ck_assert(!cg_is_training(fresh));
     cg_training(fresh, true);
     ck_assert(cg_is_training(fresh));

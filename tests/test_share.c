@@ -7,7 +7,7 @@ static cg_context *open_sharing(const char *how)
 {
     setenv("CLGRAD_JOIN", "never", 1);
     if (how) setenv("CLGRAD_SHARE", how, 1);
-    cg_context *opened = open_quietly();
+    cg_context *opened = open_on_shared_device();
     unsetenv("CLGRAD_JOIN");
     unsetenv("CLGRAD_SHARE");
     return opened;
