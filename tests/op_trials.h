@@ -107,6 +107,17 @@ static inline void each_op_of_group(int group, void (*check)(const cg_op *))
     cg_scope_end(scope);
 }
 
+/* Kernels as they are by themselves, which several evaluations have in common. Plans that are joined and launches that
+ * are shared are tested by random programs. */
+static inline void open_unjoined(void)
+{
+    setenv("CLGRAD_JOIN", "never", 1);
+    setenv("CLGRAD_SHARE", "never", 1);
+    open_context();
+    unsetenv("CLGRAD_SHARE");
+    unsetenv("CLGRAD_JOIN");
+}
+
 /* ---- Calls described by samples ---------------------------------------------------------------------------------- */
 
 /* One call: the op and its inputs. */

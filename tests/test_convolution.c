@@ -169,7 +169,7 @@ START_TEST(convolutions_of_all_sizes_are_sums_over_windows)
     for (int i = 0; i < GEOMETRIES; i++) {
         const cg_scope scope = cg_scope_begin(cg);
         check_geometry(&geometries[i], CG_F32);
-        if (_i == 0 && has_f64()) check_geometry(&geometries[i], CG_F64);
+        if (_i == 0 && i % 3 == 0 && has_f64()) check_geometry(&geometries[i], CG_F64);
         cg_scope_end(scope);
     }
     close_context();

@@ -135,18 +135,10 @@ END_TEST
 
 /* ---- The suite --------------------------------------------------------------------------------------------------- */
 
-/* Plans that are joined are tested by random programs. */
-static void open_without_joining(void)
-{
-    setenv("CLGRAD_JOIN", "never", 1);
-    open_context();
-    unsetenv("CLGRAD_JOIN");
-}
-
 static TCase *table_case(void)
 {
     TCase *tests = tcase_create("each op of the table");
-    tcase_add_checked_fixture(tests, open_without_joining, close_context);
+    tcase_add_checked_fixture(tests, open_unjoined, close_context);
     tcase_set_timeout(tests, SECONDS_TOGETHER);
     tcase_add_loop_test(tests, ops_have_their_derivatives, 0, group_count());
     return tests;
