@@ -26,12 +26,28 @@ static inline cg_dataset *open_mnist(cg_context *cg, const char *folder, const c
     return cg_idx_dataset(cg, images, labels, .flatten = true);
 }
 
-/* One pass over a loader's data: updates the network if there is an optimizer. Results: mean loss and accuracy. */
-static inline void run_epoch(cg_context *cg, forward_pass forward, const void *network, cg_loader *loader,
-                             cg_optimizer *opt, cg_average **averages, cg_progress *progress, double *results)
+/* What a pass has that trains: the learning rate falls evenly, from step to step, to 0 at the end. */
+typedef struct training {
+    cg_optimizer *optimizer;
+    cg_progress *progress;
+    double learning_rate; /* at first */
+    int64_t seen, all;    /* images, in all epochs */
+} training;
+
+/* Adds the penalties, differentiates, updates: not waited for. */
+static inline void take_step(training *t, cg_tensor loss, int64_t images)
+{
+    cg_optimizer_set_learning_rate(t->optimizer, t->learning_rate * (1 - (double)t->seen / (double)t->all));
+    cg_minimize(t->optimizer, loss);
+    t->seen += images;
+}
+
+/* One pass over a loader's data, for training or else NULL. Results: mean loss and accuracy. */
+static inline void run_epoch(cg_context *cg, forward_pass forward, const void *network, cg_loader *loader, training *t,
+                             cg_average **averages, double *results)
 {
     cg_batch batch;
-    cg_training(cg, opt != NULL);
+    cg_training(cg, t != NULL);
     for (int i = 0; i < 2; i++) cg_average_reset(averages[i]);
     while (cg_loader_next(loader, &batch)) {
         cg_scope scope = cg_scope_begin(cg); /* its end runs the step and frees every temporary */
@@ -39,9 +55,9 @@ static inline void run_epoch(cg_context *cg, forward_pass forward, const void *n
         cg_tensor loss = cg_softmax_cross_entropy(logits, batch.y);
         cg_average_add(averages[0], loss, (double)batch.count);
         cg_average_add(averages[1], cg_accuracy(logits, batch.y), (double)batch.count);
-        if (opt) cg_minimize(opt, loss); /* adds the penalties, differentiates, updates: not waited for */
+        if (t) take_step(t, loss, batch.count);
         cg_scope_end(scope);
-        if (opt) cg_progress_step(progress, batch.count, averages[0], averages[1]);
+        if (t) cg_progress_step(t->progress, batch.count, averages[0], averages[1]);
     }
     for (int i = 0; i < 2; i++) results[i] = cg_average_read(averages[i]);
 }
@@ -62,12 +78,12 @@ static inline int learn_digits(cg_context *cg, const settings *s, cg_model *mode
     cg_curves *curves = cg_curves_new(cg, "epoch", series, 4);
     cg_progress *progress = cg_progress_new(cg, s->epochs, train_data ? train_data->length : 0);
 
+    training t = {opt, progress, l->learning_rate, .all = s->epochs * (train_data ? train_data->length : 1)};
     double results[4] = {0}; /* one per series */
     for (int epoch = 0; epoch < s->epochs && !cg_status(cg); epoch++) {
-        cg_optimizer_set_learning_rate(opt, l->learning_rate * (1 - (double)epoch / s->epochs));
         cg_progress_begin(progress);
-        run_epoch(cg, l->forward, l->network, train, opt, averages, progress, results);
-        run_epoch(cg, l->forward, l->network, test, NULL, averages, NULL, results + 2);
+        run_epoch(cg, l->forward, l->network, train, &t, averages, results);
+        run_epoch(cg, l->forward, l->network, test, NULL, averages, results + 2);
         cg_curves_add(curves, epoch + 1, results);
         cg_progress_end(progress, "loss %.4f  accuracy %.2f %%  test loss %.4f  accuracy %.2f %%", results[0],
                         100 * results[1], results[2], 100 * results[3]);

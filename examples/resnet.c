@@ -81,7 +81,7 @@ static cg_tensor forward(const void *layers, cg_tensor images)
 
 int main(int argc, char **argv)
 {
-    settings s = {.data = "examples/mnist", .epochs = 6, .batch = 128, .seed = 1};
+    settings s = {.data = "examples/mnist", .epochs = 8, .batch = 128, .seed = 1};
     if (!read_options(argc, argv, &s)) return print_usage("resnet");
     cg_context *cg = cg_open(s.device);
     cg_seed(cg, (uint64_t)s.seed);
