@@ -79,8 +79,8 @@ static inline int op_count(void)
 
 /* ---- Ops, checked together --------------------------------------------------------------------------------------- */
 
-/* Of the table. PoCL reads its own library for every context, and knows programs as a whole, by their text: ops that
- * share a context share that and kernels, and take half as long from an empty cache. */
+/* Of the table. Kernels are known to a context, and to PoCL as part of a whole program, by its text: ops that share a
+ * context share kernels, and those that are evaluated together a program. */
 enum { OPS_TOGETHER = 8, SECONDS_TOGETHER = 1800 };
 
 static inline int group_count(void)

@@ -101,6 +101,8 @@ static void record_derivatives(trial *t, int order)
     }
 }
 
+/* Evaluates it for all ops of a group: what their checks then evaluate one by one finds its kernels built, most of it
+ * in one program instead of one each. */
 static void build_together(int group, int order)
 {
     const cg_scope scope = cg_scope_begin(cg);
