@@ -3,14 +3,16 @@
 
 #define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
-/* Asks memory for what is at an address, for the second-level cache or for the nearest. The standard's prefetch does
- * nothing in some implementations. */
+/* Asks memory for what is at an address, for the second-level cache or for the nearest; or for the nearest and to be
+ * written, which takes it from the other cores. The standard's prefetch does nothing in some implementations. */
 #if defined(__clang__)
 #define CG_FETCH(p) __builtin_prefetch(p, 0, 2)
 #define CG_FETCH_NEAR(p) __builtin_prefetch(p, 0, 3)
+#define CG_FETCH_TO_WRITE(p) __builtin_prefetch(p, 1, 3)
 #else
 #define CG_FETCH(p) prefetch(p, 1)
 #define CG_FETCH_NEAR(p) prefetch(p, 1)
+#define CG_FETCH_TO_WRITE(p) prefetch(p, 1)
 #endif
 
 /* The first report of a run wins: the words are flag, code, index, bound. Losing writers change nothing. */

@@ -6,11 +6,12 @@
 #include <string.h>
 
 enum {
-    SPLIT_FROM = 1 << 15,  /* elements from which a reduction to few results is cut into parts */
-    CACHED = 1 << 19,      /* elements that some cache holds, so that it does not matter how far apart they are */
-    WIDE = 2048,           /* columns that are read at the speed of memory, row by row */
-    ITEMS_PER_UNIT = 2048, /* work-items of a GPU that wait for memory at a time, for each of its units */
-    LEAST_PIECE = 16,      /* elements that each of them should fold */
+    SPLIT_FROM = 1 << 15,   /* elements from which a reduction to few results is cut into parts */
+    FETCHED_FROM = 1 << 15, /* results from which maps ask memory ahead of time */
+    CACHED = 1 << 19,       /* elements that some cache holds, so that it does not matter how far apart they are */
+    WIDE = 2048,            /* columns that are read at the speed of memory, row by row */
+    ITEMS_PER_UNIT = 2048,  /* work-items of a GPU that wait for memory at a time, for each of its units */
+    LEAST_PIECE = 16,       /* elements that each of them should fold */
     MOST_PIECES = 4096,
     GROUPS_PER_UNIT = 32, /* work-groups of a GPU that share results, for each of its units */
     LEAST_SHARED = 32,    /* elements side by side that a work-group shares where there are few results, */
@@ -41,12 +42,12 @@ static void print_loops(cg_generator *g, cg_print_body body, int64_t cost)
         cg_print_blocks(g, body, cost);
 }
 
-/* Whether a map's results, and so what it reads, are more than the nearest caches hold: by nominal sizes, since it is
+/* Whether a map's results, and so what it reads, are more than the nearest cache holds: by nominal sizes, since it is
  * structure. */
 static bool is_large(const cg_lowered *l)
 {
     const int item = l->stores[0].item;
-    return item >= 0 && cg_nominal_size(l->schedule->items[item].node) >= CACHED;
+    return item >= 0 && cg_nominal_size(l->schedule->items[item].node) >= FETCHED_FROM;
 }
 
 static void print_map_body(cg_generator *g, cg_text *out, int lanes, const char *indent)
@@ -408,7 +409,8 @@ void cg_prelude(cg_context *cg, unsigned needs, cg_text *text)
     cg_text_append(text, cg_source_entry);
     cg_text_append(text, cg_source_prelude);
     if (!cg->fetches)
-        cg_text_append(text, "#undef CG_FETCH\n#undef CG_FETCH_NEAR\n#define CG_FETCH(p)\n#define CG_FETCH_NEAR(p)\n");
+        cg_text_append(text, "#undef CG_FETCH\n#undef CG_FETCH_NEAR\n#undef CG_FETCH_TO_WRITE\n"
+                             "#define CG_FETCH(p)\n#define CG_FETCH_NEAR(p)\n#define CG_FETCH_TO_WRITE(p)\n");
     /* GPUs run scalar code, and have instructions for what these functions are made of. */
     if (needs & CG_NEEDS_ELEMENTARY && cg->vector_width > 1)
         add_functions(text, cg_source_elementary, cg->vector_width);

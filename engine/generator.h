@@ -89,7 +89,8 @@ void cg_print_form(cg_generator *g, cg_text *out, const cg_form *form, int slot)
 /* Ask memory, ahead of time, for what a load will read or a store replace. */
 void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const char *indent);
 void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent);
-/* For all that vectors read, with `value` in the place of one of the loops' variables, `ahead` elements further on. */
+/* For all that vectors read, and maps write, with `value` in the place of one of the loops' variables, `ahead` elements
+ * further on. */
 void cg_print_fetches(cg_generator *g, cg_text *out, int64_t ahead, const char *variable, const char *value,
                       const char *indent);
 void cg_print_terms(cg_generator *g, cg_text *out, bool inner, int lanes, const char *indent);

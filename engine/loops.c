@@ -7,9 +7,11 @@
 #include <string.h>
 
 enum {
-    ELEMENTS_PER_ITEM = 8192, /* work that is worth a work-item of its own on a CPU, in additions */
-    FETCHED_AHEAD = 1024,     /* elements that memory is asked for before they are read */
-    MANY_VECTORS = 64         /* rows of so many, or more, take longer than folding the lanes of their vector */
+    ELEMENTS_PER_ITEM = 8192,    /* work that is worth a work-item of its own on a CPU, in additions, */
+    ELEMENTS_PER_TURN = 1 << 17, /* and where each core has one already */
+    TURNS = 4,                   /* work-items for each core: they even out what other processes take from one */
+    FETCHED_AHEAD = 1024,        /* elements that memory is asked for before they are read */
+    MANY_VECTORS = 64            /* rows of so many, or more, take longer than folding the lanes of their vector */
 };
 
 /* --- vectors --- */
@@ -121,10 +123,10 @@ bool cg_needs_wide_index(const cg_lowered *l)
 /* Work-items for `units` pieces of `cost` additions each. */
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
 {
-    const int64_t most = 4 * (int64_t)g->context->info.compute_units;
-    const int64_t wanted = cg_divide_up(units * (cost > 0 ? cost : 1), ELEMENTS_PER_ITEM);
-    const int64_t items = wanted < most ? wanted : most;
-    return items < 1 ? 1 : items < units ? items : units > 0 ? units : 1;
+    const int64_t cores = (int64_t)g->context->info.compute_units, work = units * cg_larger(1, cost);
+    const int64_t first = cg_smaller(cg_divide_up(work, ELEMENTS_PER_ITEM), cores);
+    const int64_t further = cg_smaller(work / ELEMENTS_PER_TURN, TURNS * cores);
+    return cg_larger(1, cg_smaller(cg_larger(first, further), units));
 }
 
 /* Coordinates of the axes [0, count) from the number in `rest`, which is used up. Of an axis that is walked in tiles

@@ -278,7 +278,7 @@ void cg_print_fetch_of_load(cg_generator *g, cg_text *out, int number, const cha
 void cg_print_fetch_of_store(cg_generator *g, cg_text *out, int number, const char *indent)
 {
     const cg_store *s = &g->lowered->stores[number];
-    print_fetch(g, out, "CG_FETCH", s->tensor, &s->form, FORMS_OF_STORES + number, indent);
+    print_fetch(g, out, "CG_FETCH_TO_WRITE", s->tensor, &s->form, FORMS_OF_STORES + number, indent);
 }
 
 static bool is_same_place(const cg_form *a, const cg_form *b)
@@ -304,6 +304,13 @@ static bool is_to_be_fetched(const cg_generator *g, int number)
     return true;
 }
 
+/* Whether a map stores vectors to where it read nothing, through the caches. */
+static bool is_to_be_replaced(const cg_generator *g, const cg_store *store)
+{
+    return g->group->kind == CG_GROUP_MAP && !g->group->in_place && store->tensor >= 0 &&
+           store->form.stride[g->vector_axis] == 1 && !cg_is_streamed(g, store);
+}
+
 void cg_print_fetches(cg_generator *g, cg_text *out, int64_t ahead, const char *variable, const char *value,
                       const char *indent)
 {
@@ -318,6 +325,8 @@ void cg_print_fetches(cg_generator *g, cg_text *out, int64_t ahead, const char *
             const cg_term *t = &g->lowered->values[i];
             print_fetch(g, out, near ? "CG_FETCH_NEAR" : "CG_FETCH", t->tensor, &t->form, i, deeper);
         }
+    for (int i = 0; i < g->lowered->store_count; i++)
+        if (is_to_be_replaced(g, &g->lowered->stores[i])) cg_print_fetch_of_store(g, out, i, deeper);
     cg_text_add(out, "%s}\n", indent);
 }
 
