@@ -138,7 +138,7 @@ ONE_COPY void multiply_lines(PARAMETERS, int rows, int lines, int places, int de
     for (int y = 0; y < spans; y++)
         for (int j = 0; j < computed; j += STRIP)
             multiply_tile(rows, ARGUMENTS, 0, 0, 0, A, TILE_ROWS, planes + y * PITCH + j, 0, depth, sums + y * SPAN + j,
-                          false, false, 0, 0, place_of_row);
+                          false, false, 0, 0, 0, place_of_row);
 }
 
 /* A part of the phases of one slice, of channels [top, bottom). */

@@ -35,7 +35,8 @@
 #define OWN(name) CG_JOIN(KERNEL_NAME, name)
 #define coming_lines OWN(_coming_lines)
 #define coming_matrix OWN(_coming_matrix)
-#define coming_rows OWN(_coming_rows)
+#define packing_of_a OWN(_packing_of_a)
+#define rows_to_pack OWN(_rows_to_pack)
 #define transpose OWN(_transpose)
 #define pack_columns OWN(_pack_columns)
 #define pack_segments OWN(_pack_segments)
@@ -71,11 +72,14 @@
 #define STRIP_DEPTH (DEPTH + 1)
 #define PACKED_B_SIZE (COLUMNS * STRIP_DEPTH)
 /* Rows of A that are used by several strips are packed: too many rows at a power-of-two stride would evict each other.
- * When A is stored [K,M], several tiles at once, for it is read along M. */
+ * When A is stored [K,M], several tiles at once, for it is read along M. While tiles of one buffer are multiplied, the
+ * next ones are packed into the other. */
 #define PACK_A (GATHERED_A || COLUMNS > STRIP)
-#define PACKED_TILES (TRANSPOSED_A ? 8 : 1)
+#define PACKED_TILES (TRANSPOSED_A ? 4 : 1)
 #define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : MOST_DEPTH + LANES) /* a literal, which addresses take as it is */
 #define PACKED_TILE_SIZE (TILE_ROWS * ((TRANSPOSED_A ? DEPTH : MOST_DEPTH) + LANES))
+#define PACKED_BUFFER_SIZE (PACKED_TILES * PACKED_TILE_SIZE)
+#define PACKED_A_SIZE (2 * PACKED_BUFFER_SIZE)
 /* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
 #define ROWS_WORTH_PACKING (2 * TILE_ROWS)
 /* So many steps of k ahead, memory and the second-level cache answer in time. */
@@ -109,6 +113,43 @@ typedef struct coming_lines {
     int width, rows;
 } coming_lines;
 #define CACHE_LINE (64 / (int)sizeof(REAL)) /* elements */
+/* Rows of A, as it is stored, that are being packed: a piece at a time, a vector or a tile's column. */
+typedef struct packing_of_a {
+    __global const REAL *from; /* the first of the rows left */
+    __global REAL *to;
+    int leading, width, rows; /* elements from row to row, and of each; rows left */
+    int at, to_at;            /* the next piece: elements from the row's begin, and from `to` */
+} packing_of_a;
+#if TRANSPOSED_A
+#define PIECE TILE_ROWS
+#define PIECE_STRIDE PACKED_TILE_SIZE
+#define COPY_PIECE(from, to) COPY_TILE_COLUMN(from, to)
+#define ROWS_AHEAD 8
+#else
+#define PIECE LANES
+#define PIECE_STRIDE LANES
+#define COPY_PIECE(from, to) STORE(LOAD(0, from), 0, to)
+#define ROWS_AHEAD 1
+#endif
+#if FOLDED || GATHERED_A
+#define PACKS_ON_THE_WAY 0
+#define PACK_PIECE
+#else
+#define PACKS_ON_THE_WAY PACK_A
+/* The last piece of a row may overlap the one before, if a tile's columns are not what is copied. */
+#define PACK_PIECE                                                                                                     \
+    CG_FETCH(packing->from + ROWS_AHEAD * (long)packing->leading + packing->at);                                       \
+    COPY_PIECE(packing->from + packing->at, packing->to + packing->to_at);                                             \
+    if (packing->at + PIECE == packing->width) {                                                                       \
+        packing->at = packing->to_at = 0;                                                                              \
+        packing->from += packing->leading;                                                                             \
+        packing->to += PACKED_A_STRIDE;                                                                                \
+        packing->rows--;                                                                                               \
+    } else {                                                                                                           \
+        packing->at = min(packing->at + PIECE, packing->width - PIECE);                                                \
+        packing->to_at = TRANSPOSED_A ? packing->to_at + PIECE_STRIDE : packing->at;                                   \
+    }
+#endif
 #if SLIDING
 #define FETCH_COMING
 #define FETCH_STRIP
@@ -137,7 +178,11 @@ typedef struct coming_lines {
 #define FETCH_SOME                                                                                                     \
     FETCH_SLIDING                                                                                                      \
     if (k % FETCH_SPACING == 0) {                                                                                      \
-        FETCH_COMING                                                                                                   \
+        if (PACKS_ON_THE_WAY && packing->rows > 0) {                                                                   \
+            PACK_PIECE                                                                                                 \
+        } else {                                                                                                       \
+            FETCH_COMING                                                                                               \
+        }                                                                                                              \
         FETCH_FOR_EPILOGUE(TILE_ROWS)                                                                                  \
     }
 
@@ -210,21 +255,17 @@ ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int col
 }
 #endif
 
-/* packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. */
-ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles, int depth,
-                        __global REAL *restrict packed, int tile_size)
+/* What is left: packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. */
+ONE_COPY void pack_rows(const packing_of_a *packing, int piece_stride)
 {
-#if TRANSPOSED_A
-    for (int k = 0; k < depth; k++, A += leading, packed += TILE_ROWS)
-        for (int tile = 0; tile < tiles; tile++)
-            COPY_TILE_COLUMN(A + tile * TILE_ROWS, packed + tile * tile_size);
-#else
-    for (int row = 0; row < tiles * TILE_ROWS; row++, A += leading, packed += PACKED_A_STRIDE) {
-        int k = 0;
-        for (; k + LANES <= depth; k += LANES) STORE(LOAD(0, A + k), 0, packed + k);
-        for (; k < depth; k++) packed[k] = A[k];
+    __global const REAL *restrict A = packing->from;
+    __global REAL *restrict packed = packing->to;
+    for (int row = 0; row < packing->rows; row++, A += packing->leading, packed += PACKED_A_STRIDE) {
+        int at = 0;
+        for (__global REAL *to = packed; at + PIECE <= packing->width; at += PIECE, to += piece_stride)
+            COPY_PIECE(A + at, to);
+        for (; at < packing->width; at++) packed[at] = A[at];
     }
-#endif
 }
 
 /* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]; `finish` says that this completes a full strip. A
@@ -233,10 +274,11 @@ ONE_COPY void pack_rows(__global const REAL *restrict A, int leading, int tiles,
 #define TILE_PARAMETERS                                                                                                \
     PARAMETERS, int batch, int row, int column, __global const REAL *restrict A, int stride_a,                         \
         __global const REAL *restrict strip, int stride_b, int depth, __global REAL *restrict sums, bool accumulate,   \
-        bool finish, coming_lines *restrict coming, __global REAL *restrict copy, ROW_PLACES place_of_row
+        bool finish, packing_of_a *restrict packing, coming_lines *restrict coming, __global REAL *restrict copy,      \
+        ROW_PLACES place_of_row
 #define TILE_ARGUMENTS                                                                                                 \
-    ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, coming, copy,        \
-        place_of_row
+    ARGUMENTS, batch, row, column, A, stride_a, strip, stride_b, depth, sums, accumulate, finish, packing, coming,     \
+        copy, place_of_row
 /* Sliding rows of B lie wherever place_of_row says. */
 #if FOLDED
 #define ROW_PLACES __global const int *
@@ -341,9 +383,21 @@ static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int
     }
 }
 
-/* Rows [i, i + rows) of A from column k on, packed where that pays; sets their stride. */
+/* The tiles of rows [i, bottom) of A, from its column k on and as many as are packed at once. */
+static packing_of_a rows_to_pack(__global const REAL *A, int leading, int i, int bottom, int k, int depth,
+                                 __global REAL *packed)
+{
+    const int rows = clamp((bottom - i) / TILE_ROWS, 0, PACKED_TILES) * TILE_ROWS;
+    packing_of_a packing = {A + (TRANSPOSED_A ? (long)k * leading + i : (long)i * leading + k), packed, leading,
+                            TRANSPOSED_A ? rows : depth, TRANSPOSED_A && rows > 0 ? depth : rows, 0, 0};
+    return packing;
+}
+
+/* Rows [i, i + rows) of A from column k on, packed where that pays; sets their stride, and what is to be packed before
+ * the tiles that follow. */
 static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int i, int rows, int bottom, int tile,
-                                         int k, int depth, __global REAL *restrict packed_a, int *stride_a)
+                                         int k, int depth, __global REAL *restrict packed_a, int *stride_a,
+                                         packing_of_a *packing)
 {
     __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
     *stride_a = LEADING_A;
@@ -354,11 +408,17 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
     *stride_a = PACKED_A_STRIDE;
     return packed_a;
 #else
-    A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
-    if (!PACK_A || rows != TILE_ROWS) return A;
-    if (tile % PACKED_TILES == 0)
-        pack_rows(A, LEADING_A, min(PACKED_TILES, (bottom - i) / TILE_ROWS), depth, packed_a, PACKED_TILE_SIZE);
-    return packed_a + tile % PACKED_TILES * PACKED_TILE_SIZE;
+    if (!PACK_A || rows != TILE_ROWS) return A + (TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k);
+    *stride_a = PACKED_A_STRIDE;
+    __global REAL *const buffers[2] = {packed_a, packed_a + PACKED_BUFFER_SIZE};
+    const int buffer = tile / PACKED_TILES % 2;
+    if (tile % PACKED_TILES == 0) {
+        const int next = depth < PIECE ? bottom : i + PACKED_TILES * TILE_ROWS; /* shorter rows are not left for then */
+        if (tile == 0 || depth < PIECE) *packing = rows_to_pack(A, LEADING_A, i, bottom, k, depth, buffers[buffer]);
+        pack_rows(packing, PIECE_STRIDE);
+        *packing = rows_to_pack(A, LEADING_A, next, bottom, k, depth, buffers[!buffer]);
+    }
+    return buffers[buffer] + tile % PACKED_TILES * PACKED_TILE_SIZE;
 #endif
 }
 #endif
@@ -397,7 +457,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
     const int units = SIZE_K / UNIT, blocks = (units + UNITS_AT_ONCE - 1) / UNITS_AT_ONCE;
     const int units_of_block = (units + blocks - 1) / blocks;
     /* Joining reads up to LANES - 1 elements beyond the sums. */
-    __global REAL *packed_a = planes + PLANES_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
+    __global REAL *packed_a = planes + PLANES_SIZE, *partial = packed_a + PACKED_A_SIZE;
     __global REAL *joined = partial + (long)(blocks > 1 ? ROWS : TILE_ROWS) * COLUMNS;
 
     for (int unit = 0; unit < units; unit += units_of_block) {
@@ -405,16 +465,18 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
         const bool last = unit + units_of_block >= units;
         gather_b(ARGUMENTS, OPERAND_B(batch) - START_B, unit, depth / UNIT, image, line, lines + REACH_LINES, place,
                  places + REACH_PLACES, PITCH, PLANE, planes);
+        packing_of_a packing = {0, 0, 0, 0, 0, 0, 0};
         for (int i = top, tile = 0, rows; i < bottom; i += rows, tile++) {
             int stride_a;
             rows = tile_rows(bottom - i);
             __global const REAL *A =
-                left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
+                left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a,
+                             &packing);
             __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
             for (int y = 0; y < spans; y++)
                 for (int j = 0; j < computed; j += STRIP)
                     multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + y * PITCH + j, 0, depth,
-                                  sums + y * SPAN + j, unit > 0, false, 0, 0, place_of_row);
+                                  sums + y * SPAN + j, unit > 0, false, &packing, 0, 0, place_of_row);
             if (last) {
                 if (lines > 1 && places % LANES != 0) {
                     join_lines(ARGUMENTS, rows, lines, places, sums, joined);
@@ -437,16 +499,6 @@ static coming_lines coming_matrix(__global const REAL *from, int leading, bool a
     return coming;
 }
 
-/* What left_operand packs from row i on. */
-static coming_lines coming_rows(PARAMETERS, int batch, int stretch, int i, int bottom, int k, int depth)
-{
-    __global const REAL *A = OPERAND_A(batch) + stretch * STRETCH_A;
-    const coming_lines none = {0, 0, 0, 0, 0};
-    if (i >= bottom) return none;
-    A += TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k;
-    return coming_matrix(A, LEADING_A, !TRANSPOSED_A, depth, min(PACKED_TILES * TILE_ROWS, bottom - i));
-}
-
 /* Rows [top, bottom) of one panel of C, summed over k in blocks of equal depth. */
 ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int first_column, int next_column,
                              __global REAL *packed_b)
@@ -459,13 +511,14 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
     const bool packs = bottom - top >= ROWS_WORTH_PACKING;
     /* Full strips are finished by the tiles themselves where the epilogue is short. */
     const int full = columns / STRIP * STRIP, finished = SHORT_EPILOGUE ? full : 0;
-    __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_TILES * PACKED_TILE_SIZE;
+    __global REAL *packed_a = packed_b + PACKED_B_SIZE, *partial = packed_a + PACKED_A_SIZE;
 
     for (int block = 0; block < blocks * STRETCHES; block++) {
         const int stretch = STRETCHES > 1 ? block / blocks : 0, k = (block - stretch * blocks) * block_depth;
         const int depth = min(block_depth, SIZE_K - k);
         __global const REAL *B = OPERAND_B(batch) + stretch * STRETCH_B;
-        coming_lines none = {0, 0, 0, 0, 0}, coming_a = none, coming_b = none;
+        coming_lines none = {0, 0, 0, 0, 0}, coming_b = none;
+        packing_of_a packing = {0, 0, 0, 0, 0, 0, 0};
         const bool last = block == blocks * STRETCHES - 1;
 #if GATHERED_B
         for (int j = 0; j < columns; j += STRIP)
@@ -494,21 +547,17 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
             rows = tile_rows(bottom - i);
             int stride_a;
             __global const REAL *A =
-                left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a);
+                left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a,
+                             &packing);
             __global REAL *sums = partial + (blocks * STRETCHES > 1 ? (long)(i - top) * COLUMNS : 0);
-#if PACK_A && !GATHERED_A
-            if (tile % PACKED_TILES == 0)
-                coming_a = coming_rows(ARGUMENTS, batch, stretch, i + PACKED_TILES * TILE_ROWS, bottom, k, depth);
-#endif
-            coming_lines *const then = bottom - i < TILES_AHEAD * TILE_ROWS ? &coming_b : &none;
+            coming_lines *const coming = bottom - i < TILES_AHEAD * TILE_ROWS ? &coming_b : &none;
             for (int j = 0; j < columns; j += STRIP) {
                 __global REAL *packed = packed_b + j * STRIP_DEPTH;
                 const bool in_place = j < direct && (i == top || !packs);
                 __global const REAL *strip = in_place ? B + j : packed;
                 const int stride_b = in_place ? LEADING_B : STRIP;
                 multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, stride_a, strip, stride_b, depth,
-                              sums + j, block > 0, last && j < full,
-                              coming_a.rows > 0 ? &coming_a : then, in_place && packs ? packed : 0, 0);
+                              sums + j, block > 0, last && j < full, &packing, coming, in_place && packs ? packed : 0, 0);
             }
             if (last && finished < columns)
                 store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished,
@@ -525,7 +574,7 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
     const int group = (CG_TURN(2) * CG_TURNS(1) + CG_TURN(1)) * CG_TURNS(0) + CG_TURN(0);
     const long partial_size = (long)(SIZE_K > DEPTH || STRETCHES > 1 ? ROWS : TILE_ROWS) * COLUMNS;
 #if SLIDING
-    const long scratch_size = PLANES_SIZE + TILE_ROWS * JOINED_STRIDE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
+    const long scratch_size = PLANES_SIZE + TILE_ROWS * JOINED_STRIDE + PACKED_A_SIZE + partial_size;
     const int panels = (PLACES + PANEL_PLACES - 1) / PANEL_PLACES * ((LINES + PANEL_LINES - 1) / PANEL_LINES) *
                        (SIZE_N / (PLACES * LINES));
     int place_of_row[DEPTH];
@@ -535,7 +584,7 @@ CG_ENTRY(1) KERNEL_NAME(CG_TURN_PARAMETERS PARAMETERS)
         for (int panel = CG_TURN(1); panel < panels; panel += CG_TURNS(1))
             multiply_panel(ARGUMENTS, batch, top, bottom, panel, place_of_row, SCRATCH + group * scratch_size);
 #else
-    const long scratch_size = PACKED_B_SIZE + PACKED_TILES * PACKED_TILE_SIZE + partial_size;
+    const long scratch_size = PACKED_B_SIZE + PACKED_A_SIZE + partial_size;
     const int step = CG_TURNS(1) * COLUMNS;
 
     for (int batch = CG_TURN(2); batch < BATCHES; batch += CG_TURNS(2))

@@ -21,7 +21,8 @@ enum {
     MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
     LEAST_DEPTH = 64,
     MOST_DEPTH = 4096,
-    PACKED_TILES = 8 /* of A stored [k,m], as in the kernel */
+    PACKED_BUFFERS = 2, /* of A, as in the kernel, */
+    PACKED_TILES = 4    /* and their tiles where it is stored [k,m] */
 };
 
 int cg_gemm_lanes(const struct gemm_shape *shape, const struct gemm_device *device)
@@ -45,8 +46,8 @@ static int64_t planes_size(const struct gemm_launch *launch, const struct gemm_s
 static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
 {
     int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
-    const int64_t packed_a = shape->transposed_a ? (int64_t)PACKED_TILES * tile * (launch->depth + launch->lanes)
-                                                 : (int64_t)tile * (launch->most_depth + launch->lanes);
+    const int64_t packed_rows = (int64_t)PACKED_BUFFERS * tile * (shape->transposed_a ? PACKED_TILES : 1);
+    const int64_t packed_a = packed_rows * ((shape->transposed_a ? launch->depth : launch->most_depth) + launch->lanes);
     const int64_t partial_rows = shape->k > launch->depth || shape->stretches > 1 ? launch->rows : tile;
     if (shape->slides.unit > 0)
         packed_b = planes_size(launch, &shape->slides, cg_smaller(launch->depth, shape->k)) + 3 * launch->lanes +
@@ -113,6 +114,20 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
     return best_cost;
 }
 
+/* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
+static int most_depth(const struct gemm_shape *shape)
+{
+    return shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
+}
+
+/* A deep A that is stored [k,m] is packed several tiles at a time, beside which the panel of B must have room: it is a
+ * quarter as deep and may be twice as wide, for which A is packed half as often. */
+static bool is_cut_shallow(const struct gemm_shape *shape)
+{
+    return shape->transposed_a && !shape->gathered_a && shape->stretches <= 1 && shape->slides.unit == 0 &&
+           !shape->k_varies && shape->k >= most_depth(shape);
+}
+
 /* A minibatch's extent is replaced by a typical one, so that the choice is the same for every minibatch; so is the
  * number of products, which may hold one too. */
 static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, const struct gemm_device *device)
@@ -122,7 +137,7 @@ static int choose_columns(struct gemm_launch launch, struct gemm_shape shape, co
     if (shape.n <= launch.lanes) return launch.lanes;
     int best = 0;
     double best_cost = 0;
-    for (int vectors = 2; vectors <= 16; vectors *= 2) {
+    for (int vectors = 2; vectors <= (is_cut_shallow(&shape) ? 32 : 16); vectors *= 2) {
         launch.columns = vectors * launch.lanes;
         const double cost = divide_work(&launch, &shape, device);
         if (!best || cost < best_cost) best = launch.columns, best_cost = cost;
@@ -165,25 +180,13 @@ bool cg_gemm_division_fits(const struct gemm_division *division, bool f64, const
                (int64_t)MOST_GROUPS_PER_UNIT * device->compute_units;
 }
 
-/* As deep as half of a second-level cache of 1 MiB allows: sums are then rarely put aside and taken up again. */
-static int most_depth(const struct gemm_shape *shape)
-{
-    return shape->slides.unit > 0 ? MOST_SLIDING_DEPTH : shape->f64 ? 512 : 1024;
-}
-
-static bool packs_many_tiles(const struct gemm_shape *shape)
-{
-    return shape->transposed_a && !shape->gathered_a && shape->stretches <= 1 && shape->slides.unit == 0;
-}
-
 /* Kernels with slides are built for each depth: for less there is less, in few steps. */
 static int choose_depth(const struct gemm_shape *shape)
 {
     const int64_t k = cg_gemm_typical(shape).k / cg_larger(1, shape->stretches);
     int depth = most_depth(shape);
     if (shape->k_varies) return depth;
-    /* A stored [k,m] is packed several tiles at a time, which must leave room for the panel of B. */
-    if (packs_many_tiles(shape) && k > depth) return depth / 4;
+    if (is_cut_shallow(shape)) return depth / 4;
     if (shape->slides.unit == 0) return (int)cg_larger(LEAST_DEPTH, cg_smaller(depth, k));
     while (depth / 4 >= k && depth / 4 >= LEAST_DEPTH) depth /= 4;
     return depth;
