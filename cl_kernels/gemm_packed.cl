@@ -36,7 +36,7 @@
 #define coming_lines OWN(_coming_lines)
 #define coming_matrix OWN(_coming_matrix)
 #define packing_of_a OWN(_packing_of_a)
-#define rows_to_pack OWN(_rows_to_pack)
+#define tiles_to_pack OWN(_tiles_to_pack)
 #define transpose OWN(_transpose)
 #define pack_columns OWN(_pack_columns)
 #define pack_segments OWN(_pack_segments)
@@ -72,14 +72,16 @@
 #define STRIP_DEPTH (DEPTH + 1)
 #define PACKED_B_SIZE (COLUMNS * STRIP_DEPTH)
 /* Rows of A that are used by several strips are packed: too many rows at a power-of-two stride would evict each other.
- * When A is stored [K,M], several tiles at once, for it is read along M. While tiles of one buffer are multiplied, the
- * next ones are packed into the other. */
+ * When A is stored [K,M], several tiles at once, for it is read along M. Where it is neither gathered nor multiplied by
+ * rows that slide, the next tiles are packed into a second buffer while those of the first are multiplied. */
 #define PACK_A (GATHERED_A || COLUMNS > STRIP)
-#define PACKED_TILES (TRANSPOSED_A ? 4 : 1)
+#define PACKS_ON_THE_WAY (COLUMNS > STRIP && !GATHERED_A && !SLIDING)
+#define PACKED_BUFFERS (GATHERED_A || SLIDING ? 1 : 2)
+#define PACKED_TILES (TRANSPOSED_A ? 8 / PACKED_BUFFERS : 1)
 #define PACKED_A_STRIDE (TRANSPOSED_A ? TILE_ROWS : MOST_DEPTH + LANES) /* a literal, which addresses take as it is */
 #define PACKED_TILE_SIZE (TILE_ROWS * ((TRANSPOSED_A ? DEPTH : MOST_DEPTH) + LANES))
 #define PACKED_BUFFER_SIZE (PACKED_TILES * PACKED_TILE_SIZE)
-#define PACKED_A_SIZE (2 * PACKED_BUFFER_SIZE)
+#define PACKED_A_SIZE (PACKED_BUFFERS * PACKED_BUFFER_SIZE)
 /* Below this many rows, a full strip of B is read where it lies: copying it would cost more than it saves. */
 #define ROWS_WORTH_PACKING (2 * TILE_ROWS)
 /* So many steps of k ahead, memory and the second-level cache answer in time. */
@@ -93,8 +95,8 @@
 /* A loop to be unrolled, its bound a literal. */
 #define EACH(i, count) _Pragma("unroll") for (int i = 0; i < (count); i++)
 
-/* What is read only later is asked for a line now and then, some steps of k apart: all at once would be more requests
- * than can be under way, and a tile's own would wait behind them. */
+/* What is needed only later is packed or asked for a little now and then, some steps of k apart: all at once would be
+ * more requests than can be under way, and a tile's own would wait behind them. */
 #define FETCH_SPACING 4
 
 /* What the epilogue of a tile of `rows` rows will load. */
@@ -113,7 +115,7 @@ typedef struct coming_lines {
     int width, rows;
 } coming_lines;
 #define CACHE_LINE (64 / (int)sizeof(REAL)) /* elements */
-/* Rows of A, as it is stored, that are being packed: a piece at a time, a vector or a tile's column. */
+/* Rows of A, as it is stored, that are being packed: a piece at a time, a cache line or a tile's column. */
 typedef struct packing_of_a {
     __global const REAL *from; /* the first of the rows left */
     __global REAL *to;
@@ -122,21 +124,14 @@ typedef struct packing_of_a {
 } packing_of_a;
 #if TRANSPOSED_A
 #define PIECE TILE_ROWS
-#define PIECE_STRIDE PACKED_TILE_SIZE
 #define COPY_PIECE(from, to) COPY_TILE_COLUMN(from, to)
 #define ROWS_AHEAD 8
 #else
-#define PIECE LANES
-#define PIECE_STRIDE LANES
-#define COPY_PIECE(from, to) STORE(LOAD(0, from), 0, to)
+#define PIECE CACHE_LINE
+#define COPY_PIECE(from, to) EACH(v, CACHE_LINE / LANES) STORE(LOAD(v, from), v, to)
 #define ROWS_AHEAD 1
 #endif
-#if FOLDED || GATHERED_A
-#define PACKS_ON_THE_WAY 0
-#define PACK_PIECE
-#else
-#define PACKS_ON_THE_WAY PACK_A
-/* The last piece of a row may overlap the one before, if a tile's columns are not what is copied. */
+/* The last piece of a row overlaps the one before where the width, of a tile stored [M,K], is not made of pieces. */
 #define PACK_PIECE                                                                                                     \
     CG_FETCH(packing->from + ROWS_AHEAD * (long)packing->leading + packing->at);                                       \
     COPY_PIECE(packing->from + packing->at, packing->to + packing->to_at);                                             \
@@ -147,8 +142,17 @@ typedef struct packing_of_a {
         packing->rows--;                                                                                               \
     } else {                                                                                                           \
         packing->at = min(packing->at + PIECE, packing->width - PIECE);                                                \
-        packing->to_at = TRANSPOSED_A ? packing->to_at + PIECE_STRIDE : packing->at;                                   \
+        packing->to_at = TRANSPOSED_A ? packing->to_at + PACKED_TILE_SIZE : packing->at;                               \
     }
+#if PACKS_ON_THE_WAY
+#define PACK_OR_FETCH                                                                                                  \
+    if (packing->rows > 0) {                                                                                           \
+        PACK_PIECE                                                                                                     \
+    } else {                                                                                                           \
+        FETCH_COMING                                                                                                   \
+    }
+#else
+#define PACK_OR_FETCH FETCH_COMING
 #endif
 #if SLIDING
 #define FETCH_COMING
@@ -178,11 +182,7 @@ typedef struct packing_of_a {
 #define FETCH_SOME                                                                                                     \
     FETCH_SLIDING                                                                                                      \
     if (k % FETCH_SPACING == 0) {                                                                                      \
-        if (PACKS_ON_THE_WAY && packing->rows > 0) {                                                                   \
-            PACK_PIECE                                                                                                 \
-        } else {                                                                                                       \
-            FETCH_COMING                                                                                               \
-        }                                                                                                              \
+        PACK_OR_FETCH                                                                                                  \
         FETCH_FOR_EPILOGUE(TILE_ROWS)                                                                                  \
     }
 
@@ -255,7 +255,9 @@ ONE_COPY void pack_columns(__global const REAL *restrict B, int leading, int col
 }
 #endif
 
-/* What is left: packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. */
+#if !FOLDED && !GATHERED_A
+/* What is left: packed[tile][k][row] = A[k][row] if A is stored [K,M], else packed[tile][row][k] = A[row][k]. The
+ * stride, from a piece to the next, depends on arguments of the kernel. */
 ONE_COPY void pack_rows(const packing_of_a *packing, int piece_stride)
 {
     __global const REAL *restrict A = packing->from;
@@ -267,6 +269,18 @@ ONE_COPY void pack_rows(const packing_of_a *packing, int piece_stride)
         for (; at < packing->width; at++) packed[at] = A[at];
     }
 }
+
+/* The full tiles of rows [i, bottom) of A, from its column k on and as many as are packed at once. */
+static packing_of_a tiles_to_pack(__global const REAL *A, int leading, int i, int bottom, int k, int depth,
+                                  __global REAL *packed)
+{
+    const int left = bottom - i, full = left / TILE_ROWS - (left % TILE_ROWS == 4 ? TILE_ROWS > 8 : 0);
+    const int rows = clamp(full, 0, PACKED_TILES) * TILE_ROWS;
+    packing_of_a packing = {A + (TRANSPOSED_A ? (long)k * leading + i : (long)i * leading + k), packed, leading,
+                            TRANSPOSED_A ? rows : depth, TRANSPOSED_A ? min(rows, 1) * depth : rows, 0, 0};
+    return packing;
+}
+#endif
 
 /* sums[rows][STRIP] = (or +=) A[rows][depth] strip[depth][STRIP]; `finish` says that this completes a full strip. A
  * function for each number of rows, because compilers keep the sums in registers only where that number is a literal.
@@ -383,16 +397,6 @@ static void store_rows(PARAMETERS, int batch, int row, int rows, int column, int
     }
 }
 
-/* The tiles of rows [i, bottom) of A, from its column k on and as many as are packed at once. */
-static packing_of_a rows_to_pack(__global const REAL *A, int leading, int i, int bottom, int k, int depth,
-                                 __global REAL *packed)
-{
-    const int rows = clamp((bottom - i) / TILE_ROWS, 0, PACKED_TILES) * TILE_ROWS;
-    packing_of_a packing = {A + (TRANSPOSED_A ? (long)k * leading + i : (long)i * leading + k), packed, leading,
-                            TRANSPOSED_A ? rows : depth, TRANSPOSED_A && rows > 0 ? depth : rows, 0, 0};
-    return packing;
-}
-
 /* Rows [i, i + rows) of A from column k on, packed where that pays; sets their stride, and what is to be packed before
  * the tiles that follow. */
 static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int i, int rows, int bottom, int tile,
@@ -410,15 +414,17 @@ static __global const REAL *left_operand(PARAMETERS, int batch, int stretch, int
 #else
     if (!PACK_A || rows != TILE_ROWS) return A + (TRANSPOSED_A ? (long)k * LEADING_A + i : (long)i * LEADING_A + k);
     *stride_a = PACKED_A_STRIDE;
-    __global REAL *const buffers[2] = {packed_a, packed_a + PACKED_BUFFER_SIZE};
-    const int buffer = tile / PACKED_TILES % 2;
+    const int buffer = tile / PACKED_TILES % PACKED_BUFFERS, other = PACKED_BUFFERS - 1 - buffer;
+    __global REAL *const packed = packed_a + buffer * PACKED_BUFFER_SIZE;
     if (tile % PACKED_TILES == 0) {
-        const int next = depth < PIECE ? bottom : i + PACKED_TILES * TILE_ROWS; /* shorter rows are not left for then */
-        if (tile == 0 || depth < PIECE) *packing = rows_to_pack(A, LEADING_A, i, bottom, k, depth, buffers[buffer]);
-        pack_rows(packing, PIECE_STRIDE);
-        *packing = rows_to_pack(A, LEADING_A, next, bottom, k, depth, buffers[!buffer]);
+        /* What is narrower than a piece is packed when it is due, too. */
+        const bool on_the_way = PACKS_ON_THE_WAY ? depth >= (TRANSPOSED_A ? 0 : PIECE) : false;
+        if (tile == 0 || !on_the_way) *packing = tiles_to_pack(A, LEADING_A, i, bottom, k, depth, packed);
+        pack_rows(packing, TRANSPOSED_A ? PACKED_TILE_SIZE : PIECE);
+        *packing = tiles_to_pack(A, LEADING_A, i + PACKED_TILES * TILE_ROWS, on_the_way ? bottom : 0, k, depth,
+                                 packed_a + other * PACKED_BUFFER_SIZE);
     }
-    return buffers[buffer] + tile % PACKED_TILES * PACKED_TILE_SIZE;
+    return packed + tile % PACKED_TILES * PACKED_TILE_SIZE;
 #endif
 }
 #endif
@@ -470,13 +476,12 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int pan
             int stride_a;
             rows = tile_rows(bottom - i);
             __global const REAL *A =
-                left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a,
-                             &packing);
+                left_operand(ARGUMENTS, batch, 0, i, rows, bottom, tile, k, depth, packed_a, &stride_a, &packing);
             __global REAL *sums = partial + (blocks > 1 ? (long)(i - top) * COLUMNS : 0);
             for (int y = 0; y < spans; y++)
                 for (int j = 0; j < computed; j += STRIP)
                     multiply_tile(rows, ARGUMENTS, batch, i, 0, A, stride_a, planes + y * PITCH + j, 0, depth,
-                                  sums + y * SPAN + j, unit > 0, false, &packing, 0, 0, place_of_row);
+                                  sums + y * SPAN + j, unit > 0, false, 0, 0, 0, place_of_row);
             if (last) {
                 if (lines > 1 && places % LANES != 0) {
                     join_lines(ARGUMENTS, rows, lines, places, sums, joined);
@@ -547,8 +552,7 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
             rows = tile_rows(bottom - i);
             int stride_a;
             __global const REAL *A =
-                left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a,
-                             &packing);
+                left_operand(ARGUMENTS, batch, stretch, i, rows, bottom, tile, k, depth, packed_a, &stride_a, &packing);
             __global REAL *sums = partial + (blocks * STRETCHES > 1 ? (long)(i - top) * COLUMNS : 0);
             coming_lines *const coming = bottom - i < TILES_AHEAD * TILE_ROWS ? &coming_b : &none;
             for (int j = 0; j < columns; j += STRIP) {
@@ -557,7 +561,8 @@ ONE_COPY void multiply_panel(PARAMETERS, int batch, int top, int bottom, int fir
                 __global const REAL *strip = in_place ? B + j : packed;
                 const int stride_b = in_place ? LEADING_B : STRIP;
                 multiply_tile(rows, ARGUMENTS, batch, i, first_column + j, A, stride_a, strip, stride_b, depth,
-                              sums + j, block > 0, last && j < full, &packing, coming, in_place && packs ? packed : 0, 0);
+                              sums + j, block > 0, last && j < full, &packing, coming,
+                              in_place && packs ? packed : 0, 0);
             }
             if (last && finished < columns)
                 store_rows(ARGUMENTS, batch, i, rows, first_column + finished, columns - finished, sums + finished,

@@ -4,7 +4,8 @@
 #define SELECT(condition, yes, no) ((condition) ? (yes) : (no))
 
 /* Asks memory for what is at an address, for the second-level cache or for the nearest; or for the nearest and to be
- * written, which takes it from the other cores. The standard's prefetch does nothing in some implementations. */
+ * written, which takes it from the other cores where the processor has an instruction for that. The standard's prefetch
+ * does nothing in some implementations. */
 #if defined(__clang__)
 #define CG_FETCH(p) __builtin_prefetch(p, 0, 2)
 #define CG_FETCH_NEAR(p) __builtin_prefetch(p, 0, 3)

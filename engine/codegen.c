@@ -42,7 +42,7 @@ static void print_loops(cg_generator *g, cg_print_body body, int64_t cost)
         cg_print_blocks(g, body, cost);
 }
 
-/* Whether a map's results, and so what it reads, are more than the nearest cache holds: by nominal sizes, since it is
+/* Whether a map has more results, and so reads more, than the nearest cache holds: by nominal sizes, since it is
  * structure. */
 static bool is_large(const cg_lowered *l)
 {

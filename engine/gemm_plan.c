@@ -21,8 +21,8 @@ enum {
     MOST_PANEL_VECTORS = 64, /* bounds for a division that is given */
     LEAST_DEPTH = 64,
     MOST_DEPTH = 4096,
-    PACKED_BUFFERS = 2, /* of A, as in the kernel, */
-    PACKED_TILES = 4    /* and their tiles where it is stored [k,m] */
+    PACKED_BUFFERS = 2, /* of A, as in the kernel, where it is packed on the way */
+    PACKED_TILES = 8    /* in all of them, where it is stored [k,m] */
 };
 
 int cg_gemm_lanes(const struct gemm_shape *shape, const struct gemm_device *device)
@@ -46,8 +46,9 @@ static int64_t planes_size(const struct gemm_launch *launch, const struct gemm_s
 static int64_t scratch_per_group(const struct gemm_launch *launch, const struct gemm_shape *shape, int tile)
 {
     int64_t packed_b = (int64_t)launch->columns * (launch->depth + 1);
-    const int64_t packed_rows = (int64_t)PACKED_BUFFERS * tile * (shape->transposed_a ? PACKED_TILES : 1);
-    const int64_t packed_a = packed_rows * ((shape->transposed_a ? launch->depth : launch->most_depth) + launch->lanes);
+    const int buffers = shape->gathered_a || shape->slides.unit > 0 ? 1 : PACKED_BUFFERS;
+    const int64_t packed_a = shape->transposed_a ? (int64_t)PACKED_TILES * tile * (launch->depth + launch->lanes)
+                                                 : (int64_t)buffers * tile * (launch->most_depth + launch->lanes);
     const int64_t partial_rows = shape->k > launch->depth || shape->stretches > 1 ? launch->rows : tile;
     if (shape->slides.unit > 0)
         packed_b = planes_size(launch, &shape->slides, cg_smaller(launch->depth, shape->k)) + 3 * launch->lanes +
@@ -121,7 +122,7 @@ static int most_depth(const struct gemm_shape *shape)
 }
 
 /* A deep A that is stored [k,m] is packed several tiles at a time, beside which the panel of B must have room: it is a
- * quarter as deep and may be twice as wide, for which A is packed half as often. */
+ * quarter as deep and may be twice as wide as usual, for which A is packed half as often. */
 static bool is_cut_shallow(const struct gemm_shape *shape)
 {
     return shape->transposed_a && !shape->gathered_a && shape->stretches <= 1 && shape->slides.unit == 0 &&

@@ -7,10 +7,10 @@
 #include <string.h>
 
 enum {
-    ELEMENTS_PER_ITEM = 8192,    /* work that is worth a work-item of its own on a CPU, in additions, */
-    ELEMENTS_PER_TURN = 1 << 17, /* and where each core has one already */
-    TURNS = 4,                   /* work-items for each core: they even out what other processes take from one */
-    FETCHED_AHEAD = 1024,        /* elements that memory is asked for before they are read */
+    ELEMENTS_PER_ITEM = 8192,    /* work that is worth a work-item of its own on a CPU, in additions */
+    TURNS = 4,                   /* work-items for each core: they even out what other processes take from one, */
+    ELEMENTS_PER_TURN = 1 << 17, /* but each costs a lock, which pays from so much work on */
+    FETCHED_AHEAD = 1024,        /* elements that memory is asked for before they are read or written */
     MANY_VECTORS = 64            /* rows of so many, or more, take longer than folding the lanes of their vector */
 };
 
@@ -123,10 +123,16 @@ bool cg_needs_wide_index(const cg_lowered *l)
 /* Work-items for `units` pieces of `cost` additions each. */
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
 {
-    const int64_t cores = (int64_t)g->context->info.compute_units, work = units * cg_larger(1, cost);
-    const int64_t first = cg_smaller(cg_divide_up(work, ELEMENTS_PER_ITEM), cores);
-    const int64_t further = cg_smaller(work / ELEMENTS_PER_TURN, TURNS * cores);
-    return cg_larger(1, cg_smaller(cg_larger(first, further), units));
+    const int64_t most = TURNS * (int64_t)g->context->info.compute_units;
+    const int64_t wanted = cg_divide_up(units * cg_larger(1, cost), ELEMENTS_PER_ITEM);
+    return cg_larger(1, cg_smaller(cg_smaller(wanted, most), units));
+}
+
+/* The same for elements that are cut evenly. */
+static int64_t even_items(const cg_generator *g, int64_t elements, int64_t cost)
+{
+    const int64_t cores = (int64_t)g->context->info.compute_units, items = cg_items_for(g, elements, cost);
+    return elements * cost < TURNS * cores * ELEMENTS_PER_TURN ? cg_smaller(items, cores) : items;
 }
 
 /* Coordinates of the axes [0, count) from the number in `rest`, which is used up. Of an axis that is walked in tiles
@@ -206,7 +212,8 @@ void cg_print_blocks(cg_generator *g, cg_print_body body, int64_t cost)
     const int64_t elements = cg_extent_product(l->extent, l->outer_count), width = l->extent[last];
     const int64_t rows = g->tile_axis < 0 ? cg_extent_product(l->extent, last) : cg_bands(g);
     const int64_t row_items = cg_items_for(g, rows, elements / rows * cost);
-    const int64_t grains = cg_divide_up(width, g->grain), most = cg_items_for(g, elements, cost),
+    const int64_t grains = cg_divide_up(width, g->grain),
+                  most = last > 0 ? cg_items_for(g, elements, cost) : even_items(g, elements, cost),
                   columns = row_items >= most ? 1 : cg_divide_up(most, row_items);
     const int64_t width_items = columns < grains ? columns : grains > 0 ? grains : 1;
     const int64_t block = cg_divide_up(grains, width_items) * g->grain;
@@ -293,11 +300,13 @@ static void print_declarations(cg_generator *g, cg_text *out, const char *what, 
     for (CG_EACH_FOLD(g)) print_declaration(g, out, cg_fold_name(what, g->fold, name), lanes, indent);
 }
 
-/* Whether what vectors would read behind the end of their axis is what follows. */
+/* Whether what vectors would read, or a map's write, behind the end of their axis is what follows. */
 static bool reads_on(const cg_generator *g)
 {
     const cg_lowered *l = g->lowered;
     const int axis = g->vector_axis;
+    for (int i = 0; i < l->store_count && axis > 0 && g->group->kind == CG_GROUP_MAP; i++)
+        if (l->stores[i].form.stride[axis - 1] != l->extent[axis]) return false;
     for (int i = 0; i < l->value_count && axis > 0; i++) {
         const int64_t *stride = l->values[i].form.stride;
         if (l->values[i].kind == CG_TERM_LOAD && stride[axis] == 1 && stride[axis - 1] != 0 &&
@@ -307,7 +316,9 @@ static bool reads_on(const cg_generator *g)
     return true;
 }
 
-/* Asks for what lies ahead in memory. Where that ends, it asks for what is not there, which does nothing. */
+/* Asks for what lies ahead in memory. Where that ends, it asks for what is not there, which does nothing, or for what
+ * another core works at: keeping to the end of a work-item's own part costs more, 1 to 5 % of a map of 65536 elements.
+ */
 void cg_print_fetches_ahead(cg_generator *g, cg_text *out, int lanes, const char *indent)
 {
     const int outer = g->lowered->outer_count, axis = g->vector_axis;

@@ -296,7 +296,7 @@ static bool is_to_be_fetched(const cg_generator *g, int number)
     if (t->kind != CG_TERM_LOAD || !in_loop || t->guard >= 0 || l->tensors[t->tensor].item < 0) return false;
     if (t->form.stride[g->vector_axis] != 1) return false;
     for (int k = 0; k < l->outer_count; k++)
-        if (t->form.stride[k] == 0 && l->extent[k] > 1) return false;
+        if (t->form.stride[k] == 0) return false;
     for (int i = 0; i < number; i++)
         if (l->values[i].kind == CG_TERM_LOAD && l->values[i].tensor == t->tensor &&
             is_same_place(&l->values[i].form, &t->form))
@@ -315,9 +315,10 @@ void cg_print_fetches(cg_generator *g, cg_text *out, int64_t ahead, const char *
                       const char *indent)
 {
     char deeper[CG_INDENT + 16];
-    int loads = 0;
-    for (int i = 0; i < g->lowered->value_count; i++) loads += is_to_be_fetched(g, i);
-    const bool near = g->group->kind != CG_GROUP_REDUCE && ahead * loads <= FETCHED_NEAR;
+    int streams = 0;
+    for (int i = 0; i < g->lowered->value_count; i++) streams += is_to_be_fetched(g, i);
+    for (int i = 0; i < g->lowered->store_count; i++) streams += is_to_be_replaced(g, &g->lowered->stores[i]);
+    const bool near = g->group->kind != CG_GROUP_REDUCE && ahead * streams <= FETCHED_NEAR;
     snprintf(deeper, sizeof deeper, "%s    ", indent);
     cg_text_add(out, "%s{\n%sconst %s %s = %s;\n", indent, deeper, cg_index_type(g), variable, value);
     for (int i = 0; i < g->lowered->value_count; i++)

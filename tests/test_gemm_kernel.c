@@ -275,32 +275,28 @@ static void enqueue(struct product *p, cl_kernel kernel, size_t group, cl_mem sc
                      CL_SUCCESS);
 }
 
-static cl_mem scratch_new(const struct product *p)
+static struct guarded scratch_new(const struct product *p)
 {
-    const size_t real = p->shape.f64 ? sizeof(double) : sizeof(float);
-    cl_int status;
-    cl_mem scratch = clCreateBuffer(context, 0, (size_t)(p->launch.scratch_elements + 1) * real, NULL, &status);
-    ck_assert_int_eq(status, CL_SUCCESS);
-    return scratch;
+    return guarded_new((size_t)p->launch.scratch_elements * (p->shape.f64 ? sizeof(double) : sizeof(float)));
 }
 
 /* Mapping makes the host's memory hold the result. */
-static void finish(struct product *p, cl_mem scratch)
+static void finish(struct product *p, struct guarded *scratch)
 {
     cl_int status;
     void *mapped = clEnqueueMapBuffer(queue, p->c.buffer, CL_TRUE, CL_MAP_READ, 0, p->c.bytes, 0, NULL, NULL, &status);
     ck_assert_int_eq(status, CL_SUCCESS);
     clEnqueueUnmapMemObject(queue, p->c.buffer, mapped, 0, NULL, NULL);
     clFinish(queue);
-    clReleaseMemObject(scratch);
+    guarded_free(scratch);
 }
 
 static void run(struct product *p, cl_kernel kernel, size_t group)
 {
     if (p->launch.global[0] * p->launch.global[1] * p->launch.global[2] == 0) return;
-    cl_mem scratch = scratch_new(p);
-    enqueue(p, kernel, group, scratch);
-    finish(p, scratch);
+    struct guarded scratch = scratch_new(p);
+    enqueue(p, kernel, group, scratch.buffer);
+    finish(p, &scratch);
 }
 
 /* sum of a[i,:] b[:,j], and of the magnitudes: what the rounding error is proportional to. */
@@ -420,6 +416,26 @@ START_TEST(every_form_in_f64)
     if (!has_doubles()) return;
     const struct gemm_shape shape = {.transposed_a = _i & 1, .transposed_b = _i & 2, .f64 = true};
     check_extents(shape, _i & 1 ? &avx2 : &avx512, _i & 2);
+}
+END_TEST
+
+/* Of a deep A that is stored [k,m], whose extent is fixed, blocks are shallow and panels may be wide. */
+START_TEST(deep_products_are_cut_shallow)
+{
+    struct gemm_shape shape = {.m = 150, .n = 560, .batches = 1, .transposed_a = true, .transposed_b = _i, .f64 = _i};
+    const int64_t most_depth = shape.f64 ? 512 : 1024, depths[] = {most_depth, most_depth + 77};
+    if (shape.f64 && !has_doubles()) return;
+    const struct gemm_division wide = {.columns = 32 * cg_gemm_lanes(&shape, &avx512)};
+    for (int i = 0; i < 2; i++) {
+        shape.k = depths[i];
+        const struct gemm_launch launch = cg_gemm_plan_as(&shape, &avx512, &wide);
+        ck_assert_int_eq(launch.depth, most_depth / 4);
+        cl_kernel kernel = build(&shape, &launch, avx512.registers, true);
+        check_product(kernel, &shape, &launch, true);
+        clReleaseKernel(kernel);
+    }
+    shape.k_varies = true;
+    ck_assert_int_eq(cg_gemm_plan(&shape, &avx512).depth, most_depth);
 }
 END_TEST
 
@@ -635,12 +651,12 @@ static void check_shares(bool f64)
     launch.scratch_elements = tiled.scratch_elements;
     for (int integers = 0; integers < 2; integers++) {
         struct product p = product_new(&shape, &launch, integers);
-        cl_mem scratch = scratch_new(&p);
+        struct guarded scratch = scratch_new(&p);
         memcpy(p.launch.global, tiled.global, sizeof tiled.global);
-        enqueue(&p, first, tiled.local, scratch);
+        enqueue(&p, first, tiled.local, scratch.buffer);
         memcpy(p.launch.global, sums.global, sizeof sums.global);
-        enqueue(&p, second, (size_t)sums.columns * (size_t)sums.lanes, scratch);
-        finish(&p, scratch);
+        enqueue(&p, second, (size_t)sums.columns * (size_t)sums.lanes, scratch.buffer);
+        finish(&p, &scratch);
         compare(&p, integers);
         product_free(&p);
     }
@@ -754,6 +770,7 @@ int main(void)
     tcase_add_checked_fixture(tests, open_device, NULL);
     tcase_add_loop_test(tests, every_form_in_f32, 0, 4);
     tcase_add_loop_test(tests, every_form_in_f64, 0, 4);
+    tcase_add_loop_test(tests, deep_products_are_cut_shallow, 0, 2);
     suite_add_tcase(suite, tests);
     TCase *narrow = tcase_create("narrow");
     tcase_set_timeout(narrow, 120);
