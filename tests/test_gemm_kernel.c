@@ -1,16 +1,15 @@
 /* Checks cl_kernels/gemm_packed.cl, gemm_narrow.cl and gemm_tiled.cl, launched as engine/gemm_plan.c, gemm_narrow.c and
- * gemm_tiles.c say, against a plain product in double on the host. Operands end where unreadable memory begins, and the
- * epilogue adds to what is there, so that a read out of bounds or an element stored twice or not at all shows. Uses
- * OpenCL directly and nothing else of the library. */
+ * gemm_tiles.c say, against a plain product in double on the host. Operands and scratch end where unreadable memory
+ * begins, and the epilogue adds to what is there, so that an access out of bounds or an element stored twice or not at
+ * all shows. Uses OpenCL directly, on the device that the library chooses, and nothing else of it. */
 #define _GNU_SOURCE
-#define CL_TARGET_OPENCL_VERSION 120
 #include "cl_kernels.h"
 #include "engine/gemm_narrow.h"
 #include "engine/gemm_places.h"
 #include "engine/gemm_tiles.h"
 #include "engine/integers.h"
 #include "program.h"
-#include <CL/cl.h>
+#include "shared_device.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,18 +63,12 @@ static const char parameters[] =
     "}\n"
     "#endif\n";
 
-/* Once: PoCL reads its own library for every context that compiles. */
+/* The shared device stays open. */
 static void open_device(void)
 {
-    if (context) return;
-    cl_platform_id platform;
-    cl_int status;
-    ck_assert_int_eq(clGetPlatformIDs(1, &platform, NULL), CL_SUCCESS);
-    ck_assert_int_eq(clGetDeviceIDs(platform, CL_DEVICE_TYPE_ALL, 1, &device, NULL), CL_SUCCESS);
-    context = clCreateContext(NULL, 1, &device, NULL, NULL, &status);
-    ck_assert_int_eq(status, CL_SUCCESS);
-    queue = clCreateCommandQueue(context, device, 0, &status);
-    ck_assert_int_eq(status, CL_SUCCESS);
+    cg_context *cg = open_on_shared_device();
+    device = cg_opencl_device(cg), queue = cg_opencl_queue(cg), context = cg_opencl_context(cg);
+    cg_close(cg);
 }
 
 /* Whether memory can be asked ahead: Oclgrind, which says that it is a CPU among others, has no such instruction. */
