@@ -9,8 +9,9 @@ Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--pytorch "
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's, on the CPU, unless another is named, with its device
 where clgrad runs on a GPU: "python3 cuda"; then --output must be given, and it is the only peer. A filter is a part of
 "CASE SHAPE" or of a peer's name. A peer that is missing or fails is reported and left out; one that takes too long for
-a case, all blocks together, is started anew for the next. The results go to FOLDER, by default one in bench/results
-named after the processor: peers.json has all figures, peers.md a table, peers.svg a chart.
+a case, all blocks together, is started anew for the next. The results go to FOLDER: peers.json has all figures,
+peers.md a table, peers.svg a chart. Without --output those of all cases go to a folder of bench/results named after the
+processor, and those of a filter are only printed.
 
 All of it takes about 40 minutes on two cores; the ratios of convolutions are summed up at the end.
 """
@@ -62,6 +63,7 @@ OPS += [f"{name} {shape}" for name in ("softmax", "layer_norm", "batch_norm")
 OPS += ["cumsum 16777216", "cumsum 4096x4096 axis=0", "cumsum 4096x4096 axis=1", "sort 16777216", "sort 16384x1024",
         "sort 131072x128", "topk 16777216", "topk 16384x1024"]
 
+CASES = STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + PRODUCTS + OPS
 
 # Cases that take long, and those that are many, have fewer blocks.
 MOST_BLOCKS = dict.fromkeys(IMAGE_STEPS + CONVOLUTIONS + NORMS, 3)
@@ -342,7 +344,8 @@ def parse_arguments():
     arguments.on_cpu = arguments.device in ("", "cpu")
     if not arguments.output and not arguments.on_cpu:
         parser.error("--output names a folder for the results of that device")
-    arguments.output = arguments.output or default_folder()
+    if not arguments.filters:
+        arguments.output = arguments.output or default_folder()
     return arguments
 
 
@@ -352,13 +355,13 @@ def main():
     results = []
     if not arguments.json:
         print(f"{'case':48} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
-    for case in STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + PRODUCTS + OPS:
+    for case in CASES:
         if not any(case in peer.cases for peer in peers):
             continue
         for result in compare(case, peers, arguments.clgrad, arguments.blocks):
             results.append(result)
             print_result(result, arguments.json)
-        if results:  # after each case: a run that is cut short has not been in vain
+        if results and arguments.output:  # after each case: a run that is cut short has not been in vain
             write_results(arguments.output, peers, results, arguments.blocks, arguments.on_cpu)
     for peer in peers:
         peer.close()
@@ -366,7 +369,7 @@ def main():
     if summary and not arguments.json:
         print("\n" + words_of_summary(summary))
     if not results:
-        sys.exit("peers: nothing was compared")
+        sys.exit("peers: nothing was compared; the cases are\n  " + "\n  ".join(CASES))
 
 
 if __name__ == "__main__":

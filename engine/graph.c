@@ -558,12 +558,22 @@ static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outp
     return ok;
 }
 
+/* For an operand that is null: where it comes from an error, that has been recorded. */
+static bool report_null(const cg_op *op, const cg_tensor *inputs, int count, int number)
+{
+    for (int i = 0; i < count; i++)
+        if (inputs[i].node && cg_status(cg_context_of(inputs[i])) == CG_OK)
+            return cg_fail(cg_context_of(inputs[i]), CG_ERROR_ARGUMENT,
+                           "%s: input %d is a null tensor, and no error says why", op->name, number + 1);
+    return false;
+}
+
 /* The nodes of operands; false if one is null, dead, or of another context than the first. */
 static bool find_nodes(const cg_op *op, const cg_tensor *inputs, int count, cg_node **nodes)
 {
     for (int i = 0; i < count; i++) {
         nodes[i] = cg_node_of(inputs[i], op->name);
-        if (!nodes[i]) return false;
+        if (!nodes[i]) return report_null(op, inputs, count, i);
         if (nodes[i]->context != nodes[0]->context)
             return cg_fail(nodes[0]->context, CG_ERROR_ARGUMENT, "%s: operands belong to different contexts", op->name);
     }

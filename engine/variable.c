@@ -134,9 +134,13 @@ static bool begin_with(cg_variable *variable, cg_node *stored)
 
 bool cg_assign(cg_variable *variable, cg_tensor value)
 {
-    cg_node *node = variable ? cg_node_of(value, variable->name) : NULL;
-    if (!node) return false;
+    if (!variable) return false;
     cg_context *cg = variable->context;
+    cg_node *node = cg_node_of(value, variable->name);
+    if (!node)
+        return cg_status(cg) == CG_OK &&
+               cg_fail(cg, CG_ERROR_ARGUMENT, "assign: the value of %s is a null tensor, and no error says why",
+                       variable->name);
     if (node->context != cg)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: %s and its value belong to different contexts", variable->name);
     if (!cg_shapes_equal(node->shape, variable->shape) || node->dtype != variable->dtype)

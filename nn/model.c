@@ -84,10 +84,15 @@ cg_variable *cg_model_add_with(cg_model *model, const char *name, cg_tensor init
                                const cg_model_add_options *options)
 {
     options = options ? options : CG_OPTIONS(cg_model_add_options, );
-    if (!model || cg_is_null(initial)) return NULL;
+    if (!model) return NULL;
     cg_context *cg = model->context;
     if (!name || !*name) {
         cg_report(cg, CG_ERROR_ARGUMENT, "model", "a variable needs a name");
+        return NULL;
+    }
+    if (cg_is_null(initial)) {
+        if (cg_status(cg) == CG_OK)
+            cg_report(cg, CG_ERROR_ARGUMENT, name, "the initial value is a null tensor, and no error says why");
         return NULL;
     }
     if (cg_model_find(model, name)) {

@@ -335,7 +335,12 @@ cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char *name)
 /* A dead tensor is left to the ops, which report it. */
 static bool is_loss(const cg_optimizer *optimizer, const char *who, cg_tensor loss)
 {
-    if (cg_is_null(loss)) return false;
+    if (cg_is_null(loss)) {
+        if (cg_status(context_of(optimizer)) == CG_OK)
+            cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, who,
+                      "the loss is a null tensor, and no error says why");
+        return false;
+    }
     if (cg_shape_of(loss).rank <= 0) return true;
     cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, who,
               "the loss is %s; it must be one number, of rank 0, as cg_mean makes it", cg_tensor_text(loss));

@@ -156,11 +156,11 @@ START_TEST(the_first_message_stays)
 }
 END_TEST
 
-/* A null tensor passes through ops, differentiation and optimizers without a further message. */
+/* The null tensor of an error passes through ops, differentiation and variables without a further message. */
 START_TEST(null_passes_through)
 {
     cg_variable *w = variable_with("w", VECTOR(1, 2));
-    cg_tensor null = {0}, x = VECTOR(1, 2), gradient = x;
+    cg_tensor x = VECTOR(1, 2), null = cg_matmul(x, VECTOR(1, 2, 3)), gradient = x;
     ck_assert(cg_is_null(cg_sum(cg_add(cg_exp(null), x))));
     ck_assert(cg_is_null(cg_concat((cg_tensor[]){x, null}, 2, 0)));
     ck_assert(!cg_grad(&null, 1, &x, 1, &gradient));
@@ -170,8 +170,23 @@ START_TEST(null_passes_through)
     ck_assert(isnan(cg_item(null)));
     ck_assert(cg_is_null(cg_keep(null)));
     cg_release(null);
-    ck_assert_int_eq(cg_status(cg), CG_OK);
+    expect_error(CG_ERROR_ARGUMENT, "matmul");
     EXPECT_VALUE(w, 1, 2);
+    cg_variable_free(w);
+}
+END_TEST
+
+/* One that no error has left behind is reported where there is a context to report it to. */
+START_TEST(null_without_an_error_is_one)
+{
+    cg_variable *w = variable_with("w", VECTOR(1, 2));
+    cg_tensor forgotten = {0};
+    ck_assert(cg_is_null(cg_add(VECTOR(1, 2), forgotten)));
+    expect_error(CG_ERROR_ARGUMENT, "add: input 2 is a null tensor");
+    ck_assert(cg_is_null(cg_mul(forgotten, VECTOR(1, 2))));
+    expect_error(CG_ERROR_ARGUMENT, "mul: input 1 is a null tensor");
+    ck_assert(!cg_assign(w, forgotten));
+    expect_error(CG_ERROR_ARGUMENT, "the value of w is a null tensor");
     cg_variable_free(w);
 }
 END_TEST
@@ -644,6 +659,7 @@ static TCase *errors(void)
     tcase_add_test(tests, the_next_scope_runs_normally);
     tcase_add_test(tests, the_first_message_stays);
     tcase_add_test(tests, null_passes_through);
+    tcase_add_test(tests, null_without_an_error_is_one);
     tcase_add_test(tests, errors_are_reported_at_the_call);
     tcase_add_test(tests, names_reach_the_messages);
     tcase_add_test(tests, impossible_arguments_are_errors);

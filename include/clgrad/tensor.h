@@ -24,7 +24,8 @@ typedef struct cg_context cg_context;
 struct cg_node;
 
 /* A handle, passed and copied by value. The null tensor (all zero) stands for "an error happened": ops given one
- * return it. A handle whose scope has ended is recognised and reported, never followed. */
+ * return it. Where no error is recorded, one that comes with another operand, to a layer or to an optimizer, is an
+ * error itself. A handle whose scope has ended is recognised and reported, never followed. */
 typedef struct cg_tensor {
     struct cg_node *node;
     uint64_t generation;
@@ -92,14 +93,13 @@ CG_API cg_tensor cg_scalar(cg_context *cg, double value);
 CG_API cg_tensor cg_scalar_int(cg_context *cg, int32_t value);
 
 /* Read: runs what is pending, waits, and copies `count` elements (must equal cg_size) to the host, converted from
- * any dtype. False with a message on any error, `out` then unspecified. */
+ * any dtype. False with a message on any error, `out` then unspecified; for the null tensor false without one. */
 CG_API bool cg_read_floats(cg_tensor tensor, float *out, int64_t count);
 CG_API bool cg_read_doubles(cg_tensor tensor, double *out, int64_t count);
 CG_API bool cg_read_ints(cg_tensor tensor, int32_t *out, int64_t count);
 /* The raw elements, `bytes` in all. */
 CG_API bool cg_read(cg_tensor tensor, void *out, size_t bytes);
-/* The single element of a tensor of size 1; NaN with a message on an error, and NaN for the null tensor, which comes
- * from an error reported before. */
+/* The single element of a tensor of size 1; NaN with a message on an error, and NaN for the null tensor without one. */
 CG_API double cg_item(cg_tensor tensor);
 
 CG_END
