@@ -12,14 +12,12 @@
 static const char usage[] =
     "Usage: clgrad bench [FILTER...] [--json] [--device D] [--dtype T] [--shapes FILE]\n"
     "\n"
-    "Times ops and training steps on an OpenCL device and compares them with what the device can do: its "
-    "multiply-adds\n"
-    "and its copy bandwidth, measured before each case; the best so far counts. A FILTER is a part of a case's "
-    "family,\n"
-    "name and shape: elementwise, reduce, softmax, layer_norm, batch_norm, group_norm, cumsum, sort, topk, random,\n"
-    "copy, transpose, gemm, convolution, step, \"gemm 128x512x784\". Without one all cases run but deepbench, "
-    "DeepBench's matrix products, which take long on\n"
-    "small devices. A filter that is part of none lists the cases.\n"
+    "Times ops and training steps on an OpenCL device and compares them with what the device can do: its\n"
+    "multiply-adds and its copy bandwidth, measured before each case; the best so far counts. A FILTER is a part of\n"
+    "a case's family, name and shape: elementwise, reduce, softmax, layer_norm, batch_norm, group_norm, cumsum,\n"
+    "sort, topk, random, copy, transpose, gemm, convolution, step, \"gemm 128x512x784\". Without one all cases run\n"
+    "but deepbench, DeepBench's matrix products, which take long on small devices. A filter that is part of none\n"
+    "lists the cases.\n"
     "\n"
     "  --json         one JSON object per line instead of a table\n"
     "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
@@ -37,14 +35,15 @@ static const char usage[] =
     "                   forward 16x64x56x56x64x3x3 stride=1 padding=1 groups=1\n"
     "                                               a convolution: BATCHxCHANNELSxHEIGHTxWIDTHxOUTPUTSxROWSxCOLUMNS;\n"
     "                                               or its gradients: data, kernel\n"
-    "                   mlp                         a training step, without a shape\n"
+    "                   mlp                         a training step, without a shape; or mlp-wide, tabular, logistic,\n"
+    "                                               autoencoder, lenet, convbn, resnet20, unet3d, mobilenet-block\n"
     "\n"
-    "GB/s counts each input once per pass that the formula makes over it, and the result once; of a normalization "
-    "with\n"
-    "its gradients the passes that read or write a tensor as large as the input. The roofline is the\n"
-    "larger share of the two limits; operands that a cache holds can exceed it. Spread is the width of the middle\n"
-    "half of the samples, as a share of the median. What does not fit into the device's memory is skipped with a\n"
-    "note. The exit status is 1 if a case failed, 2 for arguments or lines that mean nothing.\n";
+    "GB/s counts each input once per pass that the formula makes over it, and the result once; of a normalization\n"
+    "with its gradients the passes that read or write a tensor as large as the input. The roofline is the larger\n"
+    "share of the two limits; operands that a cache holds can exceed it. Spread is the width of the middle half of\n"
+    "the samples, as a share of the median: where it is large, something else had the device. What does not fit into\n"
+    "the device's memory is skipped with a note. The exit status is 1 if a case failed, 2 for arguments or lines\n"
+    "that mean nothing.\n";
 
 static int complain(const cg_context *cg, const char *what)
 {

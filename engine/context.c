@@ -78,7 +78,7 @@ cg_error cg_status(const cg_context *cg)
 
 const char *cg_message(const cg_context *cg)
 {
-    return cg ? cg->message : "no host memory for a context";
+    return cg ? cg->message : "there is no context: it was not opened, or the host had no memory for one";
 }
 
 void cg_clear_error(cg_context *cg)

@@ -344,7 +344,7 @@ typedef struct cg_uniform_options {
 #define cg_uniform(cg, shape, ...) cg_uniform_with(cg, shape, CG_OPTIONS(cg_uniform_options, __VA_ARGS__))
 CG_API cg_tensor cg_uniform_with(cg_context *cg, cg_shape shape, const cg_uniform_options *options);
 
-/* Normal with a mean (default 0) and a standard deviation (default 1). */
+/* Normal with a mean (default 0) and a standard deviation (default 1; CG_ZERO for none). */
 typedef struct cg_normal_options {
     char unset_;
     double mean, deviation;
