@@ -1,9 +1,10 @@
 /* Checks cl_kernels/gemm_packed.cl, gemm_narrow.cl and gemm_tiled.cl, launched as engine/gemm_plan.c, gemm_narrow.c and
  * gemm_tiles.c say, against a plain product in double on the host. Operands and scratch end where unreadable memory
  * begins, and the epilogue adds to what is there, so that an access out of bounds or an element stored twice or not at
- * all shows. Uses OpenCL directly, on the device that the library chooses, and nothing else of it. */
+ * all shows. Uses OpenCL directly, on the device that the library chooses. */
 #define _GNU_SOURCE
 #include "cl_kernels.h"
+#include "engine/context.h"
 #include "engine/gemm_narrow.h"
 #include "engine/gemm_places.h"
 #include "engine/gemm_tiles.h"
@@ -21,6 +22,7 @@ enum { BEFORE = 1000, GAP_A = 3, GAP_B = 1, GAP_C = 2 }; /* C's first contents; 
 static cl_device_id device;
 static cl_context context;
 static cl_command_queue queue;
+static bool has_fetches; /* memory can be asked ahead */
 
 /* Host memory that ends at a page that cannot be read, seen by the device as a buffer. */
 struct guarded {
@@ -68,17 +70,8 @@ static void open_device(void)
 {
     cg_context *cg = open_on_shared_device();
     device = cg_opencl_device(cg), queue = cg_opencl_queue(cg), context = cg_opencl_context(cg);
+    has_fetches = cg->fetches;
     cg_close(cg);
-}
-
-/* Whether memory can be asked ahead: Oclgrind, which says that it is a CPU among others, has no such instruction. */
-static bool has_fetches(void)
-{
-    cl_device_type type = 0;
-    char version[64] = "";
-    clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
-    clGetDeviceInfo(device, CL_DEVICE_VERSION, sizeof version, version, NULL);
-    return type & CL_DEVICE_TYPE_CPU && !strstr(version, "Oclgrind");
 }
 
 /* `constants`: those that only this kernel knows, as definitions. */
@@ -90,7 +83,7 @@ static cl_kernel build_kernel(const struct gemm_shape *shape, const char *consta
         "%s#define CG_LANES 1\n%s%s%s#define KERNEL_NAME product\n#define REAL %s\n#define REAL_IS_DOUBLE %d\n"
         "#define TRANSPOSED_A %d\n#define TRANSPOSED_B %d\n%s%s%s",
         shape->f64 ? "#pragma OPENCL EXTENSION cl_khr_fp64 : enable\n" : "", cg_source_entry, cg_source_prelude,
-        has_fetches() ? "" : "#undef CG_FETCH\n#define CG_FETCH(p)\n#undef CG_FETCH_NEAR\n#define CG_FETCH_NEAR(p)\n",
+        has_fetches ? "" : "#undef CG_FETCH\n#define CG_FETCH(p)\n#undef CG_FETCH_NEAR\n#define CG_FETCH_NEAR(p)\n",
         shape->f64 ? "double" : "float", shape->f64, shape->transposed_a, shape->transposed_b, constants, parameters,
         kernel_source);
     ck_assert_int_lt(length, sizeof text);
