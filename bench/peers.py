@@ -169,14 +169,9 @@ def openblas_core():
     return {"OPENBLAS_CORETYPE": "COOPERLAKE" if "avx512_bf16" in flags else "SKYLAKEX"}
 
 
-def clgrad_line(case):
-    """The line of a file of shapes: a training step's shape is its own."""
-    return case.split()[0] if case in STEPS + IMAGE_STEPS else case
-
-
 def measure_clgrad(program, case):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as shapes:
-        shapes.write(clgrad_line(case) + "\n")
+        shapes.write(case + "\n")
         shapes.flush()
         done = subprocess.run([program, "bench", "--json", "--shapes", shapes.name], capture_output=True, text=True,
                               check=False)

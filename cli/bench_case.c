@@ -2,6 +2,7 @@
  * they hold that is no case is answered with a reason. */
 #include "bench_case.h"
 
+#include "bench_run.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,17 +93,43 @@ static void append_word(bench_case *c, const char *word)
     snprintf(c->shape + used, sizeof c->shape - used, used ? " %s" : "%s", word);
 }
 
+static char *next_word(char **rest)
+{
+    return strtok_r(NULL, " \t\r\n", rest);
+}
+
+/* The kind that the line begins with, its family before it or not; sets the word behind it, which may be NULL. */
+static const bench_kind *parse_kind(char *line, char **rest, char **word)
+{
+    const char *first = strtok_r(line, " \t\r\n", rest);
+    if (!first) return NULL;
+    *word = next_word(rest);
+    const bench_kind *named = *word ? find_kind(*word) : NULL;
+    if (!named || strcmp(named->family, first) != 0) return find_kind(first);
+    *word = next_word(rest);
+    return named;
+}
+
+/* The shape of a training step is fixed: it may be left out, but it may not be another. */
+static const char *parse_step(bench_case *c, char **rest, char *word)
+{
+    const char *shape = bench_step_shape(c->kind->step);
+    for (; word; word = next_word(rest)) append_word(c, word);
+    if (c->shape[0] && strcmp(c->shape, shape) != 0) return "a training step has its own shape: no other may follow";
+    snprintf(c->shape, sizeof c->shape, "%s", shape);
+    return NULL;
+}
+
 static const char *parse_words(bench_case *c, char *line)
 {
-    char *rest, *word = strtok_r(line, " \t\r\n", &rest);
-    const char *why = NULL;
-    if (!word || !(c->kind = find_kind(word))) return "there is no such case";
-    word = strtok_r(NULL, " \t\r\n", &rest);
-    if (c->kind->step) return word ? "a training step has its own shape: nothing may follow its name" : NULL;
+    char *rest, *word;
+    c->kind = parse_kind(line, &rest, &word);
+    if (!c->kind) return "there is no such case";
+    if (c->kind->step) return parse_step(c, &rest, word);
     if (!word) return "a shape must follow the name";
     append_word(c, word);
-    why = parse_extents(c, word);
-    while (!why && (word = strtok_r(NULL, " \t\r\n", &rest))) {
+    const char *why = parse_extents(c, word);
+    while (!why && (word = next_word(&rest))) {
         append_word(c, word);
         why = parse_word(c, word);
     }

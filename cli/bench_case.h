@@ -43,7 +43,8 @@ struct bench_case {
     double result_size, flop;
 };
 
-/* Reads a line, NAME SHAPE [WORD...]. NULL, or why it is no case. */
+/* Reads a line, [FAMILY] NAME SHAPE [WORD...], so also a text that bench_case_text writes. NULL, or why it is no case.
+ */
 const char *bench_case_parse(bench_case *c, const char *line, cg_dtype dtype);
 /* The text that filters are parts of: FAMILY NAME SHAPE, the family only where it is not the name. */
 void bench_case_text(const bench_case *c, char text[2 * CASE_TEXT_BYTES]);

@@ -1,7 +1,6 @@
 /* Builds the list of cases from lines. In a file, blank lines and what follows a # count for nothing. */
 #include "bench_select.h"
 
-#include "bench_run.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +30,6 @@ static bool append_line(case_list *list, const char *line, cg_dtype dtype, const
         fprintf(stderr, "clgrad: %s: \"%s\": %s\n", place, line, why);
         return false;
     }
-    if (c.kind->step) snprintf(c.shape, sizeof c.shape, "%s", bench_step_shape(c.kind->step));
     return append(list, &c);
 }
 

@@ -117,6 +117,21 @@ class Shapes(unittest.TestCase):
         self.assertEqual(found, [*lines[:-1], "gemm 4x4x4 NN"])
         self.assertEqual([results[i]["passes"] for i in (0, 5, 13, 14)], [1, 2, 8, 5])
 
+    def listed(self, *arguments):
+        done = clgrad("bench", *arguments, "no such case")
+        self.assertEqual(done.returncode, 2)
+        head, *lines = done.stderr.splitlines()
+        self.assertIn("no such case", head)
+        return [line.strip() for line in lines]
+
+    def test_what_is_listed_may_be_pasted_into_a_file(self):
+        lines = self.listed()
+        self.assertGreater(len(lines), 200)
+        self.assertEqual(self.listed("--shapes", self.write("\n".join(lines))), lines)
+        without_family = "mlp 784-512-512-10 batch=128\nmlp\nexp 7"  # as a table's first columns have them
+        self.assertEqual(self.listed("--shapes", self.write(without_family)),
+                         2 * ["step mlp 784-512-512-10 batch=128"] + ["elementwise exp 7"])
+
     def test_filters_apply_to_a_file(self):
         (result,) = bench("--shapes", self.write("sum 10x10 axis=1\ngemm 8x8x8\n"), "gemm")
         self.assertEqual(result["case"], "gemm")
@@ -132,6 +147,7 @@ class Shapes(unittest.TestCase):
         bad = ["gemmm 1x2x3", "gemm", "gemm 1x2", "gemm 1x2x3 NX", "gemm 1x2x3x4x5", "gemm 1x-2x3", "gemm 1x2x3 axis=0",
                "sum 4x4 axis=2", "sum 4x4 axis=", "exp 10 ops=2", "elementwise 10 ops=11", "elementwise 10 ops=0",
                "softmax 9999999999", "softmax 3y4", "sum 128x", "sum 4x4 axis=0x", "mlp 128",
+               "mlp 784-10 batch=32", "mlp 784-512-512-10 batch=128 NN", "reduce exp 10", "reduce 10", "step",
                "group_norm_train 2x4x6 groups=3", "layer_norm_train 4x6 groups=2", "sum " + 100 * "1x" + "1"]
         for line in bad:
             done = clgrad("bench", "--shapes", self.write(f"exp 10\n\n{line}\n"))
