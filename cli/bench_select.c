@@ -84,8 +84,12 @@ bool case_list_read(case_list *list, const char *path, cg_dtype dtype)
         fprintf(stderr, "clgrad: %s: %s\n", path, strerror(errno));
         return false;
     }
-    const bool ok = read_lines(list, file, path, dtype);
+    bool ok = read_lines(list, file, path, dtype);
     fclose(file);
+    if (ok && list->count == 0) {
+        fprintf(stderr, "clgrad: %s: there is no case in it\n", path);
+        ok = false;
+    }
     return ok;
 }
 

@@ -155,6 +155,14 @@ class Shapes(unittest.TestCase):
             self.assertIn(f"{self.file.name}:3: ", done.stderr, line)
             self.assertFalse(done.stdout, line)
 
+    def test_file_without_a_case(self):
+        for text in ("", "\n  \n# gemm 1x2x3\n"):
+            for command in ("bench", "tune"):
+                done = clgrad(command, "--shapes", self.write(text))
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(f"{self.file.name}: there is no case in it", done.stderr)
+                self.assertFalse(done.stdout)
+
     def test_missing_file(self):
         done = clgrad("bench", "--shapes", self.file.name + ".missing")
         self.assertEqual(done.returncode, 2)
