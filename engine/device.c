@@ -104,7 +104,14 @@ static const found_device *choose(const found_device *found, int count, const ch
     return best;
 }
 
-static void list_devices(const found_device *found, int count, char *out, size_t bytes)
+/* What the environment asks for, or NULL. */
+static const char *wanted_by_environment(void)
+{
+    const char *device = getenv("CLGRAD_DEVICE");
+    return device && *device ? device : NULL;
+}
+
+static void list_devices(const found_device *found, int count, const found_device *by_default, char *out, size_t bytes)
 {
     size_t used = 0;
     if (bytes) out[0] = '\0';
@@ -112,9 +119,9 @@ static void list_devices(const found_device *found, int count, char *out, size_t
         const char *kind = found[i].type & CL_DEVICE_TYPE_GPU   ? "gpu"
                            : found[i].type & CL_DEVICE_TYPE_CPU ? "cpu"
                                                                 : "other";
-        const int n = snprintf(out + used, bytes - used, "%d  %-5s %s (%s), %u compute units, %.1f GiB\n", i, kind,
+        const int n = snprintf(out + used, bytes - used, "%d  %-5s %s (%s), %u compute units, %.1f GiB%s\n", i, kind,
                                found[i].name, found[i].platform_name, (unsigned)found[i].units,
-                               (double)found[i].memory / 0x1p30);
+                               (double)found[i].memory / 0x1p30, &found[i] == by_default ? ", default" : "");
         used += n > 0 ? (size_t)n : 0;
     }
 }
@@ -126,7 +133,8 @@ void cg_device_list(char *out, size_t bytes)
     if (bytes) out[0] = '\0';
     if (!found) return;
     cg_faults none = {0};
-    list_devices(found, find_devices(&none, found), out, bytes);
+    const int count = find_devices(&none, found);
+    list_devices(found, count, choose(found, count, wanted_by_environment()), out, bytes);
     free(found);
 }
 
@@ -211,9 +219,8 @@ static bool probe(cg_context *cg, const found_device *f, int64_t limit)
 
 bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit)
 {
-    const char *environment = getenv("CLGRAD_DEVICE");
-    const bool from_environment = !given && environment && *environment;
-    const char *wanted = from_environment ? environment : given && *given ? given : NULL;
+    const char *environment = given ? NULL : wanted_by_environment();
+    const char *wanted = given && *given ? given : environment;
     found_device *found = cg_host_allocate(cg, MOST_DEVICES * sizeof *found);
     if (!found) return false;
     const int count = find_devices(&cg->faults, found);
@@ -225,11 +232,11 @@ bool cg_device_open(cg_context *cg, const char *given, int64_t memory_limit)
                 "no OpenCL device found; install a driver, or PoCL for the CPU (Debian: pocl-opencl-icd)");
     } else if (!chosen) {
         char list[CG_MESSAGE_BYTES / 2];
-        list_devices(found, count, list, sizeof list);
+        list_devices(found, count, NULL, list, sizeof list);
         const size_t length = strlen(list);
         if (length) list[length - 1] = '\0'; /* a message ends without a line break */
         cg_fail(cg, CG_ERROR_DEVICE, "no OpenCL device matches \"%s\"%s; there are:\n%s", wanted,
-                from_environment ? ", from CLGRAD_DEVICE" : "", list);
+                environment ? ", from CLGRAD_DEVICE" : "", list);
     } else if (probe(cg, chosen, memory_limit)) {
         cg->platform = chosen->platform;
         cg->device = chosen->device;

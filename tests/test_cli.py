@@ -34,22 +34,48 @@ def bench(*arguments):
 
 class Help(unittest.TestCase):
     def test_help_goes_to_stdout(self):
-        for arguments in (["--help"], ["bench", "--help"], ["ops", "--help"], ["profile", "--help"],
-                          ["tune", "--help"]):
+        for arguments in (["--help"], ["bench", "--help"], ["devices", "--help"], ["ops", "--help"],
+                          ["profile", "--help"], ["tune", "--help"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 0)
             self.assertIn("Usage: clgrad", done.stdout)
 
     def test_misuse_exits_with_2(self):
         for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f8"], ["bench", "--shapes"],
-                          ["ops", "--nothing"],
-                          ["ops", "no such op"], ["ops", "--markdown", "relu"],
+                          ["devices", "0"], ["devices", "--nothing"], ["ops", "--nothing"], ["ops", "no such op"], ["ops", "--markdown", "relu"],
                           ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"], ["tune", "--nothing"],
                           ["tune", "--dtype", "f8"], ["tune", "--shapes"], ["tune", "no such case"]):
             done = clgrad(*arguments)
             self.assertEqual(done.returncode, 2, arguments)
             self.assertTrue(done.stderr, arguments)
             self.assertFalse(done.stdout, arguments)
+
+
+class Devices(unittest.TestCase):
+    ROW = re.compile(r"(\d+)  (gpu|cpu|other) +(\S.*) \(.*\), \d+ compute units, [0-9.]+ GiB(, default)?")
+
+    def listed(self, **environment):
+        done = subprocess.run([CLGRAD, "devices"], capture_output=True, text=True, check=False,
+                              env={**os.environ, **environment})
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [self.ROW.fullmatch(line).groups() for line in done.stdout.splitlines()]
+
+    def test_they_are_listed_and_the_default_is_marked(self):
+        rows = self.listed()
+        self.assertEqual([int(row[0]) for row in rows], list(range(len(rows))))
+        ((_, _, name, _),) = [row for row in rows if row[3]]
+        (result,) = bench("softmax 128x10")
+        self.assertEqual(result["device"], name)
+        for row in rows:  # the index is what CLGRAD_DEVICE takes
+            self.assertEqual([other[0] for other in self.listed(CLGRAD_DEVICE=row[0]) if other[3]], [row[0]])
+        self.assertFalse([row for row in self.listed(CLGRAD_DEVICE="no such device") if row[3]])
+
+    def test_none_is_an_error(self):
+        done = subprocess.run([CLGRAD, "devices"], capture_output=True, text=True, check=False,
+                              env={**os.environ, "OCL_ICD_VENDORS": "/nonexistent"})
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no OpenCL device found", done.stderr)
+        self.assertFalse(done.stdout)
 
 
 class Cases(unittest.TestCase):

@@ -110,7 +110,8 @@ typedef struct cg_device_info {
     int64_t memory, largest_allocation, memory_limit; /* bytes */
 } cg_device_info;
 CG_API const cg_device_info *cg_device(const cg_context *cg);
-/* Writes a table of the devices found to `out` (NUL-terminated, at most `bytes`): index, name, kind, memory. */
+/* Writes a table of the devices found to `out` (NUL-terminated, at most `bytes`), one per line: index, kind, name,
+ * compute units, memory; ", default" ends the line of the one that cg_open(NULL) takes. */
 CG_API void cg_device_list(char *out, size_t bytes);
 
 /* Counters since the context was opened. */
