@@ -11,7 +11,8 @@ where clgrad runs on a GPU: "python3 cuda"; then --output must be given, and it 
 "CASE SHAPE" or of a peer's name. A peer that is missing or fails is reported and left out; one that takes too long for
 a case, all blocks together, is started anew for the next. The results go to FOLDER: peers.json has all figures,
 peers.md a table, peers.svg a chart. Without --output those of all cases go to a folder of bench/results named after the
-processor, and those of a filter are only printed.
+processor, and those of a filter are only printed. --json prints an object per line instead of a table;
+bench/results/README.md describes the fields, those of peers.json too.
 
 All of it takes about 40 minutes on two cores; the ratios of convolutions are summed up at the end.
 """

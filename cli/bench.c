@@ -19,7 +19,7 @@ static const char usage[] =
     "but deepbench, DeepBench's matrix products, which take long on small devices. A filter that is part of none\n"
     "lists the cases, in lines that a file of shapes may hold.\n"
     "\n"
-    "  --json         one JSON object per line instead of a table\n"
+    "  --json         one JSON object per line instead of a table; bench/results/README.md describes the fields\n"
     "  --device D     an index, a part of a name, gpu or cpu; default: CLGRAD_DEVICE or the most capable device\n"
     "  --dtype T      f32 (the default), f64, f16 or bf16\n"
     "  --shapes FILE  the cases in FILE instead of the built-in ones, one per line; blank lines and # comments are\n"
