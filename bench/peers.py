@@ -4,7 +4,7 @@ several times in one run, on all cores. The ratio is theirs/ours: above 1 clgrad
 blocks, and of the best.
 
 Usage: peers.py --clgrad PROGRAM --openblas PROGRAM --python PYTHON [--pytorch "PYTHON DEVICE"] [--json] [--blocks N]
-                [--output FOLDER] [FILTER...]
+                [--output FOLDER] [--peers] [FILTER...]
 
 PYTHON is the one that has JAX and tinygrad; PyTorch is Debian's, on the CPU, unless another is named, with its device
 where clgrad runs on a GPU: "python3 cuda"; then --output must be given, and it is the only peer. A filter is a part of
@@ -308,8 +308,8 @@ def wanted(case, peer, filters):
     return not filters or any(text in case or text in peer for text in filters)
 
 
-def start_peers(arguments):
-    """Only those that some wanted case has; on a device other than the CPU PyTorch alone."""
+def asked_peers(arguments):
+    """Names, commands and cases of those that some wanted case has; on a device other than the CPU PyTorch alone."""
     offers = [("openblas", [arguments.openblas], PRODUCTS),
               ("pytorch", [arguments.pytorch, str(HERE / "peer_pytorch.py"), arguments.device or "cpu"],
                STEPS + IMAGE_STEPS + CONVOLUTIONS + NORMS + OPS),
@@ -317,12 +317,9 @@ def start_peers(arguments):
               ("tinygrad", [arguments.python, str(HERE / "peer_tinygrad.py")], STEPS + IMAGE_STEPS)]
     if not arguments.on_cpu:
         offers = [offer for offer in offers if offer[0] == "pytorch"]
-    peers = []
-    for name, command, cases in offers:
-        asked = [case for case in cases if wanted(case, name, arguments.filters)]
-        if asked:
-            peers.append(Peer(name, command, asked))
-    return peers
+    offers = [(name, command, [case for case in cases if wanted(case, name, arguments.filters)])
+              for name, command, cases in offers]
+    return [offer for offer in offers if offer[2]]
 
 
 def parse_arguments():
@@ -334,6 +331,8 @@ def parse_arguments():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--peers", action="store_true",
+                        help="print the names of the peers that this needs, and measure nothing")
     parser.add_argument("filters", nargs="*", metavar="FILTER")
     arguments = parser.parse_args()
     arguments.pytorch, _, arguments.device = arguments.pytorch.partition(" ")
@@ -347,7 +346,13 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    peers = start_peers(arguments)
+    asked = asked_peers(arguments)
+    if not asked:
+        sys.exit("peers: no case or peer has that in its name; the cases are\n  " + "\n  ".join(CASES))
+    if arguments.peers:
+        print("\n".join(name for name, _, _ in asked))
+        return
+    peers = [Peer(*offer) for offer in asked]
     results = []
     if not arguments.json:
         print(f"{'case':48} {'peer':9} {'ours us':>12} {'theirs us':>12} {'ratio':>7} {'best':>7}")
@@ -365,7 +370,7 @@ def main():
     if summary and not arguments.json:
         print("\n" + words_of_summary(summary))
     if not results:
-        sys.exit("peers: nothing was compared; the cases are\n  " + "\n  ".join(CASES))
+        sys.exit("peers: nothing was compared")
 
 
 if __name__ == "__main__":
