@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { POINTS = 256, HIDDEN = 32, STEPS = 1000 };
+enum { POINTS = 256, HIDDEN = 32, STEPS = 1000, ROWS = 4 };
 
 typedef struct network {
     cg_variable *w1, *b1, *w2, *b2;
@@ -41,6 +41,11 @@ int main(void)
         cg_scope_end(scope); /* until here all was recorded; this runs it and frees the step's temporaries */
         if (step % 250 == 0) printf("step %4d  loss %.5f\n", step, cg_optimizer_objective(optimizer) - log(2));
     }
+    const float asked[ROWS] = {-1.5f, -0.5f, 0.25f, 1.75f};
+    float found[ROWS];
+    if (cg_read_floats(forward(&net, cg_input(cg, CG_F32, CG_SHAPE(ROWS, 1), asked)), found, ROWS))
+        for (int i = 0; i < ROWS; i++)
+            printf("x %5.2f  predicted %6.3f  sin(3x) %6.3f\n", asked[i], found[i], sin(3 * asked[i]));
     const bool failed = cg_status(cg) != CG_OK; /* of all that happened: errors stick */
     if (failed) fprintf(stderr, "first_model: %s\n", cg_message(cg));
     cg_model_free(model); /* before its context: weights and optimizer with it */
