@@ -62,6 +62,19 @@ cg_tensor cg_report(cg_context *cg, cg_error error, const char *op, const char *
     return (cg_tensor){0};
 }
 
+cg_tensor cg_report_null(cg_context *cg, const char *op, const char *what, ...)
+{
+    if (cg_status(cg) == CG_OK) {
+        char name[CG_MESSAGE_BYTES / 2];
+        va_list arguments;
+        va_start(arguments, what);
+        vsnprintf(name, sizeof name, what, arguments);
+        va_end(arguments);
+        cg_report(cg, CG_ERROR_ARGUMENT, op, "%s is a null tensor, and no error says why", name);
+    }
+    return (cg_tensor){0};
+}
+
 bool cg_op_error(const cg_call *call, const char *format, ...)
 {
     va_list arguments;

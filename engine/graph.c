@@ -562,9 +562,7 @@ static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outp
 static bool report_null(const cg_op *op, const cg_tensor *inputs, int count, int number)
 {
     for (int i = 0; i < count; i++)
-        if (inputs[i].node && cg_status(cg_context_of(inputs[i])) == CG_OK)
-            return cg_fail(cg_context_of(inputs[i]), CG_ERROR_ARGUMENT,
-                           "%s: input %d is a null tensor, and no error says why", op->name, number + 1);
+        if (inputs[i].node) cg_report_null(cg_context_of(inputs[i]), op->name, "input %d", number + 1);
     return false;
 }
 

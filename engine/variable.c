@@ -137,10 +137,10 @@ bool cg_assign(cg_variable *variable, cg_tensor value)
     if (!variable) return false;
     cg_context *cg = variable->context;
     cg_node *node = cg_node_of(value, variable->name);
-    if (!node)
-        return cg_status(cg) == CG_OK &&
-               cg_fail(cg, CG_ERROR_ARGUMENT, "assign: the value of %s is a null tensor, and no error says why",
-                       variable->name);
+    if (!node) {
+        cg_report_null(cg, "assign", "the value of %s", variable->name);
+        return false;
+    }
     if (node->context != cg)
         return cg_fail(cg, CG_ERROR_ARGUMENT, "assign: %s and its value belong to different contexts", variable->name);
     if (!cg_shapes_equal(node->shape, variable->shape) || node->dtype != variable->dtype)

@@ -91,8 +91,7 @@ cg_variable *cg_model_add_with(cg_model *model, const char *name, cg_tensor init
         return NULL;
     }
     if (cg_is_null(initial)) {
-        if (cg_status(cg) == CG_OK)
-            cg_report(cg, CG_ERROR_ARGUMENT, name, "the initial value is a null tensor, and no error says why");
+        cg_report_null(cg, name, "the initial value");
         return NULL;
     }
     if (cg_model_find(model, name)) {

@@ -336,9 +336,7 @@ cg_variable *cg_optimizer_state(const cg_optimizer *optimizer, const char *name)
 static bool is_loss(const cg_optimizer *optimizer, const char *who, cg_tensor loss)
 {
     if (cg_is_null(loss)) {
-        if (cg_status(context_of(optimizer)) == CG_OK)
-            cg_report(context_of(optimizer), CG_ERROR_ARGUMENT, who,
-                      "the loss is a null tensor, and no error says why");
+        cg_report_null(context_of(optimizer), who, "the loss");
         return false;
     }
     if (cg_shape_of(loss).rank <= 0) return true;

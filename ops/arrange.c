@@ -66,7 +66,7 @@ static cg_tensor stacked(const cg_tensor *tensors, int count, int axis)
 cg_tensor cg_stack(const cg_tensor *tensors, int count, int axis)
 {
     for (int k = 0; k < count; k++) {
-        if (cg_is_null(tensors[k])) return tensors[k];
+        if (cg_is_null(tensors[k])) return cg_report_null_operand("stack", tensors, count, k);
         if (!cg_shapes_equal(cg_shape_of(tensors[k]), cg_shape_of(tensors[0])))
             return cg_report(cg_context_of(tensors[0]), CG_ERROR_ARGUMENT, "stack", "%s and %s differ",
                              cg_tensor_text(tensors[0]), cg_tensor_text(tensors[k]));

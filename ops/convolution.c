@@ -439,6 +439,12 @@ static bool padding_fits(request *r, const int64_t *before, const int64_t *after
 static bool start(request *r, int64_t groups, int channel_axis, const int64_t *stride, const int64_t *dilation)
 {
     int64_t strides[CG_MAX_SPATIAL], dilations[CG_MAX_SPATIAL];
+    const cg_tensor operands[] = {r->x, r->kernel};
+    for (int k = 0; k < 2; k++)
+        if (cg_is_null(operands[k])) {
+            cg_report_null_operand(r->op, operands, 2, k);
+            return false;
+        }
     if (!ranks_fit(r) || !groups_fit(r, groups ? groups : 1, channel_axis) ||
         !read_steps(r, "stride", stride, strides) || !read_steps(r, "dilation", dilation, dilations))
         return false;
@@ -496,7 +502,6 @@ cg_tensor cg_convolution_with(cg_tensor x, cg_tensor kernel, const cg_convolutio
     static const cg_convolution_options defaults;
     const cg_convolution_options *o = options ? options : &defaults;
     request r = {.op = "convolution", .x = x, .kernel = kernel};
-    if (cg_is_null(x) || cg_is_null(kernel)) return (cg_tensor){0};
     if (!start(&r, o->groups, 1, o->stride, o->dilation) || !padding_fits(&r, o->before, o->after) ||
         !place_windows(&r, o))
         return (cg_tensor){0};
@@ -537,7 +542,6 @@ cg_tensor cg_transposed_convolution_with(cg_tensor x, cg_tensor kernel,
     static const cg_transposed_convolution_options defaults;
     const cg_transposed_convolution_options *o = options ? options : &defaults;
     request r = {.op = "transposed_convolution", .x = x, .kernel = kernel};
-    if (cg_is_null(x) || cg_is_null(kernel)) return (cg_tensor){0};
     if (!start(&r, o->groups, 0, o->stride, o->dilation) || !padding_fits(&r, o->before, o->after) ||
         !place_transposed(&r, o))
         return (cg_tensor){0};

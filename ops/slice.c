@@ -306,7 +306,7 @@ static cg_tensor concat_chunks(const cg_tensor *tensors, int count, int64_t axis
 cg_tensor cg_concat(const cg_tensor *tensors, int count, int axis)
 {
     for (int k = 0; k < count; k++)
-        if (cg_is_null(tensors[k])) return tensors[k];
+        if (cg_is_null(tensors[k])) return cg_report_null_operand("concat", tensors, count, k);
     if (count <= 0 || !cg_resolve_axis(tensors[0], "concat", &axis)) return (cg_tensor){0};
     return concat_chunks(tensors, count, axis);
 }

@@ -423,7 +423,12 @@ START_TEST(concat_errors)
     cg_tensor number = cg_ones(cg, CG_RANK0);
     expect_error(cg_concat((cg_tensor[]){number, number}, 2, 0), "concat: [] has no axis 0");
     ck_assert(cg_is_null(cg_concat(NULL, 0, 0)));
-    ck_assert(cg_is_null(cg_concat((cg_tensor[]){a, no_tensor}, 2, 0)));
+    ck_assert(cg_is_null(cg_concat(&no_tensor, 1, 0)));
+    ck_assert_int_eq(cg_status(cg), CG_OK);
+    expect_error(cg_concat((cg_tensor[]){a, no_tensor}, 2, 0),
+                 "concat: input 2 is a null tensor, and no error says why");
+    expect_error(cg_concat((cg_tensor[]){no_tensor, a}, 2, 0),
+                 "concat: input 1 is a null tensor, and no error says why");
 }
 END_TEST
 

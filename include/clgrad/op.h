@@ -191,6 +191,9 @@ CG_API bool cg_defer(const cg_op *op, const cg_tensor *inputs, int input_count, 
 CG_API bool cg_op_error(const cg_call *call, const char *format, ...) CG_FORMAT(2, 3);
 /* The same outside a call. `op` is the name that the message starts with. Returns the null tensor. */
 CG_API cg_tensor cg_report(cg_context *cg, cg_error error, const char *op, const char *format, ...) CG_FORMAT(4, 5);
+/* Reports a null tensor that a call was given, unless an error says already why it is null. `what` names it ("the
+ * loss", "input %d"). Returns the null tensor. */
+CG_API cg_tensor cg_report_null(cg_context *cg, const char *op, const char *what, ...) CG_FORMAT(3, 4);
 
 /* Names a tensor for messages ("add: shapes features [3] and [4] do not broadcast ..."); the name is copied. A kernel
  * that finds a bad index reports it under the name of its result. Returns the tensor. */
