@@ -146,7 +146,10 @@ bool cg_fill_step(cg_generator *g, cg_step *step, int block_bytes)
     step->bytes = g->bytes;
     step->work = g->work;
     step->flop = g->flop;
-    for (int i = 0; i < g->tensor_count; i++) step->places[i] = place_of(b, &g->tensors[i]);
+    for (int i = 0; i < g->tensor_count; i++) {
+        step->places[i] = place_of(b, &g->tensors[i]);
+        step->places[i].written = g->tensors[i].written;
+    }
     for (int i = 0; i < g->group->member_count; i++) {
         step->outputs[step->output_count] = g->group->members[i];
         for (int k = 0; k < g->tensor_count; k++)

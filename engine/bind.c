@@ -7,25 +7,26 @@ cg_buffer *cg_old_buffer(const cg_root *root)
     return root->variable->committed->buffer;
 }
 
-cl_mem cg_resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset)
+const cg_buffer *cg_place_buffer(const cg_walk *walk, const cg_place *place)
 {
-    const cg_buffer *buffer = NULL;
     switch (place->kind) {
-    case CG_PLACE_ARENA:
-        *offset = place->offset;
-        return cg->arena;
     case CG_PLACE_LEAF:
-        buffer = walk->nodes[place->index]->buffer;
-        break;
+        return walk->nodes[place->index]->buffer;
     case CG_PLACE_ROOT:
-        buffer = walk->targets[place->index];
-        break;
+        return walk->targets[place->index];
     case CG_PLACE_OLD:
-        buffer = cg_old_buffer(&walk->roots[place->index]);
+        return cg_old_buffer(&walk->roots[place->index]);
+    case CG_PLACE_ARENA:
         break;
     }
-    *offset = buffer->offset;
-    return buffer->memory;
+    return NULL;
+}
+
+cl_mem cg_resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset)
+{
+    const cg_buffer *buffer = cg_place_buffer(walk, place);
+    *offset = buffer ? buffer->offset : place->offset + cg->overlap.arena_at;
+    return buffer ? buffer->memory : cg->arena;
 }
 
 int64_t cg_shifted(const cg_shift_sum *sum, const cg_walk *walk)

@@ -15,6 +15,8 @@ typedef union cg_patch_value {
 /* The memory object that a place is in, and its byte there. */
 cl_mem cg_resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset);
 cg_buffer *cg_old_buffer(const cg_root *root);
+/* The buffer that a place is; NULL for the arena. */
+const cg_buffer *cg_place_buffer(const cg_walk *walk, const cg_place *place);
 
 /* base + sum of factor * attribute, with the attributes of this run's nodes. */
 int64_t cg_shifted(const cg_shift_sum *sum, const cg_walk *walk);

@@ -1,5 +1,6 @@
 /* Pools of device memory, their free ranges, and the arena. Knows nothing of plans or nodes. */
 #include "engine/buffer.h"
+#include "engine/queue.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -67,8 +68,9 @@ static bool prefer_large_pages(cg_context *cg, cl_mem memory, int64_t bytes)
     const uintptr_t begin = ((uintptr_t)mapped + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE,
                     end = ((uintptr_t)mapped + (uintptr_t)bytes) / LARGE_PAGE * LARGE_PAGE;
     if (begin < end) (void)madvise((char *)mapped + (begin - (uintptr_t)mapped), end - begin, MADV_HUGEPAGE);
-    status = CL(cg, clEnqueueUnmapMemObject, cg->queue, memory, mapped, 0, NULL, NULL);
+    status = CL(cg, clEnqueueUnmapMemObject, cg->queue, memory, mapped, CG_BEHIND_ALL(cg), NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueUnmapMemObject", status);
+    cg_enqueued(cg);
 #endif
     return true;
 }
@@ -84,12 +86,13 @@ static cl_mem allocate(cg_context *cg, int64_t bytes)
         return NULL;
     }
     const cl_uchar zero = 0;
-    status = CL(cg, clEnqueueFillBuffer, cg->queue, memory, &zero, 1, 0, (size_t)bytes, 0, NULL, NULL);
+    status = CL(cg, clEnqueueFillBuffer, cg->queue, memory, &zero, 1, 0, (size_t)bytes, CG_BEHIND_ALL(cg), NULL);
     if (status != CL_SUCCESS) {
         cg_fail_cl(cg, "clEnqueueFillBuffer", status);
         clReleaseMemObject(memory);
         return NULL;
     }
+    cg_enqueued(cg);
     count_device_bytes(cg, bytes);
     return memory;
 }

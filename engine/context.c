@@ -6,6 +6,7 @@
 #include "engine/execute.h"
 #include "engine/profile.h"
 #include "engine/program.h"
+#include "engine/queue.h"
 #include "engine/tuning.h"
 
 #include <stdio.h>
@@ -205,7 +206,7 @@ static void check_environment(cg_context *cg)
     } variables[] = {{"CLGRAD_CHECK", "0, 1, nan"},
                      {"CLGRAD_EAGER", "0, 1"},
                      {"CLGRAD_LOG", "plan, kernels"},
-                     {"CLGRAD_DISABLE", "fp64, fp16, subgroups, vectors"},
+                     {"CLGRAD_DISABLE", "fp64, fp16, subgroups, vectors, overlap"},
                      {"CLGRAD_CONVOLUTION", "direct, winograd2, winograd4"},
                      {"CLGRAD_GEMM", "packed, tiled, clblast"},
                      {"CLGRAD_JOIN", "always, never"},
@@ -264,7 +265,8 @@ static bool open_device(cg_context *cg, const char *device, const cg_opencl *giv
 {
     if (!CG_GROW(cg, cg->scopes, cg->scope_capacity, 1)) return false;
     cg->scopes[cg->scope_count++] = (cg_scope_record){.serial = ++cg->next_serial};
-    const bool found = given ? cg_device_adopt(cg, given, limit) : cg_device_open(cg, device, limit);
+    const bool found = given ? cg_device_adopt(cg, given, limit)
+                             : cg_device_open(cg, device, limit) && cg_queue_open(cg);
     return found && cg_binary_cache_open(cg) && cg_status_open(cg);
 }
 
@@ -340,6 +342,7 @@ cg_context *cg_open(const char *device)
 void cg_close(cg_context *cg)
 {
     if (!cg) return;
+    if (cg->overlap.queue) clFinish(cg->overlap.queue);
     if (cg->queue) clFinish(cg->queue);
     cg_profile_close(cg);
     cg_scopes_close(cg);

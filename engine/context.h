@@ -75,6 +75,30 @@ typedef struct cg_status_run {
     cg_plan *plan;
 } cg_status_run;
 
+/* Memory that a launch reads and writes. */
+enum { CG_MOST_OVERLAPS = 32, CG_OVERLAP_RANGES = 8 };
+typedef struct cg_memory_range {
+    cl_mem memory;
+    int64_t begin, end; /* bytes */
+    bool written;
+} cg_memory_range;
+typedef struct cg_memory_ranges {
+    cg_memory_range of[CG_OVERLAP_RANGES];
+    int count;
+} cg_memory_ranges;
+
+/* Launches that may overlap, and what is between them and the context's queue: see queue.h and overlap.h. */
+typedef struct cg_overlap {
+    cl_command_queue queue;            /* which is out of order; NULL: nothing overlaps */
+    cl_event events[CG_MOST_OVERLAPS]; /* of the launches that nothing on the context's queue waits for yet */
+    cg_memory_ranges ranges[CG_MOST_OVERLAPS];
+    int count;
+    cl_event before;         /* of what was on the context's queue before them, or NULL */
+    bool behind;             /* something has been put there since */
+    cg_memory_ranges coming; /* of the run under way */
+    int64_t arena_at;        /* where its temporaries begin */
+} cg_overlap;
+
 struct cg_context {
     /* Errors. */
     cg_error status;
@@ -106,6 +130,7 @@ struct cg_context {
     cl_device_id device;
     cl_context cl;
     cl_command_queue queue;
+    cg_overlap overlap;
     cg_device_info info;
     char *info_text[3];
     int vector_width;      /* lanes of f32 in generated CPU code; 1 on GPUs */
@@ -148,9 +173,11 @@ struct cg_context {
 
     /* Status words of runs, and events that bound how far the host runs ahead. */
     cl_mem status_words;
+    cl_int status_read[CG_STATUS_SLOTS * CG_STATUS_WORDS]; /* what was last read of them */
     cg_status_run status_runs[CG_STATUS_SLOTS];
     int status_next, status_unread;
-    bool status_stale; /* a slot that nobody will read may hold something */
+    bool status_stale;  /* a slot that nobody will read may hold something */
+    cl_event plan_done; /* of the last launch on the context's queue, or NULL */
     cl_event queued[CG_QUEUED_PLANS];
     int64_t queued_at[CG_QUEUED_PLANS];
     int queued_next;
@@ -223,9 +250,11 @@ bool cg_step_failed(const cg_context *cg); /* and an error was recorded in the i
 void cg_plans_close(cg_context *cg);
 
 /* execute.c */
-bool cg_read_status(cg_context *cg);  /* waits for the runs so far and reports bad indices; false if it cannot look */
-bool cg_check_status(cg_context *cg); /* the same; false if there is an error, found now or before */
-bool cg_finish(cg_context *cg);       /* waits for the queue, then cg_check_status */
+bool cg_read_status(cg_context *cg);    /* waits for the runs so far and reports bad indices; false if it cannot look */
+bool cg_check_status(cg_context *cg);   /* the same; false if there is an error, found now or before */
+bool cg_ask_status(cg_context *cg);     /* the first half of cg_read_status, which does not wait... */
+bool cg_look_at_status(cg_context *cg); /* ...and the second, once everything is done */
+bool cg_finish(cg_context *cg);         /* waits for the queue, then cg_check_status */
 void cg_throttle(cg_context *cg);
 
 /* file.c: as cg_output_file_new, for a file that one can do without: what fails is not reported, but for host memory.

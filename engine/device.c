@@ -1,5 +1,6 @@
 /* Finding and choosing an OpenCL device, probing what it can do, and making the context's queue on it. */
 #include "engine/context.h"
+#include "engine/queue.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -301,6 +302,7 @@ bool cg_device_adopt(cg_context *cg, const cg_opencl *given, int64_t memory_limi
 
 void cg_device_close(cg_context *cg)
 {
+    cg_queue_close(cg);
     if (cg->queue) clReleaseCommandQueue(cg->queue);
     if (cg->cl) clReleaseContext(cg->cl);
     cg->queue = NULL;

@@ -4,8 +4,10 @@
 #include "engine/buffer.h"
 #include "engine/clblast.h"
 #include "engine/join.h"
+#include "engine/overlap.h"
 #include "engine/profile.h"
 #include "engine/program.h"
+#include "engine/queue.h"
 #include "engine/share.h"
 
 #include <math.h>
@@ -204,22 +206,26 @@ static bool wipe_status(cg_context *cg)
     const cl_int zero = 0;
     if (!cg->status_stale) return true;
     const cl_int status = CL(cg, clEnqueueFillBuffer, cg->queue, cg->status_words, &zero, sizeof zero, 0,
-                             sizeof zero * CG_STATUS_SLOTS * CG_STATUS_WORDS, 0, NULL, NULL);
+                             sizeof zero * CG_STATUS_SLOTS * CG_STATUS_WORDS, CG_BEHIND_ALL(cg), NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueFillBuffer", status);
+    cg_enqueued(cg);
     cg->status_stale = false;
     return true;
 }
 
-/* Waits, since the read is blocking. */
-bool cg_read_status(cg_context *cg)
+bool cg_ask_status(cg_context *cg)
 {
     if (cg->status_unread == 0) return true;
-    cl_int words[CG_STATUS_SLOTS * CG_STATUS_WORDS];
-    const int64_t begin = cg_span_begin(cg);
-    cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_TRUE, 0, sizeof words, words, 0, NULL,
-                       NULL);
-    cg_span_end(cg, CG_SPAN_WAIT, begin);
+    const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, cg->status_words, CL_FALSE, 0, sizeof cg->status_read,
+                             cg->status_read, CG_BEHIND_ALL(cg), NULL);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+    cg_enqueued(cg);
+    return true;
+}
+
+bool cg_look_at_status(cg_context *cg)
+{
+    const cl_int *words = cg->status_read;
     for (; cg->status_unread > 0; cg->status_unread--) {
         const int slot = (cg->status_next + CG_STATUS_SLOTS - cg->status_unread) % CG_STATUS_SLOTS;
         cg_plan *plan = cg->status_runs[slot].plan;
@@ -229,6 +235,19 @@ bool cg_read_status(cg_context *cg)
         plan->unread_runs--;
     }
     return wipe_status(cg);
+}
+
+static bool finish(cg_context *cg)
+{
+    const int64_t begin = cg_span_begin(cg);
+    const bool done = cg_queue_finish(cg);
+    cg_span_end(cg, CG_SPAN_WAIT, begin);
+    return done;
+}
+
+bool cg_read_status(cg_context *cg)
+{
+    return cg->status_unread == 0 || (cg_ask_status(cg) && finish(cg) && cg_look_at_status(cg));
 }
 
 bool cg_check_status(cg_context *cg)
@@ -258,12 +277,9 @@ static void keep_slot(cg_context *cg, cg_plan *plan)
 
 bool cg_finish(cg_context *cg)
 {
-    const int64_t begin = cg_span_begin(cg);
-    const cl_int status = CL(cg, clFinish, cg->queue);
-    cg_span_end(cg, CG_SPAN_WAIT, begin);
-    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFinish", status);
+    if (!cg_ask_status(cg) || !finish(cg)) return false;
     if (cg->profile) cg_profile_collect(cg);
-    return cg_check_status(cg);
+    return cg_look_at_status(cg) && cg->status == CG_OK;
 }
 
 /* --- looking for NaN --- */
@@ -334,29 +350,35 @@ static bool check_step(cg_context *cg, const cg_walk *walk, const cg_step *step)
 
 /* --- running --- */
 
-static bool enqueue(cg_context *cg, const cg_step *step, const cg_walk *walk, cl_event *event)
+static bool enqueue_kernel(cg_context *cg, cl_kernel kernel, cl_uint dimensions, const size_t *global,
+                           const size_t *local, cl_event *event)
 {
-    if (step->blas) {
-        static const size_t element[2] = {4, 8};
-        cl_mem memory[3];
-        int64_t first[3];
-        for (int i = 0; i < 3; i++) {
-            memory[i] = cg_resolve(cg, walk, &step->places[i], &first[i]);
-            first[i] /= (int64_t)element[step->blas->f64];
-            if (i < 2) first[i] += cg_shifted(&step->blas->first[i], walk);
-        }
-        return cg_clblast_run(cg, step->blas, memory, first, event);
-    }
-    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, step->kernel, step->dimensions, NULL, step->global,
-                             step->local, 0, NULL, event);
-    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, kernel, dimensions, NULL, global, local,
+                             CG_BEHIND_ALL(cg), event);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+    cg_enqueued(cg);
+    return true;
 }
 
-static bool enqueue_share(cg_context *cg, const cg_share *share, cl_event *event)
+static bool enqueue_blas(cg_context *cg, const cg_step *step, const cg_walk *walk, cl_event *event)
 {
-    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, share->kernel, 1, NULL, &share->global,
-                             &share->local, 0, NULL, event);
-    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+    static const size_t element[2] = {4, 8};
+    cl_mem memory[3];
+    int64_t first[3];
+    for (int i = 0; i < 3; i++) {
+        memory[i] = cg_resolve(cg, walk, &step->places[i], &first[i]);
+        first[i] /= (int64_t)element[step->blas->f64];
+        if (i < 2) first[i] += cg_shifted(&step->blas->first[i], walk);
+    }
+    return cg_clblast_run(cg, step->blas, memory, first, event);
+}
+
+/* Where the event of a plan's last launch goes. */
+static cl_event *new_plan_done(cg_context *cg)
+{
+    if (cg->plan_done) clReleaseEvent(cg->plan_done);
+    cg->plan_done = NULL;
+    return &cg->plan_done;
 }
 
 static void mark_lost(const cg_plan *plan, const cg_walk *walk)
@@ -366,12 +388,17 @@ static void mark_lost(const cg_plan *plan, const cg_walk *walk)
 }
 
 /* The launch of a step or of a share, which the step is the first of. */
-static bool enqueue_launch(cg_context *cg, cg_plan *plan, int number, const cg_walk *walk)
+static bool enqueue_launch(cg_context *cg, cg_plan *plan, int number, const cg_walk *walk, cl_event *event)
 {
     const cg_step *step = &plan->steps[number];
     cg_share *share = share_of(plan, step);
-    if (share) return enqueue_share(cg, share, cg->profile ? cg_profile_share(cg, plan, share) : NULL);
-    return enqueue(cg, step, walk, cg->profile ? cg_profile_step(cg, plan, number) : NULL) &&
+    if (share) {
+        if (cg->profile) event = cg_profile_share(cg, plan, share);
+        return enqueue_kernel(cg, share->kernel, 1, &share->global, &share->local, event);
+    }
+    if (cg->profile) event = cg_profile_step(cg, plan, number);
+    if (step->blas) return enqueue_blas(cg, step, walk, event) && (!cg->check_nan || check_step(cg, walk, step));
+    return enqueue_kernel(cg, step->kernel, step->dimensions, step->global, step->local, event) &&
            (!cg->check_nan || check_step(cg, walk, step));
 }
 
@@ -379,14 +406,14 @@ static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
 {
     bool committed = false;
     if (cg->check_nan && !check_leaves(cg, walk)) return false;
-    for (int i = 0; i < plan->step_count;) {
+    for (int i = 0, next; i < plan->step_count; i = next) {
         const cg_share *share = share_of(plan, &plan->steps[i]);
-        if (!enqueue_launch(cg, plan, i, walk)) {
+        next = i + (share ? share->count : 1);
+        if (!enqueue_launch(cg, plan, i, walk, next == plan->step_count ? new_plan_done(cg) : NULL)) {
             if (committed) mark_lost(plan, walk);
             return false;
         }
         committed |= share ? share->commits : plan->steps[i].commits;
-        i += share ? share->count : 1;
         cg->counters.kernels_enqueued++;
     }
     return true;
@@ -394,10 +421,15 @@ static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
 
 static bool enqueue_joined(cg_context *cg, cg_plan *plan)
 {
-    cl_event *event = cg->profile ? cg_profile_joined(cg, plan) : NULL;
-    const cl_int status = CL(cg, clEnqueueNDRangeKernel, cg->queue, cg_joined_kernel(plan->joined), 1, NULL,
-                             &cg->local_size, &cg->local_size, 0, NULL, event);
-    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
+    cl_event *event = cg->profile ? cg_profile_joined(cg, plan) : new_plan_done(cg);
+    if (!enqueue_kernel(cg, cg_joined_kernel(plan->joined), 1, &cg->local_size, &cg->local_size, event)) return false;
+    cg->counters.kernels_enqueued++;
+    return true;
+}
+
+static bool enqueue_overlapping(cg_context *cg, const cg_plan *plan)
+{
+    if (!cg_overlap_launch(cg, plan)) return false;
     cg->counters.kernels_enqueued++;
     return true;
 }
@@ -407,12 +439,15 @@ static bool launch(cg_context *cg, cg_plan *plan, const cg_walk *walk, int32_t s
 {
     bool joined = false;
     const int64_t begin = cg_span_begin(cg);
-    *bound = !plan->joined || cg_join_bind(cg, plan, walk, status_word, &joined);
-    *bound = *bound && (joined || bind_steps(cg, plan, walk, status_word));
+    const bool overlaps = cg_overlap_begin(cg, plan, walk);
+    *bound = (!plan->joined || cg_join_bind(cg, plan, walk, status_word, &joined)) &&
+             (joined || bind_steps(cg, plan, walk, status_word));
     cg_span_end(cg, CG_SPAN_BIND, begin);
     if (!*bound) return false;
     const int64_t bound_at = cg_span_begin(cg);
-    const bool done = joined ? enqueue_joined(cg, plan) : enqueue_steps(cg, plan, walk);
+    const bool done = joined     ? enqueue_joined(cg, plan)
+                      : overlaps ? enqueue_overlapping(cg, plan)
+                                 : enqueue_steps(cg, plan, walk);
     cg_span_end(cg, CG_SPAN_ENQUEUE, bound_at);
     return done;
 }
@@ -472,11 +507,11 @@ void cg_throttle(cg_context *cg)
 {
     const int at = cg->queued_next % CG_QUEUED_PLANS;
     const int slow = (at + CG_QUEUED_PLANS - CG_QUEUED_SLOW_PLANS) % CG_QUEUED_PLANS;
-    cl_event event = NULL;
+    cl_event event;
     if (cg->profile) cg_profile_collect(cg);
     wait_for(cg, at); /* its last user was 32 plans ago */
-    if (CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &event) != CL_SUCCESS) return;
-    if (CL(cg, clFlush, cg->queue) != CL_SUCCESS) {
+    if (!cg_queue_event(cg, &event)) return;
+    if (cg_queue_flush(cg) != CL_SUCCESS) {
         clReleaseEvent(event);
         return;
     }

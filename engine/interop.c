@@ -2,6 +2,7 @@
 #include <clgrad/interop.h>
 
 #include "engine/buffer.h"
+#include "engine/queue.h"
 
 cl_context cg_opencl_context(const cg_context *cg)
 {
@@ -13,9 +14,9 @@ cl_device_id cg_opencl_device(const cg_context *cg)
     return cg && cg->queue ? cg->device : NULL;
 }
 
-cl_command_queue cg_opencl_queue(const cg_context *cg)
+cl_command_queue cg_opencl_queue(cg_context *cg)
 {
-    return cg ? cg->queue : NULL;
+    return cg && cg->queue && cg_queue_in_order(cg) ? cg->queue : NULL;
 }
 
 cg_context *cg_open_on(cl_context context, cl_device_id device, cl_command_queue queue, const cg_open_options *options)

@@ -11,6 +11,7 @@
 #include "engine/join.h"
 #include "engine/memory.h"
 #include "engine/order.h"
+#include "engine/overlap.h"
 #include "engine/profile.h"
 #include "engine/program.h"
 #include "engine/share.h"
@@ -256,6 +257,7 @@ static bool generate(cg_build *b)
     while (ok && count < b->plan->step_count) groups[count++] = -1;
     ok = ok && cg_share_find(b, groups);
     cg_host_free(b->context, groups);
+    if (ok) cg_overlap_plan(b->context, b->plan);
     return ok;
 }
 

@@ -69,6 +69,7 @@ typedef struct cg_place {
     cg_place_kind kind;
     int index;      /* LEAF: position in the walk; ROOT, OLD: number of the root; ARENA: of the temporary */
     int64_t offset; /* ARENA: bytes from its start */
+    bool written;
 } cg_place;
 
 /* A field of a kernel's argument block that each run fills in: the element offset of a tensor, or a number. */
@@ -201,8 +202,11 @@ struct cg_plan {
     unsigned char *share_rows; /* what the table holds, or is to hold */
     int64_t share_bytes;
     bool share_rows_sent;
-    cg_joined *joined; /* its steps as one kernel, or NULL */
-    int profiled;      /* the joined kernel's number in the profile, as a step's */
+    cg_joined *joined;  /* its steps as one kernel, or NULL */
+    bool overlaps;      /* it may overlap others: see overlap.h */
+    int64_t slot_bytes; /* of a run's temporaries, where each of two has its own; 0: they share them */
+    bool second_slot;   /* whose turn it is */
+    int profiled;       /* the joined kernel's number in the profile, as a step's */
 };
 
 /* plan.c: the plan for a walked graph, compiled. NULL after reporting. */

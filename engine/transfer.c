@@ -1,6 +1,7 @@
 /* Values between host and device: staging blocks and uploads, reads with conversion. Uploads do not wait; reads do. */
 #include "engine/buffer.h"
 #include "engine/profile.h"
+#include "engine/queue.h"
 
 #include <math.h>
 #include <string.h>
@@ -61,8 +62,10 @@ static bool upload(cg_context *cg, cl_mem memory, int64_t offset, cg_staging_blo
 {
     if (bytes == 0) return true;
     const cl_int status = CL(cg, clEnqueueWriteBuffer, cg->queue, memory, CL_FALSE, (size_t)offset, bytes, block->data,
-                             0, NULL, &block->uploaded);
-    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clEnqueueWriteBuffer", status);
+                             CG_BEHIND_ALL(cg), &block->uploaded);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueWriteBuffer", status);
+    cg_enqueued(cg);
+    return true;
 }
 
 bool cg_send(cg_context *cg, cl_mem memory, const void *data, size_t bytes)
@@ -165,7 +168,7 @@ bool cg_eval(const cg_tensor *tensors, int count)
 bool cg_flush(cg_context *cg)
 {
     if (!cg || !cg->queue || cg->status != CG_OK || !cg_force(cg, NULL, 0, false, false)) return false;
-    const cl_int status = CL(cg, clFlush, cg->queue);
+    const cl_int status = cg_queue_flush(cg);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clFlush", status);
 }
 
@@ -192,16 +195,18 @@ static bool can_take(cg_context *cg, const char *who, const void *out, size_t by
 static bool read_node(cg_node *node, void *out, size_t bytes)
 {
     cg_context *cg = node->context;
-    if (!cg_force(cg, &node, 1, true, false)) return false;
+    /* The status words are asked for ahead of the value: waiting for both takes once as long. */
+    if (!cg_force(cg, &node, 1, true, false) || (bytes && !cg_ask_status(cg))) return false;
     if (bytes) {
         const int64_t begin = cg_span_begin(cg);
         const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
-                                 (size_t)node->buffer->offset, bytes, out, 0, NULL, NULL);
+                                 (size_t)node->buffer->offset, bytes, out, CG_BEHIND_ALL(cg), NULL);
         cg_span_end(cg, CG_SPAN_WAIT, begin);
         if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+        cg_nothing_left(cg);
     }
     if (node->weak) unstore(node);
-    return cg_check_status(cg);
+    return (bytes ? cg_look_at_status(cg) : cg_read_status(cg)) && cg->status == CG_OK;
 }
 
 bool cg_read(cg_tensor tensor, void *out, size_t bytes)

@@ -174,6 +174,23 @@ static bool read_objective(run *r)
     return cg_status(r->cg) == CG_OK;
 }
 
+/* Plans of one launch, large enough for several work-groups: they may overlap, but for what the second one needs. */
+static bool overlap(run *r)
+{
+    enum { MANY = 40000 };
+    static float twos[MANY];
+    for (int i = 0; i < MANY; i++) twos[i] = 2;
+    cg_scope scope = cg_scope_local(r->cg);
+    const cg_tensor x = cg_input(r->cg, CG_F32, CG_SHAPE(MANY), twos), squares = cg_square(x);
+    cg_eval(&squares, 1);
+    const cg_tensor sums = cg_add(squares, x);
+    cg_eval(&sums, 1);
+    const double total = cg_item(cg_sum(sums));
+    cg_scope_end(scope);
+    CHECK(cg_status(r->cg) != CG_OK || total == 6.0 * MANY);
+    return cg_status(r->cg) == CG_OK;
+}
+
 static bool save(run *r)
 {
     return cg_model_save(r->model, reference.model_path);
@@ -191,8 +208,8 @@ static bool wait_for_it(run *r)
 }
 
 typedef bool line(run *r);
-static line *const training[] = {make_model, make_first,     make_second, make_optimizer, train,      train,
-                                 train,      read_objective, save,        load,           wait_for_it};
+static line *const training[] = {make_model, make_first,     make_second, make_optimizer, train, train,
+                                 train,      read_objective, overlap,     save,           load,  wait_for_it};
 enum { TRAINING = sizeof training / sizeof *training };
 static line *const loose[] = {make_model, make_first, make_second, make_optimizer, train_loosely, train_loosely};
 enum { LOOSE = sizeof loose / sizeof *loose };

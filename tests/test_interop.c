@@ -24,7 +24,7 @@ static void close_context(void)
 }
 
 /* Squares 0..COUNT-1 with a kernel of its own on the context's queue. */
-static void run_own_kernel(const cg_context *context)
+static void run_own_kernel(cg_context *context)
 {
     static const char *source = "__kernel void square(__global int *x) { x[get_global_id(0)] *= get_global_id(0); }";
     cl_context cl = cg_opencl_context(context);

@@ -159,7 +159,7 @@ START_TEST(a_bad_environment_is_a_clear_error)
     expect_refusal("CLGRAD_CONVOLUTION", "fft", CG_ERROR_ARGUMENT,
                    "CLGRAD_CONVOLUTION is \"fft\"; it takes direct, winograd2, winograd4");
     expect_refusal("CLGRAD_DISABLE", "fp64,f16", CG_ERROR_ARGUMENT,
-                   "CLGRAD_DISABLE is \"fp64,f16\"; it takes fp64, fp16, subgroups, vectors");
+                   "CLGRAD_DISABLE is \"fp64,f16\"; it takes fp64, fp16, subgroups, vectors, overlap");
     expect_refusal("CLGRAD_LOG", "plans", CG_ERROR_ARGUMENT, "CLGRAD_LOG is \"plans\"; it takes plan, kernels");
     expect_refusal("CLGRAD_CHECK", "NaN", CG_ERROR_ARGUMENT, "CLGRAD_CHECK is \"NaN\"; it takes 0, 1, nan");
     expect_refusal("CLGRAD_EAGER", "yes", CG_ERROR_ARGUMENT, "CLGRAD_EAGER is \"yes\"; it takes 0, 1");

@@ -10,7 +10,7 @@ CG_BEGIN
 /* Opens a context. `device`: NULL for the environment's CLGRAD_DEVICE or else the most capable device; an index, part
  * of a name (any case), "gpu" or "cpu". Never fails silently: on an error the context returned carries it in
  * cg_status and refuses everything else; NULL only when the host has no memory left for it.
- * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups,vectors; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
+ * The environment: CLGRAD_DISABLE=fp64,fp16,subgroups,vectors,overlap; CLGRAD_MEMORY_LIMIT=bytes (K, M, G suffixes);
  * CLGRAD_LOG=plan,kernels; CLGRAD_EAGER=1; CLGRAD_CHECK=1|nan; CLGRAD_GEMM=packed|tiled|clblast;
  * CLGRAD_CONVOLUTION=direct|winograd2|winograd4 (see convolution.h);
  * CLGRAD_JOIN=always|never; CLGRAD_SHARE=never; CLGRAD_CACHE=off|folder, of built programs; CLGRAD_PROFILE=path (see
