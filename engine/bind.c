@@ -24,9 +24,13 @@ const cg_buffer *cg_place_buffer(const cg_walk *walk, const cg_place *place)
 
 cl_mem cg_resolve(const cg_context *cg, const cg_walk *walk, const cg_place *place, int64_t *offset)
 {
+    if (place->kind == CG_PLACE_ARENA) {
+        *offset = place->offset + cg->overlap.arena_at;
+        return cg->arena;
+    }
     const cg_buffer *buffer = cg_place_buffer(walk, place);
-    *offset = buffer ? buffer->offset : place->offset + cg->overlap.arena_at;
-    return buffer ? buffer->memory : cg->arena;
+    *offset = buffer->offset;
+    return buffer->memory;
 }
 
 int64_t cg_shifted(const cg_shift_sum *sum, const cg_walk *walk)

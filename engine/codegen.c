@@ -317,7 +317,7 @@ bool cg_generate_keep(cg_build *build, int root, int64_t bytes)
         if (ok) {
             cg_step *step = &build->plan->steps[build->plan->step_count - 1];
             step->places[0] = (cg_place){.kind = CG_PLACE_OLD, .index = root};
-            step->places[1] = (cg_place){.kind = CG_PLACE_ROOT, .index = root};
+            step->places[1] = (cg_place){.kind = CG_PLACE_ROOT, .index = root, .written = true};
         }
         cg_text_free(&g->body);
     }

@@ -309,7 +309,8 @@ cg_context *cg_open_trial(cg_context *parent)
 {
     const cg_opencl given = {parent->cl, parent->device, parent->queue};
     const int64_t left = parent->info.memory_limit - parent->device_bytes;
-    cg_context *cg = context_new(parent->reallocate, parent->user);
+    /* What the parent has under way would be measured too. */
+    cg_context *cg = cg_queue_finish(parent) ? context_new(parent->reallocate, parent->user) : NULL;
     if (!cg) return NULL;
     cg->gemm_allowed = parent->gemm_allowed;
     cg->join = CG_JOIN_NEVER;

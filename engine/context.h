@@ -75,8 +75,11 @@ typedef struct cg_status_run {
     cg_plan *plan;
 } cg_status_run;
 
-/* Memory that a launch reads and writes. */
-enum { CG_MOST_OVERLAPS = 32, CG_OVERLAP_RANGES = 8 };
+enum {
+    CG_MOST_OVERLAPS = 32, /* launches whose memory is known */
+    CG_OVERLAP_RANGES = 8  /* of one */
+};
+/* Memory that a launch reads or writes. */
 typedef struct cg_memory_range {
     cl_mem memory;
     int64_t begin, end; /* bytes */
@@ -254,7 +257,7 @@ bool cg_read_status(cg_context *cg);    /* waits for the runs so far and reports
 bool cg_check_status(cg_context *cg);   /* the same; false if there is an error, found now or before */
 bool cg_ask_status(cg_context *cg);     /* the first half of cg_read_status, which does not wait... */
 bool cg_look_at_status(cg_context *cg); /* ...and the second, once everything is done */
-bool cg_finish(cg_context *cg);         /* waits for the queue, then cg_check_status */
+bool cg_finish(cg_context *cg);         /* waits for the queues and reports bad indices; false if there is an error */
 void cg_throttle(cg_context *cg);
 
 /* file.c: as cg_output_file_new, for a file that one can do without: what fails is not reported, but for host memory.

@@ -277,7 +277,8 @@ static void keep_slot(cg_context *cg, cg_plan *plan)
 
 bool cg_finish(cg_context *cg)
 {
-    if (!cg_ask_status(cg) || !finish(cg)) return false;
+    const bool asked = cg_ask_status(cg), done = finish(cg);
+    if (!asked || !done) return false;
     if (cg->profile) cg_profile_collect(cg);
     return cg_look_at_status(cg) && cg->status == CG_OK;
 }
@@ -397,9 +398,9 @@ static bool enqueue_launch(cg_context *cg, cg_plan *plan, int number, const cg_w
         return enqueue_kernel(cg, share->kernel, 1, &share->global, &share->local, event);
     }
     if (cg->profile) event = cg_profile_step(cg, plan, number);
-    if (step->blas) return enqueue_blas(cg, step, walk, event) && (!cg->check_nan || check_step(cg, walk, step));
-    return enqueue_kernel(cg, step->kernel, step->dimensions, step->global, step->local, event) &&
-           (!cg->check_nan || check_step(cg, walk, step));
+    const bool done = step->blas ? enqueue_blas(cg, step, walk, event)
+                                 : enqueue_kernel(cg, step->kernel, step->dimensions, step->global, step->local, event);
+    return done && (!cg->check_nan || check_step(cg, walk, step));
 }
 
 static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
@@ -458,8 +459,9 @@ bool cg_plan_run(cg_context *cg, cg_plan *plan, cg_walk *walk)
     bool bound;
     if (!CG_GROW(cg, walk->numbers, walk->numbers_capacity, walk->count + 1)) return false;
     compute_numbers(plan, walk);
-    if (plan->arena_bytes > cg->arena_bytes) release_temporaries(cg);
-    if (!cg_arena_reserve(cg, plan->arena_bytes)) return false;
+    const int64_t arena_bytes = cg_overlap_arena(cg, plan);
+    if (arena_bytes > cg->arena_bytes) release_temporaries(cg);
+    if (!cg_arena_reserve(cg, arena_bytes)) return false;
     cg_join(cg, plan);
     if (!take_slot(cg, plan, &status_word) || !make_targets(cg, plan, walk)) return false;
     if (!launch(cg, plan, walk, status_word, &bound)) {
@@ -511,7 +513,7 @@ void cg_throttle(cg_context *cg)
     if (cg->profile) cg_profile_collect(cg);
     wait_for(cg, at); /* its last user was 32 plans ago */
     if (!cg_queue_event(cg, &event)) return;
-    if (cg_queue_flush(cg) != CL_SUCCESS) {
+    if (CL(cg, clFlush, cg->queue) != CL_SUCCESS) {
         clReleaseEvent(event);
         return;
     }

@@ -561,8 +561,9 @@ static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outp
 /* For an operand that is null: where it comes from an error, that has been recorded. */
 static bool report_null(const cg_op *op, const cg_tensor *inputs, int count, int number)
 {
-    for (int i = 0; i < count; i++)
-        if (inputs[i].node) cg_report_null(cg_context_of(inputs[i]), op->name, "input %d", number + 1);
+    cg_context *cg = NULL;
+    for (int i = 0; i < count && !cg; i++) cg = cg_context_of(inputs[i]);
+    cg_report_null(cg, op->name, "input %d", number + 1);
     return false;
 }
 

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum {
-    VECTORS_PER_ITEM = 4096,     /* work that is worth a work-item of its own on a CPU, in additions of vectors */
+    ELEMENTS_PER_ITEM = 8192,    /* work that is worth a work-item of its own on a CPU, in additions, */
+    VECTORS_PER_ITEM = 4096,     /* or in additions of vectors, whichever is more */
     TURNS = 4,                   /* work-items for each core: they even out what other processes take from one, */
     ELEMENTS_PER_TURN = 1 << 17, /* but each costs a lock, which pays from so much work on */
     FETCHED_AHEAD = 1024,        /* elements that memory is asked for before they are read or written */
@@ -124,7 +125,7 @@ bool cg_needs_wide_index(const cg_lowered *l)
 int64_t cg_items_for(const cg_generator *g, int64_t units, int64_t cost)
 {
     const int64_t most = TURNS * (int64_t)g->context->info.compute_units;
-    const int64_t worth = VECTORS_PER_ITEM * cg_larger(1, g->lanes);
+    const int64_t worth = cg_larger(ELEMENTS_PER_ITEM, (int64_t)VECTORS_PER_ITEM * g->lanes);
     const int64_t wanted = cg_divide_up(units * cg_larger(1, cost), worth);
     return cg_larger(1, cg_smaller(cg_smaller(wanted, most), units));
 }

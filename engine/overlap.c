@@ -4,7 +4,10 @@
 #include "engine/buffer.h"
 #include "engine/queue.h"
 
-enum { MOST_SLOT_BYTES = 2 << 20 /* of temporaries that a plan has twice */ };
+enum {
+    MOST_SLOT_BYTES = 2 << 20, /* of temporaries that a plan may have twice... */
+    SPARE_SHARE = 16           /* ...if they take no more than this part of the memory that is left */
+};
 
 /* One work-group gains nothing: it would wake other threads for nothing. */
 static bool may_overlap(const cg_plan *plan)
@@ -15,12 +18,23 @@ static bool may_overlap(const cg_plan *plan)
            step->global[0] * step->global[1] * step->global[2] > step->local[0] * step->local[1] * step->local[2];
 }
 
-void cg_overlap_plan(cg_context *cg, cg_plan *plan)
+void cg_overlap_plan(const cg_context *cg, cg_plan *plan)
 {
     plan->overlaps = cg->overlap.queue && may_overlap(plan);
-    if (!plan->overlaps || plan->arena_bytes == 0 || plan->arena_bytes > MOST_SLOT_BYTES) return;
-    plan->slot_bytes = (plan->arena_bytes + cg->memory_alignment - 1) / cg->memory_alignment * cg->memory_alignment;
-    plan->arena_bytes = 2 * plan->slot_bytes;
+}
+
+static int64_t slot_bytes(const cg_context *cg, const cg_plan *plan)
+{
+    return cg_buffer_bytes(cg, plan->arena_bytes);
+}
+
+int64_t cg_overlap_arena(const cg_context *cg, const cg_plan *plan)
+{
+    const int64_t both = 2 * slot_bytes(cg, plan);
+    const int64_t spare = (cg->info.memory_limit - cg->device_bytes) / SPARE_SHARE;
+    const bool twice = cg->overlap.queue && plan->overlaps && plan->arena_bytes > 0 &&
+                       both <= 2 * (int64_t)MOST_SLOT_BYTES && (both <= cg->arena_bytes || both <= spare);
+    return twice ? both : plan->arena_bytes;
 }
 
 /* Of temporaries, all that the plan has. */
@@ -31,11 +45,10 @@ static void find_ranges(cg_context *cg, const cg_plan *plan, const cg_walk *walk
     coming->count = step->place_count;
     for (int i = 0; i < step->place_count; i++) {
         const cg_buffer *buffer = cg_place_buffer(walk, &step->places[i]);
-        const int64_t begin = buffer ? buffer->offset : cg->overlap.arena_at,
-                      temporaries = plan->slot_bytes ? plan->slot_bytes : plan->arena_bytes;
+        const int64_t begin = buffer ? buffer->offset : cg->overlap.arena_at;
         coming->of[i] = (cg_memory_range){.memory = buffer ? buffer->memory : cg->arena,
                                           .begin = begin,
-                                          .end = begin + (buffer ? buffer->bytes : temporaries),
+                                          .end = begin + (buffer ? buffer->bytes : plan->arena_bytes),
                                           .written = step->places[i].written};
     }
 }
@@ -46,8 +59,8 @@ bool cg_overlap_begin(cg_context *cg, cg_plan *plan, const cg_walk *walk)
     const bool overlaps = o->queue && plan->overlaps && o->count < CG_MOST_OVERLAPS;
     o->arena_at = 0;
     if (!overlaps) return false;
-    if (plan->slot_bytes > 0) {
-        o->arena_at = plan->second_slot ? plan->slot_bytes : 0;
+    if (plan->arena_bytes > 0 && 2 * slot_bytes(cg, plan) <= cg->arena_bytes) {
+        o->arena_at = plan->second_slot ? slot_bytes(cg, plan) : 0;
         plan->second_slot = !plan->second_slot;
     }
     find_ranges(cg, plan, walk);
@@ -74,9 +87,10 @@ static bool find_before(cg_context *cg)
     o->before = NULL;
     cl_int status = CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &o->before);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueMarkerWithWaitList", status);
-    o->behind = false;
     status = CL(cg, clFlush, cg->queue);
-    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clFlush", status);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFlush", status);
+    o->behind = false;
+    return true;
 }
 
 bool cg_overlap_launch(cg_context *cg, const cg_plan *plan)
@@ -89,9 +103,11 @@ bool cg_overlap_launch(cg_context *cg, const cg_plan *plan)
     if (o->before) waits[count++] = o->before;
     for (int i = 0; i < o->count; i++)
         if (meet(&o->coming, &o->ranges[i])) waits[count++] = o->events[i];
-    const cl_int status = CL(cg, clEnqueueNDRangeKernel, o->queue, step->kernel, step->dimensions, NULL, step->global,
-                             step->local, count, count ? waits : NULL, &o->events[o->count]);
+    cl_int status = CL(cg, clEnqueueNDRangeKernel, o->queue, step->kernel, step->dimensions, NULL, step->global,
+                       step->local, count, count ? waits : NULL, &o->events[o->count]);
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueNDRangeKernel", status);
     o->ranges[o->count++] = o->coming;
-    return true;
+    /* What another queue will wait for must be on its way to the device. */
+    status = CL(cg, clFlush, o->queue);
+    return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clFlush", status);
 }

@@ -1,5 +1,5 @@
-/* Plans that overlap. What several threads of a CPU share, a single launch, leaves those idle that are done with their
- * part, and waking them for the next one takes longer than a small kernel. So a plan that is one launch goes to the
+/* Plans that overlap. A launch that is cut into parts for the threads of a CPU leaves each thread idle once its part is
+ * done, and waking it for the next launch takes longer than a small kernel. So a plan that is one launch goes to a
  * queue for such (queue.h), where it waits only for those before it that use the same memory, if one of the two writes
  * it. See docs/decisions/0023-single-launches-overlap.md. */
 #ifndef CLGRAD_ENGINE_OVERLAP_H
@@ -7,9 +7,12 @@
 
 #include "engine/plan.h"
 
-/* Once memory is laid out: whether the plan may overlap others. Its temporaries then get a place for each of two runs.
+/* Once memory is laid out: notes whether the plan may overlap others. */
+void cg_overlap_plan(const cg_context *cg, cg_plan *plan);
+/* What the arena must have for a run: twice the plan's temporaries, where runs may overlap and there is memory to
+ * spare.
  */
-void cg_overlap_plan(cg_context *cg, cg_plan *plan);
+int64_t cg_overlap_arena(const cg_context *cg, const cg_plan *plan);
 
 /* Begins a run, before arguments are bound. True if it is to overlap others: then it is enqueued by
  * cg_overlap_launch. */

@@ -202,11 +202,10 @@ struct cg_plan {
     unsigned char *share_rows; /* what the table holds, or is to hold */
     int64_t share_bytes;
     bool share_rows_sent;
-    cg_joined *joined;  /* its steps as one kernel, or NULL */
-    bool overlaps;      /* it may overlap others: see overlap.h */
-    int64_t slot_bytes; /* of a run's temporaries, where each of two has its own; 0: they share them */
-    bool second_slot;   /* whose turn it is */
-    int profiled;       /* the joined kernel's number in the profile, as a step's */
+    cg_joined *joined; /* its steps as one kernel, or NULL */
+    bool overlaps;     /* it may overlap others: see overlap.h */
+    bool second_slot;  /* the next run's temporaries are behind those of the one before */
+    int profiled;      /* the joined kernel's number in the profile, as a step's */
 };
 
 /* plan.c: the plan for a walked graph, compiled. NULL after reporting. */

@@ -1,4 +1,4 @@
-/* The context's queues and the events between them. Knows nothing of plans. */
+/* The context's queues and the events between them. Knows nothing of what a plan is. */
 #include "engine/queue.h"
 
 static bool is_wanted(const cg_context *cg)
@@ -51,12 +51,9 @@ bool cg_queue_in_order(cg_context *cg)
 
 void cg_enqueued(cg_context *cg)
 {
-    cg_overlap *o = &cg->overlap;
-    if (!o->queue) return;
-    /* What another queue waits for must be on its way to the device. */
-    if (o->count > 0) (void)CL(cg, clFlush, o->queue);
+    if (!cg->overlap.queue) return;
     forget_launches(cg);
-    o->behind = true;
+    cg->overlap.behind = true;
 }
 
 void cg_nothing_left(cg_context *cg)
@@ -73,12 +70,6 @@ bool cg_queue_finish(cg_context *cg)
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFinish", status);
     cg_nothing_left(cg);
     return true;
-}
-
-cl_int cg_queue_flush(cg_context *cg)
-{
-    const cl_int status = cg->overlap.count > 0 ? CL(cg, clFlush, cg->overlap.queue) : CL_SUCCESS;
-    return status == CL_SUCCESS ? CL(cg, clFlush, cg->queue) : status;
 }
 
 bool cg_queue_event(cg_context *cg, cl_event *event)

@@ -168,7 +168,7 @@ bool cg_eval(const cg_tensor *tensors, int count)
 bool cg_flush(cg_context *cg)
 {
     if (!cg || !cg->queue || cg->status != CG_OK || !cg_force(cg, NULL, 0, false, false)) return false;
-    const cl_int status = cg_queue_flush(cg);
+    const cl_int status = CL(cg, clFlush, cg->queue);
     return status == CL_SUCCESS ? true : cg_fail_cl(cg, "clFlush", status);
 }
 
@@ -195,18 +195,18 @@ static bool can_take(cg_context *cg, const char *who, const void *out, size_t by
 static bool read_node(cg_node *node, void *out, size_t bytes)
 {
     cg_context *cg = node->context;
-    /* The status words are asked for ahead of the value: waiting for both takes once as long. */
-    if (!cg_force(cg, &node, 1, true, false) || (bytes && !cg_ask_status(cg))) return false;
-    if (bytes) {
-        const int64_t begin = cg_span_begin(cg);
-        const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
-                                 (size_t)node->buffer->offset, bytes, out, CG_BEHIND_ALL(cg), NULL);
-        cg_span_end(cg, CG_SPAN_WAIT, begin);
-        if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
-        cg_nothing_left(cg);
-    }
+    if (!cg_force(cg, &node, 1, true, false)) return false;
+    if (bytes == 0) return cg_check_status(cg);
+    /* The status words are read first, so that one wait does for both. */
+    if (!cg_ask_status(cg)) return false;
+    const int64_t begin = cg_span_begin(cg);
+    const cl_int status = CL(cg, clEnqueueReadBuffer, cg->queue, node->buffer->memory, CL_TRUE,
+                             (size_t)node->buffer->offset, bytes, out, CG_BEHIND_ALL(cg), NULL);
+    cg_span_end(cg, CG_SPAN_WAIT, begin);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueReadBuffer", status);
+    cg_nothing_left(cg);
     if (node->weak) unstore(node);
-    return (bytes ? cg_look_at_status(cg) : cg_read_status(cg)) && cg->status == CG_OK;
+    return cg_look_at_status(cg) && cg->status == CG_OK;
 }
 
 bool cg_read(cg_tensor tensor, void *out, size_t bytes)

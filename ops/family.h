@@ -52,8 +52,8 @@ static inline cg_tensor cg_map_3(const cg_op *op, cg_tensor a, cg_tensor b, cg_t
     return cg_apply(op, (cg_tensor[]){a, b, c}, 3, NULL, 0);
 }
 
-/* Reports that the operand of this index is null, as cg_apply does, for functions that look at it before: where another
- * operand has a context to report it to. Returns the null tensor. */
+/* As cg_apply does, for functions that look at their operands before: reports that the one of this index is null, where
+ * another has a context to report it to. Returns the null tensor. */
 static inline cg_tensor cg_report_null_operand(const char *op, const cg_tensor *inputs, int count, int index)
 {
     cg_context *cg = NULL;

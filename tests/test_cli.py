@@ -42,7 +42,8 @@ class Help(unittest.TestCase):
 
     def test_misuse_exits_with_2(self):
         for arguments in ([], ["nothing"], ["bench", "--nothing"], ["bench", "--dtype", "f8"], ["bench", "--shapes"],
-                          ["devices", "0"], ["devices", "--nothing"], ["ops", "--nothing"], ["ops", "no such op"], ["ops", "--markdown", "relu"],
+                          ["devices", "0"], ["devices", "--nothing"], ["ops", "--nothing"], ["ops", "no such op"],
+                          ["ops", "--markdown", "relu"],
                           ["profile"], ["profile", "--nothing", "x"], ["profile", "a", "b"], ["tune", "--nothing"],
                           ["tune", "--dtype", "f8"], ["tune", "--shapes"], ["tune", "no such case"]):
             done = clgrad(*arguments)

@@ -183,6 +183,8 @@ static bool overlap(run *r)
     cg_scope scope = cg_scope_local(r->cg);
     const cg_tensor x = cg_input(r->cg, CG_F32, CG_SHAPE(MANY), twos), squares = cg_square(x);
     cg_eval(&squares, 1);
+    CHECK(cg_status(r->cg) != CG_OK || !r->cg->overlap.queue || cg_device(r->cg)->compute_units < 2 ||
+          r->cg->overlap.count > 0);
     const cg_tensor sums = cg_add(squares, x);
     cg_eval(&sums, 1);
     const double total = cg_item(cg_sum(sums));

@@ -2,12 +2,15 @@
  * are those of a host that does one thing after the other; they wait for nothing that they do not need; and a program
  * that asks for the queue finds it in order. All numbers are small integers, so results are exact. Where the device
  * cannot overlap launches the same programs run one launch after the other. */
-#include "engine/context.h"
+#include "engine/plan.h"
+#include "engine/queue.h"
 #include "program.h"
 #include <clgrad/clgrad.h>
 #include <clgrad/interop.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { SIZE = 49152 }; /* elements: enough for a work-group for each core */
 
@@ -158,14 +161,29 @@ static void multiply(const float *a, const float *b, float *c)
         }
 }
 
-/* The temporaries of launch number `launch` among those listed. */
-static cg_memory_range temporaries_of(int launch)
+/* Whether launches of several work-groups overlap here: on one core there are none. */
+static bool overlaps_here(void)
 {
-    const cg_memory_ranges *ranges = &cg->overlap.ranges[launch];
-    for (int i = 0; i < ranges->count; i++)
-        if (ranges->of[i].memory == cg->arena) return ranges->of[i];
-    ck_abort_msg("a product without temporaries");
-    return (cg_memory_range){0};
+    return cg->overlap.queue && cg_device(cg)->compute_units > 1;
+}
+
+/* The temporaries of the last launch, as it was listed, which must be where its argument says that they are. */
+static cg_memory_range temporaries_of_last(void)
+{
+    const cg_step *step = cg->plan_newest->steps;
+    const cg_memory_ranges *ranges = &cg->overlap.ranges[cg->overlap.count - 1];
+    int argument = 0;
+    while (argument < step->place_count && step->places[argument].kind != CG_PLACE_ARENA) argument++;
+    ck_assert_int_lt(argument, step->place_count);
+    for (int p = 0; p < step->patch_count; p++) {
+        const cg_patch *patch = &step->patches[p];
+        if (patch->kind != CG_PATCH_TENSOR || patch->index != argument) continue;
+        int64_t first;
+        memcpy(&first, step->block + patch->at, sizeof first);
+        ck_assert_int_eq(first * patch->element, ranges->of[argument].begin + step->places[argument].offset);
+    }
+    ck_assert_ptr_eq(ranges->of[argument].memory, cg->arena);
+    return ranges->of[argument];
 }
 
 /* Products pack their operands into temporaries, which runs that overlap must not share. */
@@ -191,19 +209,48 @@ START_TEST(runs_have_temporaries_of_their_own)
         ck_assert_msg(memcmp(found, c[i % SETS], sizeof found) == 0, "product %d is not what it must be", i);
     }
     for (int i = 0; i < PRODUCTS; i++) cg_release(results[i]);
+    cg_memory_range ranges[2] = {{0}};
     for (int i = 0; i < 2; i++) { /* in memory that is there already */
         results[i] = cg_matmul(x[i], y[i]);
         ck_assert(cg_eval(&results[i], 1));
+        if (!overlaps_here()) continue;
+        ck_assert_int_eq(cg->overlap.count, i + 1);
+        ranges[i] = temporaries_of_last();
+        ck_assert(ranges[i].written);
+        ck_assert_int_ge(ranges[i].end - ranges[i].begin, K * N * (int)sizeof(float));
+        ck_assert_int_le(ranges[i].end, cg->arena_bytes);
     }
-    if (cg->overlap.queue) {
-        ck_assert_int_eq(cg->overlap.count, 2);
-        const cg_memory_range one = temporaries_of(0), other = temporaries_of(1);
-        ck_assert_int_ge(one.end - one.begin, K * N * (int)sizeof(float));
-        ck_assert(one.written && other.written && (one.end <= other.begin || other.end <= one.begin));
-        ck_assert_int_le(one.end > other.end ? one.end : other.end, cg->arena_bytes);
-    }
+    ck_assert(ranges[0].end <= ranges[1].begin || ranges[1].end <= ranges[0].begin);
     cg_scope_end(scope);
     close_context();
+}
+END_TEST
+
+/* Where memory is short, runs share their temporaries, and what fits without overlapping fits with it. */
+START_TEST(short_memory_is_not_spent_on_overlapping)
+{
+    static float a[M * K], b[K * N], c[M * N], found[M * N];
+    fill(a, M * K, 0);
+    fill(b, K * N, 1);
+    multiply(a, b, c);
+    for (int limit = 4; limit <= 32; limit += 4) {
+        cg = cg_open_with(&(cg_open_options){.memory_limit = (int64_t)limit << 20});
+        cg_scope scope = cg_scope_local(cg);
+        const cg_tensor x = cg_input(cg, CG_F32, CG_SHAPE(M, K), a), y = cg_input(cg, CG_F32, CG_SHAPE(K, N), b);
+        cg_tensor results[SETS];
+        for (int i = 0; i < SETS; i++) {
+            results[i] = cg_matmul(x, y);
+            ck_assert_msg(cg_eval(&results[i], 1), "%d MiB: %s", limit, cg_message(cg));
+        }
+        for (int i = 0; i < SETS; i++) {
+            ck_assert(cg_read_floats(results[i], found, M * N));
+            ck_assert_mem_eq(found, c, sizeof found);
+        }
+        const bool twice = cg->arena_bytes >= 2 * cg->plan_newest->arena_bytes;
+        if (limit == 4) ck_assert(!twice);
+        cg_scope_end(scope);
+        close_context();
+    }
 }
 END_TEST
 
@@ -235,8 +282,8 @@ static int overlapping(cg_tensor x, int launches)
 START_TEST(single_launches_overlap_and_the_rest_waits)
 {
     open_context();
-    if (!cg->overlap.queue) {
-        close_context(); /* this device does not overlap them */
+    if (!overlaps_here()) {
+        close_context();
         return;
     }
     cg_scope scope = cg_scope_local(cg);
@@ -267,27 +314,88 @@ START_TEST(the_environment_can_forbid_it)
 }
 END_TEST
 
-/* A program's own command on the queue comes after what overlapped, and ahead of what comes then. */
+/* Lets the device go on, some time after the context was asked for its queue. */
+static void *let_go(void *gate)
+{
+    const struct timespec while_the_queue_is_asked_for = {.tv_nsec = 50000000};
+    nanosleep(&while_the_queue_is_asked_for, NULL);
+    clSetUserEventStatus(gate, CL_COMPLETE);
+    return NULL;
+}
+
+/* Whatever is enqueued then waits for the gate. */
+static void put_gate(cl_event gate)
+{
+    ck_assert_int_eq(clEnqueueBarrierWithWaitList(cg->queue, 1, &gate, NULL), CL_SUCCESS);
+    ck_assert_int_eq(clFlush(cg->queue), CL_SUCCESS);
+    cg_enqueued(cg);
+}
+
+/* A program's own command on the queue comes after what overlapped. */
 START_TEST(a_program_that_asks_for_the_queue_finds_it_in_order)
 {
     static float found[SIZE], expected[SIZE];
     size_t offset = 0;
+    pthread_t thread;
     open_context();
     cg_scope scope = cg_scope_local(cg);
-    cg_tensor x = ramp();
-    for (int i = 0; i < 20; i++) {
+    cg_tensor x = ramp(), y = cg_add(x, cg_scalar(cg, 1));
+    ck_assert(cg_eval(&y, 1) && cg_wait(cg)); /* builds the kernel */
+    const cl_event gate = clCreateUserEvent(cg_opencl_context(cg), NULL);
+    put_gate(gate);
+    for (int i = 0; i < 3; i++) {
         x = cg_add(x, cg_scalar(cg, 1));
         ck_assert(cg_eval(&x, 1));
     }
     const cl_mem memory = cg_buffer_of(x, &offset);
+    if (overlaps_here()) ck_assert_int_gt(cg->overlap.count, 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, let_go, gate), 0);
     const cl_command_queue queue = cg_opencl_queue(cg);
     ck_assert_ptr_null(cg->overlap.queue);
-    ck_assert_int_eq(clEnqueueReadBuffer(queue, memory, CL_FALSE, offset, sizeof found, found, 0, NULL, NULL),
+    ck_assert_int_eq(clEnqueueReadBuffer(queue, memory, CL_TRUE, offset, sizeof found, found, 0, NULL, NULL),
                      CL_SUCCESS);
-    cg_tensor y = cg_mul(x, cg_scalar(cg, 2));
-    ck_assert(cg_eval(&y, 1) && cg_wait(cg));
-    for (int i = 0; i < SIZE; i++) expected[i] = (float)(i % MODULUS + 20);
+    for (int i = 0; i < SIZE; i++) expected[i] = (float)(i % MODULUS + 3);
     ck_assert_mem_eq(found, expected, sizeof found);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    clReleaseEvent(gate);
+    cg_scope_end(scope);
+    close_context();
+}
+END_TEST
+
+/* Where the context cannot wait, it says so, and works on. */
+START_TEST(a_queue_that_cannot_be_had_is_an_error)
+{
+    open_context();
+    if (cg->overlap.queue) {
+        cg->faults = (cg_faults){.opencl_fail_at = 1};
+        ck_assert_ptr_null(cg_opencl_queue(cg));
+        ck_assert(strstr(cg_message(cg), "clFinish"));
+        cg->faults = (cg_faults){0};
+        cg_clear_error(cg);
+    }
+    ck_assert_ptr_nonnull(cg_opencl_queue(cg));
+    close_context();
+}
+END_TEST
+
+/* A bad index of a run before launches that overlap is told with the value that is read then. */
+START_TEST(a_bad_index_is_told_by_the_next_read)
+{
+    const int32_t wrong[2] = {1, 7};
+    static float found[SIZE];
+    open_context();
+    cg_scope scope = cg_scope_local(cg);
+    const cg_tensor x = ramp(), table = cg_input(cg, CG_F32, CG_SHAPE(3), found);
+    const cg_tensor taken = cg_gather(table, cg_input(cg, CG_I32, CG_SHAPE(2), wrong), 0);
+    ck_assert_ptr_nonnull(cg_buffer_of(taken, NULL)); /* runs it, without waiting */
+    const cg_tensor y = cg_add(x, cg_scalar(cg, 2));
+    ck_assert_ptr_nonnull(cg_buffer_of(y, NULL));
+    if (overlaps_here()) ck_assert_int_eq(cg->overlap.count, 1);
+    ck_assert(!cg_read_floats(y, found, SIZE));
+    ck_assert_msg(strstr(cg_message(cg), "index 7"), "%s", cg_message(cg));
+    cg_clear_error(cg);
+    ck_assert(cg_read_floats(y, found, SIZE) && found[SIZE - 1] == (float)((SIZE - 1) % MODULUS + 2));
     cg_scope_end(scope);
     close_context();
 }
@@ -301,7 +409,10 @@ int main(void)
     tcase_add_test(rules, runs_have_temporaries_of_their_own);
     tcase_add_test(rules, single_launches_overlap_and_the_rest_waits);
     tcase_add_test(rules, the_environment_can_forbid_it);
+    tcase_add_test(rules, short_memory_is_not_spent_on_overlapping);
     tcase_add_test(rules, a_program_that_asks_for_the_queue_finds_it_in_order);
+    tcase_add_test(rules, a_queue_that_cannot_be_had_is_an_error);
+    tcase_add_test(rules, a_bad_index_is_told_by_the_next_read);
     suite_add_tcase(s, random);
     suite_add_tcase(s, rules);
     return run_suite(s);
