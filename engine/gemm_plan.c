@@ -14,6 +14,8 @@ enum {
     COLLIDING_A_COLUMNS = 16, /* and that where its rows evict each other from the first-level cache: */
     COLLISION_BYTES = 4096,   /* they lie at multiples of the part of it that one way holds */
     STORE_STEPS = 10,         /* storing an element of C, in steps of k */
+    COLD_SCRATCH = 100,       /* an element of scratch that a work-group begins with and no cache holds, */
+    KEPT_SCRATCH = 4 << 20,   /* bytes of it that a core's caches hold from one work-group to the next */
     MOST_ROWS = 1032,         /* bounds the partial sums that a work-group keeps */
     MOST_GROUPS_PER_UNIT = 4,
     MOST_SCRATCH = 1 << 17, /* elements of a work-group with slides: half of a second-level cache of 1 MiB in f32 */
@@ -65,22 +67,35 @@ static int cost_of_a(const struct gemm_launch *launch, const struct gemm_shape *
     return leading % COLLISION_BYTES == 0 ? COLLIDING_A_COLUMNS : READ_A_COLUMNS;
 }
 
+/* What a work-group pays for scratch of its own where all of it is too much to stay in the caches: fewer work-groups,
+ * with more panels each, then pay less. */
+static double cold_scratch(const struct gemm_launch *launch, const struct gemm_shape *shape,
+                           const struct gemm_device *device, int64_t groups)
+{
+    if (shape->gathered_a || shape->gathered_b || shape->slides.unit > 0) return 0;
+    const int64_t elements = scratch_per_group(launch, shape, tile_rows(device));
+    const bool stays = groups * elements * (shape->f64 ? 8 : 4) <= (int64_t)KEPT_SCRATCH * device->compute_units;
+    return stays ? 0 : COLD_SCRATCH * (double)elements;
+}
+
 /* What the work-groups that one core gets cost it. */
-static double launch_cost(const struct gemm_launch *launch, const struct gemm_shape *shape, int compute_units)
+static double launch_cost(const struct gemm_launch *launch, const struct gemm_shape *shape,
+                          const struct gemm_device *device)
 {
     const int64_t strip = cg_smaller(launch->columns, 2 * launch->lanes),
                   panels = cg_divide_up(shape->n, launch->columns);
     const int64_t panels_each = cg_divide_up(panels, (int64_t)launch->global[1]);
     const int64_t batches_each = cg_divide_up(shape->batches, (int64_t)launch->global[2]);
     const int64_t groups = (int64_t)(launch->global[0] * launch->global[1] * launch->global[2]);
-    const int64_t turns = cg_divide_up(groups, compute_units);
+    const int64_t turns = cg_divide_up(groups, device->compute_units);
     const double rows = (double)cg_smaller(launch->rows, shape->m), k = (double)shape->k;
     const double columns = (double)cg_smaller(panels_each * launch->columns, cg_divide_up(shape->n, strip) * strip);
     double pack_b = PACK_B_ROWS * columns * k;
     if (shape->slides.unit > 0)
         pack_b = SLIDE_ROWS * (double)panels_each * (double)planes_size(launch, &shape->slides, shape->k);
     const double group = rows * columns * (k + STORE_STEPS) + pack_b +
-                         cost_of_a(launch, shape) * rows * k * (double)panels_each;
+                         cost_of_a(launch, shape) * rows * k * (double)panels_each +
+                         cold_scratch(launch, shape, device, groups);
     /* More turns even out what another process takes from a core. */
     const double disturbance = 1 + 0.02 / (double)turns;
     return group * (double)(turns * batches_each) * disturbance / launch->lanes + (groups > 1 ? GEMM_WAKE_STEPS : 0);
@@ -107,7 +122,7 @@ static double divide_work(struct gemm_launch *launch, const struct gemm_shape *s
                 *launch = trial;
                 return 0;
             }
-            const double cost = launch_cost(&trial, shape, device->compute_units);
+            const double cost = launch_cost(&trial, shape, device);
             if (best_cost == 0 || cost < best_cost) best = trial, best_cost = cost;
         }
     }

@@ -28,12 +28,17 @@ static int64_t slot_bytes(const cg_context *cg, const cg_plan *plan)
     return cg_buffer_bytes(cg, plan->arena_bytes);
 }
 
+/* Whether runs should have temporaries of their own: more than a few MiB would not stay in the caches. */
+static bool wants_slots(const cg_context *cg, const cg_plan *plan)
+{
+    return cg->overlap.queue && plan->overlaps && plan->arena_bytes > 0 && slot_bytes(cg, plan) <= MOST_SLOT_BYTES;
+}
+
 int64_t cg_overlap_arena(const cg_context *cg, const cg_plan *plan)
 {
     const int64_t both = 2 * slot_bytes(cg, plan);
     const int64_t spare = (cg->info.memory_limit - cg->device_bytes) / SPARE_SHARE;
-    const bool twice = cg->overlap.queue && plan->overlaps && plan->arena_bytes > 0 &&
-                       both <= 2 * (int64_t)MOST_SLOT_BYTES && (both <= cg->arena_bytes || both <= spare);
+    const bool twice = wants_slots(cg, plan) && (both <= cg->arena_bytes || both <= spare);
     return twice ? both : plan->arena_bytes;
 }
 
@@ -59,7 +64,7 @@ bool cg_overlap_begin(cg_context *cg, cg_plan *plan, const cg_walk *walk)
     const bool overlaps = o->queue && plan->overlaps && o->count < CG_MOST_OVERLAPS;
     o->arena_at = 0;
     if (!overlaps) return false;
-    if (plan->arena_bytes > 0 && 2 * slot_bytes(cg, plan) <= cg->arena_bytes) {
+    if (wants_slots(cg, plan) && 2 * slot_bytes(cg, plan) <= cg->arena_bytes) {
         o->arena_at = plan->second_slot ? slot_bytes(cg, plan) : 0;
         plan->second_slot = !plan->second_slot;
     }
