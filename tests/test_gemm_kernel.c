@@ -440,6 +440,22 @@ START_TEST(tiles_are_packed_on_the_way)
 }
 END_TEST
 
+/* Large products are dealt out so that all scratch together stays in the caches, and each core has its share. */
+START_TEST(scratch_stays_in_the_caches)
+{
+    static const int extents[][3] = {{2048, 2048, 2048}, {1024, 4096, 2048}, {4096, 1024, 1024}};
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        const struct gemm_shape shape = {
+            .m = extents[i][0], .n = extents[i][1], .k = extents[i][2], .batches = 1, .transposed_b = _i};
+        const struct gemm_launch launch = cg_gemm_plan(&shape, &avx512);
+        const size_t groups = launch.global[0] * launch.global[1] * launch.global[2];
+        ck_assert_int_ge((int)groups, avx512.compute_units);
+        ck_assert_int_eq((int)groups % avx512.compute_units, 0);
+        ck_assert_int_le(launch.scratch_elements * (int)sizeof(float), avx512.compute_units * (4 << 20));
+    }
+}
+END_TEST
+
 /* Where their number is fixed, few columns get a narrow strip. */
 START_TEST(few_columns_get_a_narrow_strip)
 {
@@ -795,6 +811,7 @@ int main(void)
     TCase *plans = tcase_create("plans");
     tcase_add_test(plans, source_does_not_depend_on_a_minibatch);
     tcase_add_test(plans, narrow_products_are_known);
+    tcase_add_loop_test(plans, scratch_stays_in_the_caches, 0, 2);
     tcase_add_test(plans, sums_along_places_are_dealt_out_whole);
     tcase_add_test(plans, tiles_keep_to_the_limits);
     tcase_add_test(plans, tiles_do_not_depend_on_a_minibatch);
