@@ -169,8 +169,7 @@ static bool generate_parts(cg_generator *g, int64_t parts)
     g->global[1] = g->global[1] ? g->global[1] : 1;
     g->global[2] = (size_t)parts;
     const bool ok = cg_finish_kernel(g);
-    cg_step *step = &g->build->plan->steps[g->build->plan->step_count - 1];
-    if (ok) step->output_count = 0;
+    if (ok) g->build->plan->steps[g->build->plan->step_count - 1].output_count = 0;
     g->group->in_place = in_place;
     return ok;
 }
