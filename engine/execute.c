@@ -374,14 +374,6 @@ static bool enqueue_blas(cg_context *cg, const cg_step *step, const cg_walk *wal
     return cg_clblast_run(cg, step->blas, memory, first, event);
 }
 
-/* Where the event of a plan's last launch goes. */
-static cl_event *new_plan_done(cg_context *cg)
-{
-    if (cg->plan_done) clReleaseEvent(cg->plan_done);
-    cg->plan_done = NULL;
-    return &cg->plan_done;
-}
-
 static void mark_lost(const cg_plan *plan, const cg_walk *walk)
 {
     for (int i = 0; i < plan->target_count; i++)
@@ -410,7 +402,7 @@ static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
     for (int i = 0, next; i < plan->step_count; i = next) {
         const cg_share *share = share_of(plan, &plan->steps[i]);
         next = i + (share ? share->count : 1);
-        if (!enqueue_launch(cg, plan, i, walk, next == plan->step_count ? new_plan_done(cg) : NULL)) {
+        if (!enqueue_launch(cg, plan, i, walk, next == plan->step_count ? cg_queue_plan_done(cg) : NULL)) {
             if (committed) mark_lost(plan, walk);
             return false;
         }
@@ -422,7 +414,7 @@ static bool enqueue_steps(cg_context *cg, cg_plan *plan, const cg_walk *walk)
 
 static bool enqueue_joined(cg_context *cg, cg_plan *plan)
 {
-    cl_event *event = cg->profile ? cg_profile_joined(cg, plan) : new_plan_done(cg);
+    cl_event *event = cg->profile ? cg_profile_joined(cg, plan) : cg_queue_plan_done(cg);
     if (!enqueue_kernel(cg, cg_joined_kernel(plan->joined), 1, &cg->local_size, &cg->local_size, event)) return false;
     cg->counters.kernels_enqueued++;
     return true;

@@ -558,13 +558,11 @@ static bool expand(const cg_call *call, const cg_tensor *inputs, cg_tensor *outp
     return ok;
 }
 
-/* For an operand that is null: where it comes from an error, that has been recorded. */
-static bool report_null(const cg_op *op, const cg_tensor *inputs, int count, int number)
+cg_tensor cg_report_null_operand(const char *op, const cg_tensor *inputs, int count, int index)
 {
     cg_context *cg = NULL;
     for (int i = 0; i < count && !cg; i++) cg = cg_context_of(inputs[i]);
-    cg_report_null(cg, op->name, "input %d", number + 1);
-    return false;
+    return cg_report_null(cg, op, "input %d", index + 1);
 }
 
 /* The nodes of operands; false if one is null, dead, or of another context than the first. */
@@ -572,7 +570,10 @@ static bool find_nodes(const cg_op *op, const cg_tensor *inputs, int count, cg_n
 {
     for (int i = 0; i < count; i++) {
         nodes[i] = cg_node_of(inputs[i], op->name);
-        if (!nodes[i]) return report_null(op, inputs, count, i);
+        if (!nodes[i]) {
+            cg_report_null_operand(op->name, inputs, count, i);
+            return false;
+        }
         if (nodes[i]->context != nodes[0]->context)
             return cg_fail(nodes[0]->context, CG_ERROR_ARGUMENT, "%s: operands belong to different contexts", op->name);
     }

@@ -83,28 +83,13 @@ static bool meet(const cg_memory_ranges *one, const cg_memory_ranges *other)
     return false;
 }
 
-/* An event for all that is on the context's queue. */
-static bool find_before(cg_context *cg)
-{
-    cg_overlap *o = &cg->overlap;
-    if (!o->behind) return true;
-    if (o->before) clReleaseEvent(o->before);
-    o->before = NULL;
-    cl_int status = CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &o->before);
-    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueMarkerWithWaitList", status);
-    status = CL(cg, clFlush, cg->queue);
-    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFlush", status);
-    o->behind = false;
-    return true;
-}
-
 bool cg_overlap_launch(cg_context *cg, const cg_plan *plan)
 {
     cg_overlap *o = &cg->overlap;
     const cg_step *step = plan->steps;
     cl_event waits[1 + CG_MOST_OVERLAPS];
     cl_uint count = 0;
-    if (!find_before(cg)) return false;
+    if (!cg_queue_before(cg)) return false;
     if (o->before) waits[count++] = o->before;
     for (int i = 0; i < o->count; i++)
         if (meet(&o->coming, &o->ranges[i])) waits[count++] = o->events[i];

@@ -9,9 +9,7 @@
 
 /* Once memory is laid out: notes whether the plan may overlap others. */
 void cg_overlap_plan(const cg_context *cg, cg_plan *plan);
-/* What the arena must have for a run: twice the plan's temporaries, where runs may overlap and there is memory to
- * spare.
- */
+/* What the arena must have for a run: twice the plan's temporaries, where runs may overlap and memory is to spare. */
 int64_t cg_overlap_arena(const cg_context *cg, const cg_plan *plan);
 
 /* Begins a run, before arguments are bound. True if it is to overlap others: then it is enqueued by

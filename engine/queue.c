@@ -63,6 +63,19 @@ void cg_nothing_left(cg_context *cg)
     cg->overlap.behind = false;
 }
 
+bool cg_queue_before(cg_context *cg)
+{
+    cg_overlap *o = &cg->overlap;
+    if (!o->behind) return true;
+    release(&o->before);
+    cl_int status = CL(cg, clEnqueueMarkerWithWaitList, cg->queue, 0, NULL, &o->before);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clEnqueueMarkerWithWaitList", status);
+    status = CL(cg, clFlush, cg->queue);
+    if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFlush", status);
+    o->behind = false;
+    return true;
+}
+
 bool cg_queue_finish(cg_context *cg)
 {
     cl_int status = cg->overlap.count > 0 ? CL(cg, clFinish, cg->overlap.queue) : CL_SUCCESS;
@@ -70,6 +83,12 @@ bool cg_queue_finish(cg_context *cg)
     if (status != CL_SUCCESS) return cg_fail_cl(cg, "clFinish", status);
     cg_nothing_left(cg);
     return true;
+}
+
+cl_event *cg_queue_plan_done(cg_context *cg)
+{
+    release(&cg->plan_done);
+    return &cg->plan_done;
 }
 
 bool cg_queue_event(cg_context *cg, cl_event *event)

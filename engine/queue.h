@@ -18,11 +18,15 @@ void cg_queue_close(cg_context *cg);
  * those that look for NaN and those of a profile; and what maps memory that is new. */
 #define CG_BEHIND_ALL(cg) (cl_uint)(cg)->overlap.count, ((cg)->overlap.count ? (cg)->overlap.events : NULL)
 void cg_enqueued(cg_context *cg);
+/* Sees to it that overlap.before is an event for all that is on the first queue. False after reporting. */
+bool cg_queue_before(cg_context *cg);
 /* All that was enqueued is done. */
 void cg_nothing_left(cg_context *cg);
 /* Waits for both queues. False after reporting. */
 bool cg_queue_finish(cg_context *cg);
 
+/* Where the event of the last launch of a plan on the first queue goes. */
+cl_event *cg_queue_plan_done(cg_context *cg);
 /* An event by which the host does not run away: of the last launch that may overlap others, else of the last launch of
  * a plan, else behind everything. The caller's to release. False if there is none. */
 bool cg_queue_event(cg_context *cg, cl_event *event);

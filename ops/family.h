@@ -52,15 +52,6 @@ static inline cg_tensor cg_map_3(const cg_op *op, cg_tensor a, cg_tensor b, cg_t
     return cg_apply(op, (cg_tensor[]){a, b, c}, 3, NULL, 0);
 }
 
-/* As cg_apply does, for functions that look at their operands before: reports that the one of this index is null, where
- * another has a context to report it to. Returns the null tensor. */
-static inline cg_tensor cg_report_null_operand(const char *op, const cg_tensor *inputs, int count, int index)
-{
-    cg_context *cg = NULL;
-    for (int i = 0; i < count && !cg; i++) cg = cg_context_of(inputs[i]);
-    return cg_report_null(cg, op, "input %d", index + 1);
-}
-
 /* The literal `number` in the dtype of x. */
 static inline cg_tensor cg_literal_like(cg_tensor x, double number)
 {

@@ -14,9 +14,8 @@ CG_BEGIN
 
 /* The context's own objects: NULL if it failed to open. They live as long as the context does; a program that keeps
  * one longer retains it. The queue runs commands in order, so a kernel put on it runs after what clgrad enqueued before
- * and ahead of what it enqueues later; what is only recorded, cg_flush enqueues. On a CPU the first call
- * waits for what runs, and kernels of this context no longer overlap from then on; NULL with a message if waiting
- * fails. */
+ * and ahead of what it enqueues later; what is only recorded, cg_flush enqueues. On a CPU the first call waits
+ * for what runs, and kernels of this context no longer overlap from then on; NULL with a message if waiting fails. */
 CG_API cl_context cg_opencl_context(const cg_context *cg);
 CG_API cl_device_id cg_opencl_device(const cg_context *cg);
 CG_API cl_command_queue cg_opencl_queue(cg_context *cg);

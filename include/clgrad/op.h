@@ -194,6 +194,9 @@ CG_API cg_tensor cg_report(cg_context *cg, cg_error error, const char *op, const
 /* Reports a null tensor that a call was given, unless an error says already why it is null. `what` names it ("the
  * loss", "input %d"). Returns the null tensor. */
 CG_API cg_tensor cg_report_null(cg_context *cg, const char *op, const char *what, ...) CG_FORMAT(3, 4);
+/* The same of operand number `index`, from 0, where another operand has a context to report it to, as cg_apply does:
+ * for functions that look at their operands before. */
+CG_API cg_tensor cg_report_null_operand(const char *op, const cg_tensor *inputs, int count, int index);
 
 /* Names a tensor for messages ("add: shapes features [3] and [4] do not broadcast ..."); the name is copied. A kernel
  * that finds a bad index reports it under the name of its result. Returns the tensor. */
